@@ -1,0 +1,187 @@
+//! What a policy is asked and what it answers. The JSON Schemas of both are published for authors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    actor::{ActorKind, Role},
+    approval::ApprovalKind,
+    command::Operation,
+    event::AutonomyMode,
+    ids::*,
+    schedule::TenantSettings,
+    ticket::{Priority, TicketState},
+    value::{DetailValue, Slug, TemplateId},
+};
+
+/// Everything a decision depends on besides the bundle: stored with it, in canonical form, so that
+/// the decision can be computed again. Holds no names, phones, streets or free text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyInput {
+    /// Shape of this document; 1.
+    pub v: u16,
+    /// What is attempted.
+    pub operation: Operation,
+    /// When: the only clock a policy sees.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: PolicyActor,
+    /// The command's body, free text replaced by its length.
+    pub body: Value,
+    /// The ticket before the command; absent for a creation or an unknown id.
+    pub ticket: Option<PolicyTicket>,
+    /// The approval that the command is about, if any.
+    pub approval: Option<PolicyApproval>,
+    /// The tenant's settings.
+    pub tenant: TenantSettings,
+    /// How far software may act by itself for this tenant.
+    pub autonomy: AutonomyMode,
+}
+
+/// The caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyActor {
+    /// Opaque id.
+    pub id: String,
+    /// Person, agent, workflow or integration.
+    pub kind: ActorKind,
+    /// Roles.
+    pub roles: BTreeSet<Role>,
+    /// For technicians.
+    pub technician_id: Option<TechnicianId>,
+}
+
+/// The ticket as rules see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyTicket {
+    /// Its id.
+    pub id: TicketId,
+    /// Where it stands.
+    pub state: TicketState,
+    /// Its version.
+    pub version: u64,
+    /// Kind of incident.
+    pub template: TemplateId,
+    /// How urgent.
+    pub priority: Priority,
+    /// What is known.
+    pub details: BTreeMap<Slug, DetailValue>,
+    /// Not-to-exceed amount in cents.
+    pub nte_cents: i64,
+    /// The technician of the current visit.
+    pub technician_id: Option<TechnicianId>,
+    /// Number of the current visit.
+    pub visit: u32,
+    /// Kinds of evidence on record over all visits.
+    pub evidence: BTreeSet<Slug>,
+    /// Whether the customer is awaited.
+    pub customer_awaited: bool,
+}
+
+/// The approval that a decision is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyApproval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Its kind.
+    pub kind: ApprovalKind,
+    /// Who asked.
+    pub requested_by: String,
+    /// Who may decide.
+    pub required_roles: Vec<Role>,
+}
+
+/// The answer.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum PolicyResult {
+    /// Go on.
+    Allow,
+    /// Refused.
+    Deny,
+    /// A person has to release it first.
+    RequireApproval,
+}
+
+/// Which class of refusal a deny is: it picks the error code.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum DenyClass {
+    /// The autonomy stage forbids software to do this by itself.
+    Stage,
+    /// The caller has no right to this operation.
+    Forbidden,
+    /// A rule of the business is not met.
+    PolicyDenied,
+}
+
+/// One failed condition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Stable code, for example `MISSING_EVIDENCE`.
+    pub code: String,
+    /// Class of refusal.
+    pub class: DenyClass,
+    /// A sentence for people.
+    pub message: String,
+    /// What would make the condition pass.
+    pub to_pass: String,
+    /// The field it is about, as a JSON pointer into the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+}
+
+/// Which bundle decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleRef {
+    /// The version its manifest says.
+    pub version: String,
+    /// SHA-256 of its canonical content, 64 hex digits.
+    pub sha256: String,
+}
+
+/// A decision with its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyDecision {
+    /// Allow, deny or require an approval.
+    pub result: PolicyResult,
+    /// Every failed condition, not only the first; sorted.
+    pub reasons: Vec<Reason>,
+    /// What must be done besides.
+    pub obligations: Vec<String>,
+    /// Who decided.
+    pub bundle: BundleRef,
+}

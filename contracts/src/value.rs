@@ -1,0 +1,132 @@
+//! Small checked values that many messages share.
+
+use std::{fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+macro_rules! checked_string {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $rule:literal, $schema:tt) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the text; the error says the rule.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidValue> {
+                let text = text.into();
+                let check: fn(&str) -> bool = $check;
+                if check(&text) { Ok(Self(text)) } else { Err(InvalidValue { rule: $rule }) }
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                Self::new(text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+/// A value that breaks its rule; the text is safe to show to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}")]
+pub struct InvalidValue {
+    /// The rule, as a sentence part.
+    pub rule: &'static str,
+}
+
+fn is_slug(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+checked_string! {
+    /// A machine word such as a reason, a skill or an evidence kind: never a sentence about a
+    /// person, so it may appear in audit rows, events and workflow histories.
+    Slug, is_slug,
+    "must be 1 to 64 characters a-z, 0-9 or _ and begin with a letter",
+    { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" }
+}
+
+checked_string! {
+    /// The name of an incident template in the policy bundle, for example `emergency_glass`.
+    TemplateId, is_slug,
+    "must be 1 to 64 characters a-z, 0-9 or _ and begin with a letter",
+    { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" }
+}
+
+checked_string! {
+    /// What a person wrote. It may hold personal data, so it is stored as a note and referenced
+    /// by id; it never reaches audit payloads, events, policy inputs or histories.
+    FreeText, |text| !text.trim().is_empty() && text.chars().count() <= 4000 && !text.contains('\0'),
+    "must be 1 to 4000 characters and not blank",
+    { "type": "string", "minLength": 1, "maxLength": 4000 }
+}
+
+/// A structured detail of an incident (`pane_count: 2`, `public_hazard: true`): no free text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DetailValue {
+    /// Yes or no.
+    Flag(bool),
+    /// A count or a measure in the unit that its name says.
+    Number(i64),
+    /// One of a set of words.
+    Word(Slug),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_a_machine_word() {
+        for good in ["a", "customer_request", "v2"] {
+            assert!(Slug::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "2x", "Has Space", "naïve", &"a".repeat(65)] {
+            assert!(Slug::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn blank_text_is_not_text() {
+        assert!(FreeText::new("  \n").is_err());
+        assert!(FreeText::new("x".repeat(4001)).is_err());
+        assert!(FreeText::new("Pane is cracked.").is_ok());
+    }
+}
