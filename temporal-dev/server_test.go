@@ -16,7 +16,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -89,7 +88,7 @@ func TestServerOnFile(t *testing.T) {
 			RequestId:          "request",
 			WorkflowType:       &commonpb.WorkflowType{Name: "any"},
 			TaskQueue:          &taskqueuepb.TaskQueue{Name: "any"},
-			TimeSkippingConfig: &workflowpb.TimeSkippingConfig{Enabled: true},
+			TimeSkippingConfig: &commonpb.TimeSkippingConfig{Enabled: true},
 		}
 		if _, err := workflowservice.NewWorkflowServiceClient(connection).StartWorkflowExecution(t.Context(), request); err != nil {
 			t.Fatalf("start with time skipping: %v", err)

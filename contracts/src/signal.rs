@@ -26,6 +26,18 @@ pub const TICKET_VIEW_QUERY: &str = "view";
 /// The task queue of ticket workflows and their activities.
 pub const TICKET_TASK_QUEUE: &str = "dispatch-tickets";
 
+/// What a ticket's workflow is started with. The workflow reads it leniently: a continued run
+/// carries more fields of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TicketWorkflowStart {
+    /// Whose ticket.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub ticket_id: TicketId,
+    /// Epoch of the database that started it.
+    pub epoch: u64,
+}
+
 /// What the relay sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalEnvelope {
