@@ -1,1 +1,34 @@
-//! 
+//! The pure core: what a command does to a ticket, when its promises are due, and what software
+//! would have advised.
+//!
+//! Nothing here reads a clock, draws a random number or does I/O: the caller brings the moment,
+//! the fresh ids and the facts, and gets back what to write. The same arguments always give the
+//! same answer, so a decision can be tried as a dry run, tested by the thousand, and computed
+//! again years later from what was stored.
+//!
+//! The heart is a fold. [`decide`] turns a command into [`TicketChange`]s or a [`Rejection`];
+//! [`evolve`] is the only function that changes a ticket, and [`Decided::ticket`] is made by it.
+//! Whoever folds the changes of a ticket's timeline therefore holds exactly the ticket that
+//! dispatch-api stored.
+//!
+//! [`TicketChange`]: contracts::event::TicketChange
+
+pub mod advisor;
+pub mod calendar;
+mod decided;
+mod facts;
+mod level;
+mod pairing;
+mod rejection;
+pub mod sla;
+pub mod ticket;
+
+pub use advisor::advise;
+pub use decided::{Decided, Effect};
+pub use facts::{Facts, FreshIds, OpenProposal, TicketKey};
+pub use level::{advice_due, level, waiting_for};
+pub use rejection::{Obstacle, Rejection};
+pub use ticket::{decide, evolve};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,94 @@
+//! What a decision depends on besides the ticket and the command.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    ActorKind, ApprovalId, CommandId, InvoiceId, NoteId, ProposalId, TenantId, TicketId,
+    TicketState, VisitId,
+    approval::Approval,
+    proposal::{Advice, ProposalKind},
+    schedule::WorkCalendar,
+    sla::SlaRecordKey,
+    template::IncidentTemplate,
+};
+
+/// Which ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TicketKey {
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// Its id; for a creation the one it is to get.
+    pub ticket_id: TicketId,
+}
+
+/// Ids that the decision may use, minted by the caller for each attempt. Unused ones are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreshIds {
+    /// For a visit that is opened.
+    pub visit: VisitId,
+    /// For an approval that is asked for.
+    pub approval: ApprovalId,
+    /// For free text.
+    pub note: NoteId,
+    /// For advice that is recorded.
+    pub proposal: ProposalId,
+    /// For an invoice.
+    pub invoice: InvoiceId,
+}
+
+/// A proposal that no person's act was compared with yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenProposal {
+    /// Its id.
+    pub id: ProposalId,
+    /// What it is about.
+    pub kind: ProposalKind,
+    /// The version of the ticket that it is about.
+    pub based_on_version: u64,
+    /// What it says.
+    pub advice: Advice,
+}
+
+/// Everything the caller read inside the transaction that holds the ticket's row lock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// The moment of the decision, in whole microseconds: that is what Postgres keeps, and a
+    /// ticket must come back from there as it was decided.
+    pub now: DateTime<Utc>,
+    /// Fresh ids.
+    pub ids: FreshIds,
+    /// Who acts.
+    pub actor_id: String,
+    /// What sort of actor.
+    pub actor_kind: ActorKind,
+    /// This attempt.
+    pub command_id: CommandId,
+    /// The ticket's template; for create and triage the one that the body names, if it names one.
+    /// `None`: the active bundle has no such template.
+    pub template: Option<IncidentTemplate>,
+    /// The tenant's office hours.
+    pub calendar: WorkCalendar,
+    /// Whether the site named in the body exists; `true` when none is named. So for the next three.
+    pub site_known: bool,
+    /// The asset.
+    pub asset_known: bool,
+    /// The contact.
+    pub contact_known: bool,
+    /// The technician.
+    pub technician_known: bool,
+    /// The approval that the body names, if it exists.
+    pub approval: Option<Approval>,
+    /// State of the ticket to merge into, if it exists.
+    pub merge_target: Option<TicketState>,
+    /// The next invoice number, when the command may issue an invoice.
+    pub invoice_number: Option<String>,
+    /// The next credit note number, when the command may take an invoice back.
+    pub credit_note_number: Option<String>,
+    /// The ticket's proposals that were not paired yet.
+    pub open_proposals: Vec<OpenProposal>,
+    /// SLA warnings and breaches on record.
+    pub sla_recorded: Vec<SlaRecordKey>,
+    /// `seq` of the ticket's last workflow event.
+    pub event_seq: u64,
+    /// The version that the caller saw.
+    pub expected_version: Option<u64>,
+}

@@ -1,0 +1,429 @@
+//! Why a command is refused: what is wrong, where, and how to mend it.
+//!
+//! Nothing in a detail or in the meta data comes from free text or from contact data, because
+//! refusals are stored and audited like everything else.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use contracts::{
+    ApprovalId, ErrorCode, Operation, TemplateId, TicketState,
+    approval::ApprovalState,
+    problem::FieldError,
+    sla::{SlaRecordKey, SlaRecordKind},
+    value::Slug,
+};
+use serde_json::{Map, Value, json};
+
+use crate::calendar::CalendarError;
+
+/// A refused command. Nothing changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no such ticket.
+    NotFound,
+    /// The ticket is not at the version that the caller saw.
+    VersionConflict {
+        /// What the caller saw.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// The command leads nowhere from here.
+    IllegalTransition {
+        /// The command.
+        operation: Operation,
+        /// Where the ticket stands.
+        state: TicketState,
+        /// What stands in the way.
+        obstacle: Obstacle,
+        /// Which commands of class `Change` lead somewhere.
+        legal: Vec<Operation>,
+    },
+    /// A value is not valid.
+    InvalidField {
+        /// JSON pointer into the body.
+        pointer: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// The approval was decided, or withdrawn, before.
+    AlreadyDecided {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Where it stands.
+        state: ApprovalState,
+        /// Who decided.
+        by: Option<String>,
+        /// When.
+        at: Option<DateTime<Utc>>,
+    },
+    /// What the approver saw is not what would take effect.
+    ApprovalStale {
+        /// Which.
+        approval_id: ApprovalId,
+    },
+    /// The warning or breach is on record.
+    AlreadyRecorded(SlaRecordKey),
+    /// The clock is at a later revision: the promise was replaced.
+    PromiseReplaced {
+        /// Which clock.
+        clock: Slug,
+        /// The caller's revision.
+        given: u32,
+        /// The clock's revision.
+        current: u32,
+    },
+    /// The workflow knows more than the database.
+    AheadOfDatabase {
+        /// What is ahead: `applied_seq`, `based_on_version` or `revision`.
+        what: &'static str,
+        /// The caller's number.
+        given: u64,
+        /// Ours.
+        current: u64,
+    },
+    /// The window that the customer was offered is over.
+    WindowOver {
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+    /// The reopen window is over.
+    ReopenWindowOver {
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+    /// The active bundle lacks the ticket's template, and the command cannot do without it.
+    TemplateMissing(TemplateId),
+    /// The tenant's office hours cannot be used to compute a deadline.
+    CalendarUnusable(CalendarError),
+    /// A fact or a part of the ticket that the program guarantees is not there: our fault.
+    Broken {
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// What stands in the way of a transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The state table.
+    State,
+    /// The template lets nobody be sent without a window at this priority.
+    NoDirectDispatch,
+    /// The customer is awaited already.
+    CustomerAwaited,
+    /// The customer is not awaited.
+    CustomerNotAwaited,
+    /// The clock runs no more, and what is to be recorded did not happen while it ran.
+    ClockNotRunning(Slug),
+}
+
+impl Rejection {
+    pub(crate) fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::InvalidField {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The stable code; it fixes the HTTP status.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound => ErrorCode::NotFound,
+            Self::VersionConflict { .. } => ErrorCode::VersionConflict,
+            Self::IllegalTransition { .. } => ErrorCode::IllegalTransition,
+            Self::InvalidField { .. } => ErrorCode::InvalidField,
+            Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
+            Self::ApprovalStale { .. } => ErrorCode::ApprovalStale,
+            Self::AheadOfDatabase { .. } => ErrorCode::AheadOfDatabase,
+            Self::PromiseReplaced { .. }
+            | Self::WindowOver { .. }
+            | Self::ReopenWindowOver { .. } => ErrorCode::Expired,
+            Self::TemplateMissing(_) => ErrorCode::PolicyUnavailable,
+            Self::CalendarUnusable(_) => ErrorCode::Unavailable,
+            Self::Broken { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// What is wrong here and how to mend it.
+    pub fn detail(&self) -> String {
+        self.to_string()
+    }
+
+    /// The wrong field, if one is.
+    pub fn field(&self) -> Option<FieldError> {
+        match self {
+            Self::InvalidField { pointer, message } => Some(FieldError {
+                pointer: pointer.clone(),
+                message: message.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Facts for programs.
+    pub fn meta(&self) -> Map<String, Value> {
+        let facts = match self {
+            Self::NotFound | Self::InvalidField { .. } | Self::Broken { .. } => json!({}),
+            Self::VersionConflict { expected, actual } => {
+                json!({ "expected": expected, "actual": actual })
+            }
+            Self::IllegalTransition {
+                operation,
+                state,
+                obstacle,
+                legal,
+            } => {
+                let mut facts =
+                    json!({ "operation": operation, "state": state, "legal_operations": legal });
+                if let Obstacle::ClockNotRunning(clock) = obstacle {
+                    facts["clock"] = json!(clock);
+                }
+                facts
+            }
+            Self::AlreadyDecided {
+                approval_id,
+                state,
+                by,
+                at,
+            } => json!({
+                "approval_id": approval_id, "state": state, "decided_by": by, "decided_at": at,
+            }),
+            Self::ApprovalStale { approval_id } => json!({ "approval_id": approval_id }),
+            Self::AlreadyRecorded(key) => json!(key),
+            Self::PromiseReplaced {
+                clock,
+                given,
+                current,
+            } => json!({ "clock": clock, "given": given, "current": current }),
+            Self::AheadOfDatabase {
+                what,
+                given,
+                current,
+            } => json!({ "what": what, "given": given, "current": current }),
+            Self::WindowOver { ended_at } | Self::ReopenWindowOver { ended_at } => {
+                json!({ "ended_at": ended_at })
+            }
+            Self::TemplateMissing(template) => json!({ "template": template }),
+            Self::CalendarUnusable(error) => json!({ "calendar": error.to_string() }),
+        };
+        match facts {
+            Value::Object(facts) => facts,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("There is no such ticket, or it is not yours."),
+            Self::VersionConflict { expected, actual } => write!(
+                f,
+                "You expected version {expected}, the ticket is at version {actual}. \
+                 Read it again and decide anew."
+            ),
+            Self::IllegalTransition {
+                operation,
+                state,
+                obstacle,
+                legal,
+            } => {
+                match obstacle {
+                    Obstacle::State => {
+                        write!(f, "`{operation}` is not possible in state {state}.")?;
+                    }
+                    Obstacle::NoDirectDispatch => f.write_str(
+                        "The template lets nobody be sent without a confirmed window at this \
+                         priority: schedule the visit first.",
+                    )?,
+                    Obstacle::CustomerAwaited => {
+                        f.write_str("The customer is awaited already: resume first.")?;
+                    }
+                    Obstacle::CustomerNotAwaited => {
+                        f.write_str("The customer is not awaited: there is nothing to resume.")?;
+                    }
+                    Obstacle::ClockNotRunning(clock) => write!(
+                        f,
+                        "The clock `{clock}` is paused or stopped and had not come that far."
+                    )?,
+                }
+                write!(f, " Possible now: {}.", list(legal))
+            }
+            Self::InvalidField { pointer, message } => write!(f, "`{pointer}` {message}."),
+            Self::AlreadyDecided { state, by, at, .. } => {
+                write!(f, "The approval is {state} already")?;
+                if let (Some(by), Some(at)) = (by, at) {
+                    write!(f, ": `{by}` decided at {}", instant(*at))?;
+                }
+                f.write_str(".")
+            }
+            Self::ApprovalStale { .. } => f.write_str(
+                "What was asked for is no longer what would take effect: ask for a new approval.",
+            ),
+            Self::AlreadyRecorded(SlaRecordKey {
+                clock,
+                kind,
+                revision,
+            }) => write!(
+                f,
+                "The {} of clock `{clock}`, revision {revision}, is on record. Nothing is left \
+                 to do.",
+                match kind {
+                    SlaRecordKind::Warning => "warning",
+                    SlaRecordKind::Breach => "breach",
+                }
+            ),
+            Self::PromiseReplaced {
+                clock,
+                given,
+                current,
+            } => write!(
+                f,
+                "The clock `{clock}` is at revision {current}; revision {given} was replaced."
+            ),
+            Self::AheadOfDatabase {
+                what,
+                given,
+                current,
+            } => write!(
+                f,
+                "`{what}` is {given}, the database is at {current}: take a snapshot."
+            ),
+            Self::WindowOver { ended_at } => write!(
+                f,
+                "The window ended at {}. Propose another one.",
+                instant(*ended_at)
+            ),
+            Self::ReopenWindowOver { ended_at } => write!(
+                f,
+                "The ticket could be reopened until {}. Open a new ticket.",
+                instant(*ended_at)
+            ),
+            Self::TemplateMissing(template) => write!(
+                f,
+                "The active policy bundle has no template `{template}`. Activate a bundle that \
+                 has it, then try again."
+            ),
+            Self::CalendarUnusable(error) => write!(
+                f,
+                "No deadline can be computed from the tenant's office hours: {error}. Correct \
+                 the tenant's settings, then try again."
+            ),
+            Self::Broken { what } => write!(f, "The service lost track of {what}."),
+        }
+    }
+}
+
+fn list(operations: &[Operation]) -> String {
+    if operations.is_empty() {
+        return "no change".to_owned();
+    }
+    let names: Vec<_> = operations.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, slug};
+
+    #[test]
+    fn a_refusal_is_a_sentence_with_its_facts_beside_it() {
+        let ended_at = at("2026-11-23T08:00:00Z");
+        let approval_id = ApprovalId::from_uuid(Default::default());
+        let transition = |obstacle| Rejection::IllegalTransition {
+            operation: Operation::Dispatch,
+            state: TicketState::Triaged,
+            obstacle,
+            legal: vec![Operation::Cancel],
+        };
+        let key = SlaRecordKey {
+            clock: slug("response"),
+            kind: SlaRecordKind::Breach,
+            revision: 1,
+        };
+        let cases = [
+            (Rejection::NotFound, 404, 0),
+            (
+                Rejection::VersionConflict {
+                    expected: 1,
+                    actual: 2,
+                },
+                409,
+                2,
+            ),
+            (transition(Obstacle::State), 409, 3),
+            (transition(Obstacle::NoDirectDispatch), 409, 3),
+            (transition(Obstacle::CustomerAwaited), 409, 3),
+            (transition(Obstacle::CustomerNotAwaited), 409, 3),
+            (
+                transition(Obstacle::ClockNotRunning(slug("response"))),
+                409,
+                4,
+            ),
+            (
+                Rejection::invalid("/eta", "must not lie in the past"),
+                422,
+                0,
+            ),
+            (
+                Rejection::AlreadyDecided {
+                    approval_id,
+                    state: ApprovalState::Withdrawn,
+                    by: None,
+                    at: None,
+                },
+                409,
+                4,
+            ),
+            (Rejection::ApprovalStale { approval_id }, 409, 1),
+            (Rejection::AlreadyRecorded(key), 409, 3),
+            (
+                Rejection::PromiseReplaced {
+                    clock: slug("response"),
+                    given: 1,
+                    current: 2,
+                },
+                410,
+                3,
+            ),
+            (
+                Rejection::AheadOfDatabase {
+                    what: "applied_seq",
+                    given: 2,
+                    current: 1,
+                },
+                409,
+                3,
+            ),
+            (Rejection::WindowOver { ended_at }, 410, 1),
+            (Rejection::ReopenWindowOver { ended_at }, 410, 1),
+            (
+                Rejection::TemplateMissing(TemplateId::new("glass").unwrap()),
+                503,
+                1,
+            ),
+            (
+                Rejection::CalendarUnusable(CalendarError::NeverOpens),
+                503,
+                1,
+            ),
+            (Rejection::Broken { what: "a visit" }, 500, 0),
+        ];
+        for (rejection, status, facts) in cases {
+            let detail = rejection.detail();
+            assert!(detail.ends_with('.') && !detail.contains("  "), "{detail}");
+            assert_eq!(rejection.code().status(), status, "{detail}");
+            assert_eq!(rejection.meta().len(), facts, "{detail}");
+            assert_eq!(rejection.field().is_some(), status == 422, "{detail}");
+        }
+    }
+}

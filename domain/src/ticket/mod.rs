@@ -1,0 +1,163 @@
+//! Commands on a ticket: one file per command, one fold for all.
+//!
+//! A refusal names the first thing that is wrong in a fixed order: the expected version, then
+//! whether the command leads anywhere from here, then fields and facts. (An approval that was
+//! decided before is named ahead of the transition: the second approver is to learn who was first,
+//! not merely that the ticket has moved on.)
+
+mod evolve;
+pub mod table;
+
+mod add_note;
+mod cancel;
+mod check;
+mod check_in;
+mod close;
+mod complete;
+mod confirm_schedule;
+mod create;
+mod customer_await;
+mod customer_resume;
+mod decide_approval;
+mod dispatch;
+mod en_route;
+mod generate_invoice;
+mod merge;
+mod no_access;
+mod propose_schedule;
+mod qa_reject;
+mod qa_verify;
+mod record_proposal;
+mod record_sla;
+mod reopen;
+mod request_change;
+mod reschedule;
+mod return_visit;
+mod triage;
+mod unassign;
+
+use contracts::{
+    Command,
+    event::{TicketChange, TicketEvent},
+    ticket::Ticket,
+};
+
+use crate::{Decided, Effect, Facts, Rejection, TicketKey, pairing, rejection::Obstacle, sla};
+
+pub use evolve::evolve;
+
+/// What one command leads to: its event, and rows beside the ticket.
+struct Plan {
+    event: TicketEvent,
+    effects: Vec<Effect>,
+}
+
+impl From<TicketEvent> for Plan {
+    fn from(event: TicketEvent) -> Self {
+        Self {
+            event,
+            effects: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    fn with(mut self, effect: impl IntoIterator<Item = Effect>) -> Self {
+        self.effects.extend(effect);
+        self
+    }
+}
+
+/// Decides a command. `ticket` is `None` for a creation only: without one, every other command is
+/// [`Rejection::NotFound`].
+pub fn decide(
+    key: TicketKey,
+    ticket: Option<&Ticket>,
+    command: &Command,
+    facts: &Facts,
+) -> Result<Decided, Rejection> {
+    check::expected_version(ticket, facts)?;
+    let Plan { event, mut effects } = match (ticket, command) {
+        (None, Command::CreateTicket(body)) => create::plan(body, facts)?,
+        (None, _) => return Err(Rejection::NotFound),
+        (Some(ticket), command) => {
+            decide_approval::undecided(command, ticket, facts)?;
+            table::step(command.operation(), ticket, facts.template.as_ref())?;
+            plan(key, ticket, command, facts)?
+        }
+    };
+    let pairs = pairing::pair(&event, facts);
+    let mut changes = vec![TicketChange {
+        at: facts.now,
+        event,
+        sla: None,
+    }];
+    let before = ticket.cloned();
+    let mut after = evolve(key, before, &changes[0]);
+    let clocks = sla::follow(ticket, &after, &changes[0].event, facts)?;
+    if clocks != after.sla {
+        changes[0].sla = Some(clocks);
+        after = evolve(key, ticket.cloned(), &changes[0]);
+    }
+    for (event, effect) in pairs {
+        let change = TicketChange {
+            at: facts.now,
+            event,
+            sla: None,
+        };
+        after = evolve(key, Some(after), &change);
+        changes.push(change);
+        effects.push(effect);
+    }
+    Ok(Decided {
+        changes,
+        ticket: after,
+        effects,
+    })
+}
+
+fn plan(
+    key: TicketKey,
+    ticket: &Ticket,
+    command: &Command,
+    facts: &Facts,
+) -> Result<Plan, Rejection> {
+    match command {
+        Command::CreateTicket(_) => Err(table::illegal(
+            command.operation(),
+            ticket,
+            facts.template.as_ref(),
+            Obstacle::State,
+        )),
+        Command::Triage(body) => triage::plan(body, ticket, facts),
+        Command::ProposeSchedule(body) => propose_schedule::plan(body, ticket, facts),
+        Command::ConfirmSchedule(body) => confirm_schedule::plan(body, ticket, facts),
+        Command::Reschedule(body) => reschedule::plan(body, ticket, facts),
+        Command::Dispatch(body) => dispatch::plan(body, ticket, facts),
+        Command::Unassign(body) => unassign::plan(body, ticket),
+        Command::EnRoute(body) => en_route::plan(body, ticket, facts),
+        Command::CheckIn(body) => check_in::plan(body, ticket),
+        Command::NoAccess(body) => no_access::plan(body, ticket, facts),
+        Command::RequestChange(body) => request_change::plan(key, body, ticket, facts),
+        Command::DecideApproval(body) => decide_approval::plan(body, ticket, facts),
+        Command::ReturnVisit(body) => return_visit::plan(body, ticket, facts),
+        Command::Complete(body) => complete::plan(body, ticket),
+        Command::QaVerify(body) => Ok(qa_verify::plan(body)),
+        Command::QaReject(body) => qa_reject::plan(body, facts),
+        Command::GenerateInvoice(body) => generate_invoice::plan(body, facts),
+        Command::Close(body) => close::plan(body, ticket),
+        Command::Reopen(body) => reopen::plan(body, ticket, facts),
+        Command::Cancel(body) => Ok(cancel::plan(body, ticket)),
+        Command::Merge(body) => merge::plan(key, body, facts),
+        Command::CustomerAwait(body) => Ok(customer_await::plan(body)),
+        Command::CustomerResume(body) => Ok(customer_resume::plan(body)),
+        Command::AddNote(body) => Ok(add_note::plan(body, facts)),
+        Command::RecordProposal(body) => record_proposal::plan(body, ticket, facts),
+        Command::RecordSla(body) => record_sla::plan(body, ticket, facts),
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

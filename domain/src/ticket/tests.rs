@@ -1,0 +1,556 @@
+//! One test per rule of the state table that is more than the table itself.
+
+use chrono::TimeDelta;
+use contracts::{
+    Command, ErrorCode, Operation, Priority, TicketId, TicketState,
+    approval::{ApprovalState, Verdict},
+    command::*,
+    event::TicketEvent,
+    ticket::{InvoiceLine, Part, VisitStage},
+};
+
+use crate::{Effect, Rejection, decide, testing::*};
+
+fn pointer(rejection: &Rejection) -> String {
+    assert_eq!(rejection.code(), ErrorCode::InvalidField, "{rejection}");
+    rejection.field().expect("a field").pointer
+}
+
+fn decide_change(desk: &Desk, verdict: Verdict) -> DecideApproval {
+    DecideApproval {
+        approval_id: desk.approval.as_ref().unwrap().id,
+        verdict,
+        reason: None,
+    }
+}
+
+#[test]
+fn a_job_with_two_visits_runs_from_intake_to_closed() {
+    let mut desk = on_site();
+    desk.run(return_visit());
+    assert_eq!(desk.ticket().visits.len(), 2);
+    let window = window_in(desk.now, 24);
+    desk.run(ProposeSchedule { window });
+    desk.run(confirm());
+    desk.run(dispatch());
+    let eta = Some(desk.now + TimeDelta::minutes(30));
+    desk.run(EnRoute { eta });
+    assert_eq!(desk.ticket().visits[1].eta, eta);
+    for command in [check_in(), complete(), verify(), invoice(10_000), close()] {
+        desk.run(command);
+    }
+    let ticket = desk.ticket();
+    assert_eq!((ticket.state, ticket.version), (TicketState::Closed, 14));
+    assert_eq!(ticket.invoice.as_ref().unwrap().amount_cents, 20_000);
+    let stages: Vec<_> = ticket.visits.iter().map(|v| (v.number, v.stage)).collect();
+    assert_eq!(
+        stages,
+        [(1, VisitStage::ReturnNeeded), (2, VisitStage::Done)]
+    );
+    assert_eq!(ticket.visits[1].evidence, [photo()]);
+}
+
+#[test]
+fn a_creation_takes_the_templates_priority_and_amount_and_keeps_the_words_aside() {
+    let mut desk = Desk::new();
+    let decided = desk.run(create());
+    let ticket = desk.ticket();
+    assert_eq!((ticket.priority, ticket.nte_cents), (Priority::P2, 50_000));
+    assert_eq!(ticket.visits[0].stage, VisitStage::Open);
+    assert!(matches!(decided.effects[..], [Effect::WriteNote { .. }]));
+    let stored = format!("{:?} {:?}", decided.changes, decided.ticket);
+    assert!(!stored.contains("cracked"), "free text leaked");
+}
+
+#[test]
+fn unknown_ids_are_named_by_field() {
+    let refusal = |change: fn(&mut crate::Facts), command: Command, desk: &mut Desk| {
+        let mut facts = desk.facts();
+        change(&mut facts);
+        pointer(&desk.try_with(&command, &facts).unwrap_err())
+    };
+    let mut none = Desk::new();
+    let cases: [(fn(&mut crate::Facts), _); 4] = [
+        (|f| f.site_known = false, "/site_id"),
+        (|f| f.asset_known = false, "/asset_id"),
+        (|f| f.contact_known = false, "/contact_id"),
+        (|f| f.template = None, "/template"),
+    ];
+    for (change, field) in cases {
+        assert_eq!(refusal(change, create(), &mut none), field);
+    }
+    let mut scheduled = Desk::after([create(), triage(Priority::P1)]);
+    let unknown = refusal(|f| f.technician_known = false, dispatch(), &mut scheduled);
+    assert_eq!(unknown, "/technician_id");
+}
+
+#[test]
+fn without_a_ticket_there_is_only_creation_and_with_one_there_is_none() {
+    let facts = facts(monday(), 1);
+    let rejection = decide(key(), None, &dispatch(), &facts).unwrap_err();
+    assert_eq!(rejection.code(), ErrorCode::NotFound);
+    let rejection = Desk::after([create()]).refuse(create());
+    assert_eq!(rejection.code(), ErrorCode::IllegalTransition);
+}
+
+#[test]
+fn an_expected_version_comes_before_everything_else() {
+    let mut desk = Desk::after([create()]);
+    let mut facts = desk.facts();
+    facts.expected_version = Some(7);
+    let rejection = desk.try_with(&check_in(), &facts).unwrap_err();
+    assert_eq!(rejection.code(), ErrorCode::VersionConflict);
+    assert_eq!(rejection.meta()["expected"], 7);
+    assert_eq!(rejection.meta()["actual"], 1);
+    facts.expected_version = Some(1);
+    let rejection = desk.try_with(&check_in(), &facts).unwrap_err();
+    assert_eq!(rejection.code(), ErrorCode::IllegalTransition);
+}
+
+#[test]
+fn an_illegal_transition_says_what_is_legal() {
+    let rejection = Desk::after([create(), triage(Priority::P2)]).refuse(complete());
+    assert_eq!(
+        rejection.meta()["legal_operations"],
+        serde_json::json!([
+            "triage",
+            "propose_schedule",
+            "cancel",
+            "merge",
+            "customer_await"
+        ])
+    );
+    assert!(rejection.detail().contains("TRIAGED"), "{rejection}");
+}
+
+#[test]
+fn straight_dispatch_is_for_the_priorities_that_the_template_lists() {
+    let mut urgent = Desk::after([create(), triage(Priority::P1)]);
+    urgent.run(dispatch());
+    let mut calm = Desk::after([create(), triage(Priority::P2)]);
+    let rejection = calm.refuse(dispatch());
+    assert_eq!(rejection.code(), ErrorCode::IllegalTransition);
+    assert!(rejection.detail().contains("confirmed window"));
+}
+
+#[test]
+fn a_window_must_lie_ahead() {
+    let mut desk = Desk::after([create(), triage(Priority::P2)]);
+    let now = desk.now;
+    let mut propose = |from: i64, to: i64| {
+        let window = contracts::schedule::TimeWindow {
+            start: now + TimeDelta::hours(from),
+            end: now + TimeDelta::hours(to),
+        };
+        desk.refuse(ProposeSchedule { window })
+    };
+    for (from, to) in [
+        (1, 1),
+        (2, 1),
+        (-2, -1),
+        (-2, 0),
+        (1, 1000),
+        (20_000, 20_001),
+    ] {
+        assert_eq!(pointer(&propose(from, to)), "/window/end", "{from}..{to}");
+    }
+    let window = window_in(now, -1);
+    desk.run(ProposeSchedule { window });
+    desk.pass(60);
+    let rejection = desk.refuse(confirm());
+    assert_eq!(rejection.code(), ErrorCode::Expired);
+    assert_eq!(rejection.meta()["ended_at"], serde_json::json!(window.end));
+}
+
+#[test]
+fn an_arrival_is_not_expected_in_the_past() {
+    let mut desk = Desk::after([create(), triage(Priority::P1)]);
+    let eta = Some(desk.now - TimeDelta::seconds(1));
+    let late = Dispatch {
+        technician_id: technician(7),
+        eta,
+    };
+    assert_eq!(pointer(&desk.refuse(late)), "/eta");
+    desk.run(dispatch());
+    assert_eq!(pointer(&desk.refuse(EnRoute { eta })), "/eta");
+}
+
+#[test]
+fn rescheduling_and_unassigning_release_the_technician() {
+    let scheduled = [
+        create(),
+        triage(Priority::P2),
+        propose(),
+        confirm(),
+        dispatch(),
+    ];
+    let mut desk = Desk::after(scheduled.clone());
+    let reason = slug("sick");
+    desk.run(Unassign {
+        reason: reason.clone(),
+    });
+    let visit = desk.ticket().current_visit().unwrap();
+    assert_eq!(
+        (visit.stage, visit.technician_id),
+        (VisitStage::Confirmed, None)
+    );
+    assert!(visit.window.is_some());
+
+    let mut desk = Desk::after(scheduled);
+    let window = window_in(desk.now, 48);
+    desk.run(Reschedule { window, reason });
+    let visit = desk.ticket().current_visit().unwrap();
+    assert_eq!(desk.ticket().state, TicketState::ScheduleProposed);
+    assert_eq!((visit.technician_id, visit.window), (None, Some(window)));
+}
+
+#[test]
+fn no_access_opens_the_next_visit() {
+    let mut desk = on_site();
+    desk.run(NoAccess {
+        reason: slug("nobody_home"),
+    });
+    let [first, second] = &desk.ticket().visits[..] else {
+        panic!("two visits")
+    };
+    assert_eq!(first.stage, VisitStage::NoAccess);
+    assert_eq!((second.stage, second.number), (VisitStage::Open, 2));
+}
+
+#[test]
+fn an_approved_change_raises_the_amount_and_a_rejected_one_does_not() {
+    for (verdict, nte) in [(Verdict::Approve, 62_000), (Verdict::Reject, 50_000)] {
+        let mut desk = on_site();
+        desk.run(request_change(12_000));
+        let state = desk.ticket().state;
+        assert_eq!(state, TicketState::ChangeRequested);
+        let command = decide_change(&desk, verdict);
+        desk.run(command.clone());
+        let ticket = desk.ticket();
+        assert_eq!((ticket.state, ticket.nte_cents), (TicketState::OnSite, nte));
+        assert_eq!(ticket.open_change, None);
+
+        let rejection = desk.refuse(command);
+        assert_eq!(rejection.code(), ErrorCode::AlreadyDecided);
+        assert_eq!(rejection.meta()["decided_by"], "user:dora");
+        assert!(rejection.detail().contains("user:dora"), "{rejection}");
+    }
+}
+
+#[test]
+fn an_approval_binds_to_what_was_asked() {
+    let mut desk = on_site();
+    desk.run(request_change(12_000));
+    let command = decide_change(&desk, Verdict::Approve);
+    let mut facts = desk.facts();
+    facts.approval.as_mut().unwrap().request_sha256 = "0".repeat(64);
+    let rejection = desk.try_with(&command.clone().into(), &facts).unwrap_err();
+    assert_eq!(rejection.code(), ErrorCode::ApprovalStale);
+    let approval = facts.approval.as_mut().unwrap();
+    approval.ticket_id = TicketId::from_uuid(uuid(9));
+    approval.state = ApprovalState::Approved;
+    let rejection = desk.try_with(&command.clone().into(), &facts).unwrap_err();
+    assert_eq!(pointer(&rejection), "/approval_id", "another ticket's");
+    facts.approval = None;
+    let rejection = desk.try_with(&command.into(), &facts).unwrap_err();
+    assert_eq!(pointer(&rejection), "/approval_id");
+}
+
+#[test]
+fn a_change_costs_something_and_can_be_stored() {
+    for cents in [0, -5, 1_000_000_001] {
+        let rejection = on_site().refuse(request_change(cents));
+        assert_eq!(pointer(&rejection), "/price_delta_cents");
+    }
+    let mut rich = on_site();
+    rich.ticket.as_mut().unwrap().nte_cents = i64::MAX;
+    assert_eq!(
+        pointer(&rich.refuse(request_change(1))),
+        "/price_delta_cents"
+    );
+}
+
+#[test]
+fn cancelling_withdraws_the_open_change() {
+    let mut desk = on_site();
+    desk.run(request_change(12_000));
+    desk.run(CustomerAwait {
+        reason: slug("landlord_consent"),
+    });
+    let stale = decide_change(&desk, Verdict::Approve);
+    desk.run(Cancel {
+        reason: slug("customer_request"),
+    });
+    let ticket = desk.ticket();
+    assert_eq!(ticket.state, TicketState::Cancelled);
+    assert_eq!((&ticket.open_change, &ticket.customer_wait), (&None, &None));
+    assert_eq!(ticket.visits[0].stage, VisitStage::Cancelled);
+    let approval = desk.approval.clone().unwrap();
+    assert_eq!(approval.state, ApprovalState::Withdrawn);
+    assert_eq!(desk.refuse(stale).code(), ErrorCode::AlreadyDecided);
+}
+
+#[test]
+fn evidence_parts_and_lines_are_checked_one_by_one() {
+    let mut short = photo();
+    short.sha256.pop();
+    let bad = Complete {
+        evidence: vec![photo(), short],
+    };
+    assert_eq!(pointer(&on_site().refuse(bad)), "/evidence/1/sha256");
+    let twice = Complete {
+        evidence: vec![photo(), photo()],
+    };
+    assert_eq!(pointer(&on_site().refuse(twice)), "/evidence/1");
+    let none = ReturnVisit {
+        reason: slug("glass_to_order"),
+        parts: vec![Part {
+            sku: slug("pane"),
+            quantity: 0,
+        }],
+        evidence: Vec::new(),
+    };
+    assert_eq!(pointer(&on_site().refuse(none)), "/parts/0/quantity");
+
+    let mut verified = on_site();
+    verified.run(complete());
+    let unexplained = QaReject { reasons: vec![] };
+    assert_eq!(pointer(&verified.refuse(unexplained)), "/reasons");
+    verified.run(verify());
+    let lines = |quantity, unit_cents, count| GenerateInvoice {
+        lines: vec![
+            InvoiceLine {
+                item: slug("labour"),
+                quantity,
+                unit_cents,
+            };
+            count
+        ],
+    };
+    for (lines, field) in [
+        (lines(1, 1, 0), "/lines"),
+        (lines(0, 1, 1), "/lines/0/quantity"),
+        (lines(100_001, 1, 1), "/lines/0/quantity"),
+        (lines(1, -1, 1), "/lines/0/unit_cents"),
+        (lines(100_000, 1_000_000_000, 100_000), "/lines"),
+    ] {
+        assert_eq!(pointer(&verified.refuse(lines)), field);
+    }
+}
+
+#[test]
+fn closing_without_an_invoice_needs_a_reason_and_with_one_allows_none() {
+    let free = Close {
+        no_charge_reason: Some(slug("warranty")),
+    };
+    let mut desk = on_site();
+    desk.run(complete());
+    desk.run(verify());
+    assert_eq!(pointer(&desk.refuse(close())), "/no_charge_reason");
+    let mut invoiced = desk.clone();
+    desk.run(free.clone());
+    assert_eq!(desk.ticket().state, TicketState::Closed);
+    invoiced.run(invoice(100));
+    assert_eq!(pointer(&invoiced.refuse(free)), "/no_charge_reason");
+}
+
+#[test]
+fn reopening_takes_the_invoice_back_once_and_within_the_window() {
+    let reopen = Reopen {
+        reason: slug("leaks"),
+    };
+    let mut desk = closed();
+    let decided = desk.run(reopen.clone());
+    let TicketEvent::Reopened { credit_note, .. } = &decided.changes[0].event else {
+        panic!("reopened")
+    };
+    let ticket = desk.ticket();
+    assert_eq!(ticket.state, TicketState::ReturnPending);
+    assert!(credit_note.is_some());
+    assert_eq!(&ticket.invoice.as_ref().unwrap().credit_note, credit_note);
+
+    let window = window_in(desk.now, 1);
+    desk.run(ProposeSchedule { window });
+    for command in [confirm(), dispatch(), check_in(), complete(), verify()] {
+        desk.run(command);
+    }
+    let decided = desk.run(reopen.clone());
+    assert!(matches!(
+        &decided.changes[0].event,
+        TicketEvent::Reopened {
+            credit_note: None,
+            ..
+        }
+    ));
+
+    let mut late = closed();
+    late.pass(24 * 60);
+    let rejection = late.refuse(reopen);
+    assert_eq!(rejection.code(), ErrorCode::Expired);
+}
+
+#[test]
+fn a_merge_needs_another_open_ticket() {
+    let other = TicketId::from_uuid(uuid(9));
+    let mut desk = Desk::after([create()]);
+    assert_eq!(
+        pointer(&desk.refuse(Merge {
+            into: key().ticket_id
+        })),
+        "/into"
+    );
+    for target in [
+        None,
+        Some(TicketState::Closed),
+        Some(TicketState::Cancelled),
+    ] {
+        let mut facts = desk.facts();
+        facts.merge_target = target;
+        let rejection = desk.try_with(&Merge { into: other }.into(), &facts);
+        assert_eq!(pointer(&rejection.unwrap_err()), "/into");
+    }
+    desk.run(Merge { into: other });
+    let ticket = desk.ticket();
+    assert_eq!(ticket.state, TicketState::Cancelled);
+    assert_eq!(ticket.merged_into, Some(other));
+}
+
+#[test]
+fn the_customer_is_awaited_once_at_a_time() {
+    let wait = CustomerAwait {
+        reason: slug("key"),
+    };
+    let mut desk = Desk::after([create()]);
+    let rejection = desk.refuse(CustomerResume {});
+    assert!(rejection.detail().contains("not awaited"), "{rejection}");
+    desk.run(wait.clone());
+    let rejection = desk.refuse(wait.clone());
+    assert!(rejection.detail().contains("resume first"), "{rejection}");
+    desk.run(CustomerResume {});
+    let rejection = closed().refuse(wait);
+    assert_eq!(rejection.code(), ErrorCode::IllegalTransition);
+}
+
+#[test]
+fn triage_adds_details_and_takes_a_new_templates_amount() {
+    let mut desk = Desk::after([create()]);
+    let detail = |name: &str, n| {
+        let value = contracts::value::DetailValue::Number(n);
+        [(slug(name), value)].into()
+    };
+    desk.run(Triage {
+        priority: Priority::P3,
+        template: None,
+        details: detail("pane_count", 1),
+    });
+    let command = Triage {
+        priority: Priority::P3,
+        template: Some(door().id),
+        details: detail("width_cm", 90),
+    };
+    let mut facts = desk.facts();
+    facts.template = Some(door());
+    desk.try_with(&command.clone().into(), &facts).unwrap();
+    let ticket = desk.ticket();
+    assert_eq!(ticket.template, door().id);
+    assert_eq!((ticket.details.len(), ticket.nte_cents), (2, 70_000));
+
+    facts.template = None;
+    let rejection = desk.try_with(&command.into(), &facts).unwrap_err();
+    assert_eq!(pointer(&rejection), "/template");
+    let rejection = desk.try_with(&triage(Priority::P1), &facts).unwrap_err();
+    assert_eq!(rejection.code(), ErrorCode::PolicyUnavailable);
+    let many = (0..65).flat_map(|n| detail(&format!("d{n}"), n));
+    let rejection = desk.refuse(Triage {
+        priority: Priority::P3,
+        template: None,
+        details: many.collect(),
+    });
+    assert_eq!(pointer(&rejection), "/details");
+}
+
+#[test]
+fn a_workflow_ahead_of_the_database_is_told_so() {
+    let mut desk = Desk::after([create()]);
+    let proposal = |based_on_version, applied_seq, looked_at| RecordProposal {
+        based_on_version,
+        applied_seq,
+        input: contracts::proposal::AdvisorInput::Triage(triage_input(looked_at)),
+        advice: no_advice(),
+    };
+    let rejection = desk.refuse(proposal(1, 2, 1));
+    assert_eq!(rejection.code(), ErrorCode::AheadOfDatabase);
+    assert_eq!(rejection.meta()["what"], "applied_seq");
+    let rejection = desk.refuse(proposal(2, 1, 2));
+    assert_eq!(rejection.code(), ErrorCode::AheadOfDatabase);
+    assert_eq!(
+        pointer(&desk.refuse(proposal(1, 1, 0))),
+        "/based_on_version"
+    );
+    assert_eq!(
+        pointer(&desk.refuse(proposal(0, 1, 0))),
+        "/based_on_version"
+    );
+    let before = desk.ticket().clone();
+    let decided = desk.run(proposal(1, 1, 1));
+    assert_eq!(desk.ticket(), &before, "bookkeeping changes nothing");
+    assert!(matches!(
+        decided.effects[..],
+        [Effect::RecordProposal { .. }]
+    ));
+}
+
+#[test]
+fn a_choice_is_about_what_the_input_is_about() {
+    let mut advice = no_advice();
+    advice.ranked.push(contracts::proposal::Ranked {
+        choice: contracts::proposal::Choice::Dispatch {
+            technician_id: technician(1),
+            eta: monday(),
+        },
+        score: 0,
+        factors: Vec::new(),
+    });
+    let rejection = Desk::after([create()]).refuse(RecordProposal {
+        based_on_version: 1,
+        applied_seq: 1,
+        input: contracts::proposal::AdvisorInput::Triage(triage_input(1)),
+        advice,
+    });
+    assert_eq!(pointer(&rejection), "/advice/ranked/0/choice");
+}
+
+#[test]
+fn every_operation_is_in_the_table_of_a_ticket_it_can_be_given_to() {
+    use strum::VariantArray;
+    for operation in Operation::VARIANTS {
+        let from = TicketState::VARIANTS
+            .iter()
+            .filter(|state| super::table::next_state(*operation, **state).is_some());
+        let expected = match operation {
+            Operation::CreateTicket => 0,
+            Operation::AddNote | Operation::RecordProposal | Operation::RecordSla => 13,
+            Operation::CustomerAwait | Operation::CustomerResume => 11,
+            Operation::Cancel => 8,
+            Operation::ProposeSchedule | Operation::Reopen => 3,
+            Operation::Triage
+            | Operation::Reschedule
+            | Operation::Dispatch
+            | Operation::NoAccess
+            | Operation::Close
+            | Operation::Merge => 2,
+            Operation::ConfirmSchedule
+            | Operation::Unassign
+            | Operation::EnRoute
+            | Operation::CheckIn
+            | Operation::RequestChange
+            | Operation::DecideApproval
+            | Operation::ReturnVisit
+            | Operation::Complete
+            | Operation::QaVerify
+            | Operation::QaReject
+            | Operation::GenerateInvoice => 1,
+        };
+        assert_eq!(from.count(), expected, "{operation}");
+    }
+}
