@@ -59,8 +59,18 @@ macro_rules! commands {
             fn from(body: $name) -> Self {
                 Self::$name(body)
             }
+        }
+
+        impl CommandBody for $name {
+            const OPERATION: Operation = Operation::$name;
         })+
     };
+}
+
+/// The body of one command: what a caller sends, and which operation it stands for.
+pub trait CommandBody: Into<Command> + serde::de::DeserializeOwned + JsonSchema + Send {
+    /// The operation.
+    const OPERATION: Operation;
 }
 
 /// Whether a command raises the ticket's version.

@@ -142,6 +142,9 @@ pub struct WorkflowView {
     pub sla_recorded: Vec<SlaRecordKey>,
     /// Proposals it recorded.
     pub proposed: Vec<(ProposalKind, u64)>,
+    /// The last call that failed or was refused, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[cfg(test)]

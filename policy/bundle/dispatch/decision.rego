@@ -1,0 +1,43 @@
+# The one question that dispatch-api asks: data.dispatch.decision.
+#
+# Each rule file adds to `deny` one reason per failed condition. A command passes when the roles
+# table permits it and nothing is denied; whatever is not permitted is denied.
+package dispatch
+
+decision := {
+	"result": result,
+	"reasons": deny,
+	"obligations": [],
+}
+
+default result := "DENY"
+
+result := "ALLOW" if {
+	permitted
+	count(deny) == 0
+}
+
+# The three classes of refusal; dispatch-api answers STAGE, FORBIDDEN or POLICY_DENIED.
+
+stage(code, message, to_pass) := {
+	"code": code,
+	"class": "STAGE",
+	"message": message,
+	"to_pass": to_pass,
+}
+
+forbidden(code, message, to_pass) := {
+	"code": code,
+	"class": "FORBIDDEN",
+	"message": message,
+	"to_pass": to_pass,
+}
+
+unmet(code, message, to_pass) := {
+	"code": code,
+	"class": "POLICY_DENIED",
+	"message": message,
+	"to_pass": to_pass,
+}
+
+at(reason, pointer) := object.union(reason, {"pointer": pointer})

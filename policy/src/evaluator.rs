@@ -1,0 +1,177 @@
+//! Compiled rules and the machines that run them.
+//!
+//! The rules are compiled once to a program of regorus's virtual machine; a machine is set up once
+//! and reused, so a decision costs the conversion of its input and some hundred instructions. What
+//! ends an evaluation first is a budget of instructions, which is the same on every machine and at
+//! every load; the time limit behind it is for what the count does not see.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use regorus::{
+    CompiledPolicy, Engine, Value,
+    languages::rego::compiler::{Compiler, CompilerError, SpannedCompilerError},
+    rvm::{Program, RegoVM, vm::VmError},
+    utils::limits::ExecutionTimerConfig,
+};
+
+use crate::{
+    builtins,
+    error::{BundleError, EvaluationError},
+    files::BundleFiles,
+    manifest::Manifest,
+};
+
+/// The rule that decides.
+const ENTRY_POINT: &str = "data.dispatch.decision";
+
+const MAX_INSTRUCTIONS: usize = 200_000;
+const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
+    limit: Duration::from_millis(250),
+    check_interval: NonZeroU32::new(512).expect("512 is not 0"),
+};
+/// Machines kept for reuse: more than that many evaluations at once do not happen on the pool of
+/// database connections that they run under.
+const MAX_IDLE: usize = 64;
+/// Rules per compilation when builtins are looked for: each entry point takes one of 255 registers.
+const RULES_PER_SCAN: usize = 64;
+
+pub(crate) struct Evaluator {
+    program: Arc<Program>,
+    data: Value,
+    idle: Mutex<Vec<RegoVM>>,
+}
+
+impl Evaluator {
+    /// Compiles the modules and refuses what they may not contain.
+    pub(crate) fn compile(
+        files: &BundleFiles,
+        manifest: &Manifest,
+        data: &serde_json::Value,
+    ) -> Result<Self, BundleError> {
+        let mut engine = Engine::new();
+        for (path, text) in files.modules() {
+            engine
+                .add_policy(path.to_owned(), text.to_owned())
+                .map_err(|e| rego(&e))?;
+        }
+        for package in engine
+            .get_policy_package_components()
+            .map_err(|e| rego(&e))?
+        {
+            let path: Vec<&str> = package.components.iter().map(String::as_str).collect();
+            manifest.check_covers(&path)?;
+        }
+        let policy = engine
+            .compile_with_entrypoint(&ENTRY_POINT.into())
+            .map_err(|e| rego(&e))?;
+        check_builtins(&policy)?;
+        let program =
+            Compiler::compile_from_policy(&policy, &[ENTRY_POINT]).map_err(compile_error)?;
+        let evaluator = Self {
+            program,
+            data: Value::from(data.clone()),
+            idle: Mutex::default(),
+        };
+        // Reports a rule and a document of the same path now rather than at the first decision.
+        evaluator.machine().map_err(|error| BundleError::Rego {
+            message: error.to_string(),
+        })?;
+        Ok(evaluator)
+    }
+
+    /// Runs the entry point.
+    pub(crate) fn run(&self, input: Value) -> Result<Value, EvaluationError> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut machine = match idle {
+            Some(machine) => machine,
+            None => self.machine()?,
+        };
+        machine.set_input(input);
+        // A machine that failed is dropped; one that answered is clean again at its next start.
+        let answer = machine
+            .execute_entry_point_by_index(0)
+            .map_err(evaluation_error)?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(machine);
+        }
+        Ok(answer)
+    }
+
+    fn machine(&self) -> Result<RegoVM, EvaluationError> {
+        let mut machine = RegoVM::new();
+        machine.set_max_instructions(MAX_INSTRUCTIONS);
+        machine.set_execution_timer_config(Some(TIME_LIMIT));
+        // OPA makes a failing builtin undefined, so a condition that cannot be computed would not
+        // be there. Here it is an error: no decision rather than a lax one.
+        machine.set_strict_builtin_errors(true);
+        machine.load_program(Arc::clone(&self.program));
+        machine
+            .set_data(self.data.clone())
+            .map_err(evaluation_error)?;
+        Ok(machine)
+    }
+}
+
+/// Compiles every rule, reachable or not, and looks at the functions that the program would call.
+fn check_builtins(policy: &CompiledPolicy) -> Result<(), BundleError> {
+    let rules: BTreeSet<&str> = policy.get_rules().keys().map(String::as_str).collect();
+    let rules: Vec<&str> = rules.into_iter().collect();
+    for rules in rules.chunks(RULES_PER_SCAN) {
+        let program = Compiler::compile_from_policy(policy, rules).map_err(compile_error)?;
+        if program.has_host_await {
+            return Err(forbidden("__builtin_host_await"));
+        }
+        if let Some(builtin) = program
+            .builtin_info_table
+            .iter()
+            .find(|builtin| !builtins::is_allowed(&builtin.name))
+        {
+            return Err(forbidden(&builtin.name));
+        }
+    }
+    Ok(())
+}
+
+fn compile_error(error: SpannedCompilerError) -> BundleError {
+    match error.error {
+        CompilerError::UnknownFunction { name }
+        | CompilerError::UnknownBuiltinFunction { name }
+        | CompilerError::NotBuiltinFunction { name } => BundleError::ForbiddenBuiltin { name },
+        _ => BundleError::Rego {
+            message: error.to_string(),
+        },
+    }
+}
+
+fn forbidden(name: &str) -> BundleError {
+    BundleError::ForbiddenBuiltin {
+        name: name.to_owned(),
+    }
+}
+
+pub(crate) fn rego(error: &impl std::fmt::Display) -> BundleError {
+    BundleError::Rego {
+        message: error.to_string(),
+    }
+}
+
+fn evaluation_error(error: VmError) -> EvaluationError {
+    let reason = error.to_string();
+    match error {
+        VmError::InstructionLimitExceeded { .. }
+        | VmError::TimeLimitExceeded { .. }
+        | VmError::MemoryLimitExceeded { .. }
+        | VmError::RegexSizeLimitExceeded { .. } => EvaluationError::Budget { reason },
+        _ => EvaluationError::Failed { reason },
+    }
+}

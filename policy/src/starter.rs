@@ -1,0 +1,49 @@
+//! The starter bundle, compiled into the program.
+
+use crate::{error::BundleError, files::BundleFiles};
+
+macro_rules! embedded {
+    ($($path:literal),+ $(,)?) => {
+        [$(($path, include_str!(concat!("../bundle/", $path)))),+]
+    };
+}
+
+pub(crate) fn files() -> Result<BundleFiles, BundleError> {
+    BundleFiles::from_texts(embedded![
+        ".manifest",
+        "autonomy/data.json",
+        "dispatch/approvals.rego",
+        "dispatch/approvals_test.rego",
+        "dispatch/assignment.rego",
+        "dispatch/assignment_test.rego",
+        "dispatch/autonomy.rego",
+        "dispatch/autonomy_test.rego",
+        "dispatch/billing.rego",
+        "dispatch/billing_test.rego",
+        "dispatch/decision.rego",
+        "dispatch/evidence.rego",
+        "dispatch/evidence_test.rego",
+        "dispatch/fixtures_test.rego",
+        "dispatch/roles.rego",
+        "dispatch/roles_test.rego",
+        "dispatch/templates.rego",
+        "dispatch/templates_test.rego",
+        "dispatch/triage.rego",
+        "dispatch/triage_test.rego",
+        "dispatch/visits.rego",
+        "dispatch/visits_test.rego",
+        "roles/data.json",
+        "templates/data.json",
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_directory_is_embedded() {
+        let dir = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/bundle"));
+        assert_eq!(files().unwrap(), BundleFiles::read(dir).unwrap());
+    }
+}

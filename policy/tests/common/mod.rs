@@ -1,0 +1,244 @@
+//! What the policy is asked about in the tests: a ticket and a body for each operation that meet
+//! every rule, so that a test spoils exactly one thing.
+
+use std::collections::BTreeMap;
+
+use contracts::{
+    ActorKind, Command, Operation, Role, Slug, TemplateId, TicketState,
+    approval::{ApprovalKind, Verdict},
+    command::*,
+    event::AutonomyMode,
+    ids::*,
+    policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyTicket},
+    proposal::{Advice, AdvisorInput, TriageInput},
+    schedule::{TenantSettings, TimeWindow, WorkCalendar},
+    sla::SlaRecordKind,
+    ticket::{InvoiceLine, Priority},
+    value::{DetailValue, FreeText},
+};
+use serde_json::Value;
+
+pub fn id<T: std::str::FromStr>(prefix: &str, n: u8) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    format!("{prefix}_{n:032x}").parse().unwrap()
+}
+
+pub fn slug(text: &str) -> Slug {
+    Slug::new(text).unwrap()
+}
+
+pub fn template(text: &str) -> TemplateId {
+    TemplateId::new(text).unwrap()
+}
+
+pub fn line(quantity: u32, unit_cents: i64) -> InvoiceLine {
+    InvoiceLine {
+        item: slug("labour"),
+        quantity,
+        unit_cents,
+    }
+}
+
+pub fn window() -> TimeWindow {
+    TimeWindow {
+        start: "2026-11-23T08:00:00Z".parse().unwrap(),
+        end: "2026-11-23T10:00:00Z".parse().unwrap(),
+    }
+}
+
+pub fn details() -> BTreeMap<Slug, DetailValue> {
+    BTreeMap::from([
+        (slug("pane_count"), DetailValue::Number(2)),
+        (slug("public_hazard"), DetailValue::Flag(false)),
+    ])
+}
+
+/// A command of each operation that meets every rule.
+pub fn command(operation: Operation) -> Command {
+    let reason = slug("customer_request");
+    match operation {
+        Operation::CreateTicket => CreateTicket {
+            site_id: id("sit", 1),
+            asset_id: None,
+            contact_id: None,
+            template: template("emergency_glass"),
+            priority: None,
+            details: BTreeMap::new(),
+            description: None,
+        }
+        .into(),
+        Operation::Triage => Triage {
+            priority: Priority::P1,
+            template: None,
+            details: BTreeMap::new(),
+        }
+        .into(),
+        Operation::ProposeSchedule => ProposeSchedule { window: window() }.into(),
+        Operation::ConfirmSchedule => ConfirmSchedule {}.into(),
+        Operation::Reschedule => Reschedule {
+            window: window(),
+            reason,
+        }
+        .into(),
+        Operation::Dispatch => Dispatch {
+            technician_id: id("tec", 1),
+            eta: None,
+        }
+        .into(),
+        Operation::Unassign => Unassign { reason }.into(),
+        Operation::EnRoute => EnRoute { eta: None }.into(),
+        Operation::CheckIn => CheckIn {}.into(),
+        Operation::NoAccess => NoAccess { reason }.into(),
+        Operation::RequestChange => RequestChange {
+            scope: slug("second_pane"),
+            price_delta_cents: 10_000,
+            note: None,
+        }
+        .into(),
+        Operation::DecideApproval => DecideApproval {
+            approval_id: id("apr", 1),
+            verdict: Verdict::Approve,
+            reason: None,
+        }
+        .into(),
+        Operation::ReturnVisit => ReturnVisit {
+            reason,
+            parts: vec![],
+            evidence: vec![],
+        }
+        .into(),
+        Operation::Complete => Complete { evidence: vec![] }.into(),
+        Operation::QaVerify => QaVerify {}.into(),
+        Operation::QaReject => QaReject {
+            reasons: vec![reason],
+        }
+        .into(),
+        Operation::GenerateInvoice => GenerateInvoice {
+            lines: vec![line(1, 80_000)],
+        }
+        .into(),
+        Operation::Close => Close {
+            no_charge_reason: None,
+        }
+        .into(),
+        Operation::Reopen => Reopen { reason }.into(),
+        Operation::Cancel => Cancel { reason }.into(),
+        Operation::Merge => Merge { into: id("tkt", 2) }.into(),
+        Operation::CustomerAwait => CustomerAwait { reason }.into(),
+        Operation::CustomerResume => CustomerResume {}.into(),
+        Operation::AddNote => AddNote {
+            text: FreeText::new("The shutter is down.").unwrap(),
+        }
+        .into(),
+        Operation::RecordProposal => RecordProposal {
+            based_on_version: 1,
+            applied_seq: 1,
+            input: AdvisorInput::Triage(TriageInput {
+                version: 1,
+                at: at(),
+                template: template("emergency_glass"),
+                default_priority: Priority::P1,
+                priority: Priority::P1,
+                details: details(),
+                required_details: vec![],
+            }),
+            advice: Advice {
+                advisor: slug("triage_v1"),
+                ranked: vec![],
+                excluded: vec![],
+            },
+        }
+        .into(),
+        Operation::RecordSla => RecordSla {
+            clock: slug("response"),
+            kind: SlaRecordKind::Warning,
+            revision: 1,
+            effective_at: at(),
+            applied_seq: 1,
+        }
+        .into(),
+    }
+}
+
+pub fn at() -> chrono::DateTime<chrono::Utc> {
+    "2026-11-21T09:00:00Z".parse().unwrap()
+}
+
+pub fn ticket() -> PolicyTicket {
+    PolicyTicket {
+        id: id("tkt", 1),
+        state: TicketState::OnSite,
+        version: 7,
+        template: template("emergency_glass"),
+        priority: Priority::P1,
+        details: details(),
+        nte_cents: 80_000,
+        technician_id: Some(id("tec", 1)),
+        visit: 2,
+        evidence: [
+            "photo_before",
+            "photo_made_safe",
+            "photo_after",
+            "signature",
+        ]
+        .map(slug)
+        .into(),
+        customer_awaited: false,
+    }
+}
+
+pub fn actor(kind: ActorKind, roles: &[Role]) -> PolicyActor {
+    PolicyActor {
+        id: "someone".into(),
+        kind,
+        roles: roles.iter().copied().collect(),
+        technician_id: roles
+            .contains(&Role::Technician)
+            .then(|| id::<TechnicianId>("tec", 1)),
+    }
+}
+
+pub fn person(role: Role) -> PolicyActor {
+    actor(ActorKind::Person, &[role])
+}
+
+pub fn ask(actor: PolicyActor, command: Command) -> PolicyInput {
+    let operation = command.operation();
+    PolicyInput {
+        v: 1,
+        operation,
+        at: at(),
+        actor,
+        body: body(&command),
+        ticket: (operation != Operation::CreateTicket).then(ticket),
+        approval: (operation == Operation::DecideApproval).then(|| PolicyApproval {
+            id: id("apr", 1),
+            kind: ApprovalKind::ChangeOrder,
+            requested_by: "technician-1".into(),
+            required_roles: vec![Role::Approver, Role::AccountManager],
+        }),
+        tenant: TenantSettings {
+            calendar: WorkCalendar {
+                time_zone: "Europe/Amsterdam".into(),
+                week: vec![vec![(480, 1020)]; 5],
+                days_off: vec![],
+            },
+            currency: "EUR".into(),
+        },
+        autonomy: AutonomyMode::Shadow,
+    }
+}
+
+/// The body as dispatch-api hands it over.
+fn body(command: &Command) -> Value {
+    let mut body = serde_json::to_value(command).unwrap()["body"].take();
+    for field in ["text", "note", "description"] {
+        if let Some(text) = body.get_mut(field) {
+            let chars = text.as_str().unwrap().chars().count();
+            *text = serde_json::json!({ "chars": chars });
+        }
+    }
+    body
+}
