@@ -1,0 +1,142 @@
+//! Writes one attempt: decision, audit row, stored answer, and what it changed.
+
+use contracts::{
+    TraceContext,
+    policy::{PolicyDecision, PolicyResult},
+    ticket::Ticket,
+};
+use serde_json::json;
+use sqlx::types::Json;
+
+use super::Writes;
+use crate::{Error, TenantTx, audit::AuditRow};
+
+/// A finished attempt, accepted or refused.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// Its audit row.
+    pub audit: AuditRow,
+    /// Its policy decision.
+    pub decision: DecisionRow<'a>,
+    /// The trace that its events carry on.
+    pub trace: &'a TraceContext,
+    /// `seq` of the ticket's last event before it.
+    pub event_seq: u64,
+    /// The ticket after it; `None` when it is the same.
+    pub ticket: Option<&'a Ticket>,
+    /// Rows beside the ticket; `None` for a refusal.
+    pub writes: Option<Writes<'a>>,
+    /// What a repetition gets; `None` when it is to be tried anew.
+    pub answer: Option<StoredAnswer<'a>>,
+}
+
+/// The policy's decision with what it was based on.
+#[derive(Debug)]
+pub struct DecisionRow<'a> {
+    /// The decision.
+    pub decision: &'a PolicyDecision,
+    /// Canonical JSON of the input.
+    pub input: String,
+    /// How long the evaluation took.
+    pub evaluation_micros: u64,
+}
+
+/// An answer to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredAnswer<'a> {
+    /// SHA-256 of what was asked for.
+    pub intent_sha256: [u8; 32],
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: &'a str,
+}
+
+/// Writes it all; [`TenantTx::commit`] makes it durable.
+///
+/// # Errors
+/// [`Error::Guard`] when the ticket is not what was decided on.
+pub async fn commit(tx: &mut TenantTx, attempt: Attempt<'_>) -> Result<(), Error> {
+    let content = attempt.audit.content();
+    commit_with_content(tx, attempt, &content).await
+}
+
+/// [`commit`] with a chain that covers nothing: to measure what the chain costs. The checker
+/// rejects what this writes.
+#[cfg(feature = "bench")]
+pub async fn commit_unchained(tx: &mut TenantTx, attempt: Attempt<'_>) -> Result<(), Error> {
+    commit_with_content(tx, attempt, "").await
+}
+
+async fn commit_with_content(
+    tx: &mut TenantTx,
+    attempt: Attempt<'_>,
+    content: &str,
+) -> Result<(), Error> {
+    let Attempt {
+        audit,
+        decision,
+        trace,
+        event_seq,
+        ticket,
+        writes,
+        answer,
+    } = attempt;
+    let PolicyDecision {
+        result,
+        reasons,
+        obligations,
+        bundle,
+    } = decision.decision;
+    let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
+    let scalars = json!({
+        "tenant_id": audit.tenant_id.as_uuid(),
+        "ticket_id": audit.ticket_id.map(|id| id.as_uuid()),
+        "command_id": audit.command_id.as_uuid(),
+        "decision_id": audit.decision_id.as_uuid(),
+        "audit_id": audit.id.as_uuid(),
+        "stream": audit.stream,
+        "request_id": audit.request_id,
+        "correlation_id": audit.correlation_id,
+        "trace_id": audit.trace_id,
+        "traceparent": trace.traceparent,
+        "tracestate": trace.tracestate,
+        "actor_id": audit.actor_id,
+        "actor_kind": audit.actor_kind,
+        "actor_roles": audit.actor_roles,
+        "tool_name": audit.tool_name,
+        "operation": audit.operation,
+        "at": audit.at,
+        "refused": audit.refused,
+        "before": audit.before,
+        "after": audit.after,
+        "applied_to_version": audit.applied_to_version,
+        "produced_version": audit.produced_version,
+        "previous_event_seq": event_seq,
+        "event_seq": head_seq,
+        "result": result_word(*result),
+        "reasons": reasons,
+        "obligations": obligations,
+        "bundle_version": bundle.version,
+        "bundle_sha256": bundle.sha256,
+        "evaluation_micros": decision.evaluation_micros,
+        "intent_sha256": answer.map(|a| hex::encode(a.intent_sha256)),
+        "status": answer.map(|a| a.status),
+    });
+    sqlx::query("select command_commit($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(Json(scalars))
+        .bind(decision.input)
+        .bind(content)
+        .bind(Json(audit.payload))
+        .bind(Json(audit.changes))
+        .bind(ticket.map(Json))
+        .bind(writes.map(Json))
+        .bind(answer.map(|a| a.body))
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+fn result_word(result: PolicyResult) -> String {
+    result.to_string()
+}

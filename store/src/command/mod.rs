@@ -1,0 +1,15 @@
+//! The command transaction's two calls: [`open`] takes the locks and reads, [`commit`] writes.
+//!
+//! Between them the policy and `domain::decide` run; before and after stand the transaction's own
+//! begin and commit. That makes four round trips. Everything that must be true together is checked
+//! where it is written, so a bug in between cannot tear it apart.
+
+mod commit;
+mod open;
+mod writes;
+
+#[cfg(feature = "bench")]
+pub use commit::commit_unchained;
+pub use commit::{Attempt, DecisionRow, StoredAnswer, commit};
+pub use open::{Asks, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Stored, open};
+pub use writes::Writes;

@@ -1,0 +1,304 @@
+//! Takes the request's key and the ticket's row, and reads all facts.
+
+use contracts::{
+    ApprovalId, AssetId, CommandId, ContactId, DecisionId, Operation, ProposalId, SiteId,
+    TechnicianId, TicketId, TicketState,
+    approval::Approval,
+    proposal::{Advice, ProposalKind},
+    schedule::TenantSettings,
+    sla::SlaRecordKey,
+    ticket::Ticket,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{Error, TenantTx};
+
+/// The rows besides the ticket that a command depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Asks {
+    /// Must exist.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub site: Option<SiteId>,
+    /// Must exist at that site.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub asset: Option<AssetId>,
+    /// Must exist.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub contact: Option<ContactId>,
+    /// Must exist and be active.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub technician: Option<TechnicianId>,
+    /// Is to be decided.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub approval: Option<ApprovalId>,
+    /// Is to be merged into.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub merge_into: Option<TicketId>,
+    /// An invoice may be issued.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invoice: bool,
+    /// An invoice may be taken back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub credit_note: bool,
+}
+
+/// Ids as rows hold them.
+fn row_id<T: AsUuid, S: Serializer>(id: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.as_ref().map(T::uuid).serialize(serializer)
+}
+
+trait AsUuid {
+    fn uuid(&self) -> Uuid;
+}
+
+macro_rules! as_uuid {
+    ($($id:ty),+) => {$(
+        impl AsUuid for $id {
+            fn uuid(&self) -> Uuid {
+                self.as_uuid()
+            }
+        }
+    )+};
+}
+
+as_uuid!(
+    SiteId,
+    AssetId,
+    ContactId,
+    TechnicianId,
+    ApprovalId,
+    TicketId
+);
+
+/// What is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenRequest<'a> {
+    /// Whose key it is.
+    pub actor_id: &'a str,
+    /// Scope of the key.
+    pub operation: Operation,
+    /// The key.
+    pub request_id: &'a str,
+    /// SHA-256 of what is asked for.
+    pub intent_sha256: [u8; 32],
+    /// The ticket of the path; `None` for a creation.
+    pub ticket_id: Option<TicketId>,
+    /// The rows it depends on.
+    pub asks: &'a Asks,
+    /// Take no key and no lock.
+    pub dry_run: bool,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub enum Opened {
+    /// The same request was answered before. Nothing is locked but the key.
+    Replay(Stored),
+    /// Everything that a decision needs.
+    Ready {
+        /// The same key was used for another request.
+        mismatch: Option<Stored>,
+        /// The ticket, locked; `None` for a creation, an unknown id and another tenant's.
+        ticket: Option<Box<LockedTicket>>,
+        /// Everything else.
+        facts: Box<OpenFacts>,
+    },
+}
+
+/// An answer that was given before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What was asked for then.
+    pub intent_sha256: Vec<u8>,
+    /// HTTP status.
+    pub status: u16,
+    /// The body, byte for byte.
+    pub body: String,
+    /// The attempt.
+    pub command_id: CommandId,
+    /// Its decision.
+    pub decision_id: DecisionId,
+}
+
+/// The ticket as it stands while its row is locked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockedTicket {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// `seq` of its last event to the workflow.
+    pub event_seq: u64,
+}
+
+/// What the rows said.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct OpenFacts {
+    /// The tenant's settings; `None` when there is no such tenant.
+    pub settings: Option<TenantSettings>,
+    /// SHA-256 of the active bundle; `None` when there is none.
+    pub bundle: Option<String>,
+    /// Whether the site exists; `true` when none is asked for. So for the next three.
+    pub site_known: bool,
+    /// The asset.
+    pub asset_known: bool,
+    /// The contact.
+    pub contact_known: bool,
+    /// The technician.
+    pub technician_known: bool,
+    /// The approval, if it exists and is about this ticket.
+    pub approval: Option<Approval>,
+    /// State of the ticket to merge into.
+    pub merge_target: Option<TicketState>,
+    /// The numbers that may be used.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub numbers: Offered,
+    open_proposals: Vec<OpenProposalRow>,
+    /// SLA warnings and breaches on record.
+    pub sla_recorded: Vec<SlaRecordKey>,
+}
+
+impl OpenFacts {
+    /// The ticket's proposals that were not paired yet.
+    pub fn open_proposals(&mut self) -> Vec<domain::OpenProposal> {
+        std::mem::take(&mut self.open_proposals)
+            .into_iter()
+            .map(|row| domain::OpenProposal {
+                id: row.id,
+                kind: row.kind,
+                based_on_version: row.based_on_version,
+                advice: row.advice,
+            })
+            .collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct OpenProposalRow {
+    id: ProposalId,
+    kind: ProposalKind,
+    based_on_version: u64,
+    advice: Advice,
+}
+
+/// The next numbers of the gapless series, locked until the transaction ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Offered {
+    /// Of invoices.
+    #[serde(default)]
+    pub invoice: Option<u64>,
+    /// Of credit notes.
+    #[serde(default)]
+    pub credit_note: Option<u64>,
+}
+
+impl Offered {
+    /// `INV-000042`
+    pub fn invoice_number(&self) -> Option<String> {
+        self.invoice.map(|n| format!("INV-{n:06}"))
+    }
+
+    /// `CRN-000007`
+    pub fn credit_note_number(&self) -> Option<String> {
+        self.credit_note.map(|n| format!("CRN-{n:06}"))
+    }
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    stored_sha256: Option<Vec<u8>>,
+    stored_status: Option<i16>,
+    stored_body: Option<String>,
+    stored_command: Option<Uuid>,
+    stored_decision: Option<Uuid>,
+    ticket: Option<Json<Ticket>>,
+    event_seq: Option<i64>,
+    facts: Option<Json<OpenFacts>>,
+}
+
+/// Takes the key and the ticket's row, waiting for whoever holds them, and reads the facts.
+///
+/// # Errors
+/// [`Error::LockTimeout`] when one of them was not free in time.
+pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened, Error> {
+    let tenant = tx.tenant_id().as_uuid();
+    let row: Row = sqlx::query_as("select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(tenant)
+        .bind(request.actor_id)
+        .bind(request.operation.to_string())
+        .bind(request.request_id)
+        .bind(request.ticket_id.map(|id| id.as_uuid()))
+        .bind(request.intent_sha256.as_slice())
+        .bind(Json(request.asks))
+        .bind(request.dry_run)
+        .fetch_one(tx.connection())
+        .await?;
+    let stored = row.stored().transpose()?;
+    let Some(Json(facts)) = row.facts else {
+        return stored.map(Opened::Replay).ok_or_else(|| {
+            Error::corrupt("command_open", "facts", request.request_id, "is missing")
+        });
+    };
+    Ok(Opened::Ready {
+        mismatch: stored,
+        ticket: row.ticket.map(|Json(ticket)| {
+            Box::new(LockedTicket {
+                ticket,
+                event_seq: row.event_seq.unwrap_or_default().unsigned_abs(),
+            })
+        }),
+        facts: Box::new(facts),
+    })
+}
+
+impl Row {
+    fn stored(&self) -> Option<Result<Stored, Error>> {
+        let intent_sha256 = self.stored_sha256.clone()?;
+        let complete = || {
+            Some(Stored {
+                intent_sha256,
+                status: u16::try_from(self.stored_status?).ok()?,
+                body: self.stored_body.clone()?,
+                command_id: CommandId::from_uuid(self.stored_command?),
+                decision_id: DecisionId::from_uuid(self.stored_decision?),
+            })
+        };
+        Some(complete().ok_or_else(|| {
+            Error::corrupt("idempotency_keys", "status", "a stored answer", "is incomplete")
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_asked_for_is_sent() {
+        let asks = Asks {
+            technician: Some(TechnicianId::from_uuid(Uuid::nil())),
+            invoice: true,
+            ..Asks::default()
+        };
+        assert_eq!(
+            serde_json::to_value(asks).unwrap(),
+            json!({ "technician": Uuid::nil(), "invoice": true })
+        );
+    }
+
+    #[test]
+    fn numbers_are_padded() {
+        let offered: Offered = serde_json::from_value(json!({ "invoice": 42 })).unwrap();
+        assert_eq!(offered.invoice_number().as_deref(), Some("INV-000042"));
+        assert_eq!(offered.credit_note_number(), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Forward-only migrations, embedded in the program.
+
+use sqlx::{PgConnection, PgPool, migrate::Migrator};
+
+use crate::{Error, pool::connect_options};
+
+/// All migrations that this build knows.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// Brings the database up to date; does nothing when it is. As `dispatch_owner`.
+///
+/// # Errors
+/// [`Error::Migrate`] when an applied migration was altered or this build is older than the
+/// database.
+pub async fn migrate(owner_url: &str) -> Result<(), Error> {
+    use sqlx::ConnectOptions;
+    let mut connection: PgConnection = connect_options(owner_url)?.connect().await?;
+    MIGRATOR.run(&mut connection).await?;
+    Ok(())
+}
+
+/// How many migrations of this build are not applied yet.
+///
+/// # Errors
+/// [`Error::Configuration`] when what is applied is not a beginning of what this build knows.
+pub async fn pending(pool: &PgPool) -> Result<usize, Error> {
+    let applied: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("select version, checksum, success from _sqlx_migrations order by version")
+            .fetch_all(pool)
+            .await
+            .or_else(|error| match &error {
+                // Nobody migrated this database yet.
+                sqlx::Error::Database(e) if e.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+                _ => Err(error),
+            })?;
+    compare(&applied, &known())
+}
+
+fn known() -> Vec<(i64, Vec<u8>)> {
+    MIGRATOR
+        .iter()
+        .map(|m| (m.version, m.checksum.to_vec()))
+        .collect()
+}
+
+fn compare(applied: &[(i64, Vec<u8>, bool)], known: &[(i64, Vec<u8>)]) -> Result<usize, Error> {
+    let wrong = |what: String| Err(Error::Configuration(what));
+    for (i, (version, checksum, success)) in applied.iter().enumerate() {
+        match known.get(i) {
+            _ if !success => {
+                return wrong(format!(
+                    "migration {version} was interrupted; run `dispatch migrate`"
+                ));
+            }
+            Some((v, c)) if v == version && c == checksum => {}
+            Some((v, _)) if v == version => {
+                return wrong(format!(
+                    "migration {version} was applied with another text; run the program that did it"
+                ));
+            }
+            Some(_) | None => {
+                return wrong(format!(
+                    "migration {version} is not known to this program; run a newer version of it"
+                ));
+            }
+        }
+    }
+    Ok(known.len() - applied.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_a_beginning_of_what_the_program_knows() {
+        let known = vec![(1, vec![1]), (2, vec![2])];
+        let applied = |versions: &[i64]| -> Vec<_> {
+            versions
+                .iter()
+                .map(|v| (*v, vec![u8::try_from(*v).unwrap()], true))
+                .collect()
+        };
+        assert_eq!(compare(&applied(&[]), &known).unwrap(), 2);
+        assert_eq!(compare(&applied(&[1, 2]), &known).unwrap(), 0);
+        assert!(compare(&applied(&[1, 2, 3]), &known).is_err());
+        assert!(compare(&[(1, vec![9], true)], &known).is_err());
+        assert!(compare(&[(1, vec![1], false)], &known).is_err());
+    }
+
+    #[test]
+    fn migrations_are_in_order() {
+        assert!(known().is_sorted_by_key(|(version, _)| *version));
+    }
+}

@@ -1,0 +1,37 @@
+//! Reads of one tenant's rows, each in the caller's [`TenantTx`].
+//!
+//! `Ok(None)` means that there is no such ticket, or that it is another tenant's: the two cannot be
+//! told apart.
+
+mod advisor;
+mod cursor;
+mod proposals;
+mod snapshot;
+mod tickets;
+mod timeline;
+
+pub use advisor::{AdvisorFacts, advisor_facts};
+pub use proposals::{approvals, proposals};
+pub use snapshot::snapshot;
+pub use tickets::{ticket, tickets};
+pub use timeline::timeline;
+
+use crate::{Error, TenantTx};
+use contracts::TicketId;
+
+async fn exists(tx: &mut TenantTx, ticket_id: TicketId) -> Result<bool, Error> {
+    let found =
+        sqlx::query_scalar("select exists (select from tickets where tenant_id = $1 and id = $2)")
+            .bind(tx.tenant_id().as_uuid())
+            .bind(ticket_id.as_uuid())
+            .fetch_one(tx.connection())
+            .await?;
+    Ok(found)
+}
+
+/// Splits the row that says "there is more" off a page.
+fn cut<T>(mut rows: Vec<T>, limit: usize) -> (Vec<T>, bool) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    (rows, more)
+}

@@ -1,0 +1,109 @@
+//! The only way to tenants' rows: a transaction that belongs to one tenant from its first statement.
+//!
+//! The setting that row-level security reads is local to the transaction, so it ends with it
+//! however it ends and a pooled connection never carries it on. Nothing in this crate reads or
+//! writes a tenant's row as the application login without a [`TenantTx`].
+//!
+//! `sqlx`'s own transaction is not used for one reason: when its `begin` is dropped half way, the
+//! connection goes back to the pool with the transaction open. Here the guard stands before the
+//! first byte is sent.
+
+use std::time::Duration;
+
+use contracts::TenantId;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, pool::PoolConnection, raw_sql};
+
+use crate::Error;
+
+/// A transaction bound to one tenant. Dropping it rolls back.
+#[derive(Debug)]
+pub struct TenantTx {
+    /// `None` only after the end.
+    connection: Option<PoolConnection<Postgres>>,
+    tenant_id: TenantId,
+}
+
+impl TenantTx {
+    /// Begins a transaction that writes, in one round trip. Each statement sees what was committed
+    /// before it; waiting for a lock longer than `lock_timeout` is [`Error::LockTimeout`].
+    pub async fn begin(
+        pool: &PgPool,
+        tenant_id: TenantId,
+        lock_timeout: Duration,
+    ) -> Result<Self, Error> {
+        // Both values are typed, so nothing can be injected; a simple query takes no parameters.
+        let sql = format!(
+            "begin isolation level read committed; select set_config('app.tenant_id', '{}', true), \
+             set_config('lock_timeout', '{}ms', true)",
+            tenant_id.as_uuid(),
+            lock_timeout.as_millis().max(1),
+        );
+        Self::open(pool, tenant_id, sql).await
+    }
+
+    /// Begins a transaction that only reads, all of it as of one moment.
+    pub async fn begin_read(pool: &PgPool, tenant_id: TenantId) -> Result<Self, Error> {
+        let sql = format!(
+            "begin isolation level repeatable read read only; \
+             select set_config('app.tenant_id', '{}', true)",
+            tenant_id.as_uuid(),
+        );
+        Self::open(pool, tenant_id, sql).await
+    }
+
+    async fn open(pool: &PgPool, tenant_id: TenantId, sql: String) -> Result<Self, Error> {
+        let mut tx = Self {
+            connection: Some(pool.acquire().await?),
+            tenant_id,
+        };
+        raw_sql(AssertSqlSafe(sql)).execute(tx.connection()).await?;
+        Ok(tx)
+    }
+
+    /// Whose rows it sees.
+    pub fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// Makes everything durable. An error leaves open whether it happened: the same request id
+    /// tells.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.end("commit").await
+    }
+
+    /// Undoes everything.
+    pub async fn rollback(self) -> Result<(), Error> {
+        self.end("rollback").await
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        self.connection
+            .as_mut()
+            .expect("`end` consumes the transaction")
+    }
+
+    async fn end(mut self, sql: &'static str) -> Result<(), Error> {
+        raw_sql(sql).execute(self.connection()).await?;
+        self.connection = None;
+        Ok(())
+    }
+}
+
+impl Drop for TenantTx {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // Without a runtime there is nobody to send the rollback: closing the socket does it.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    if raw_sql("rollback").execute(&mut *connection).await.is_err() {
+                        connection.close_on_drop();
+                    }
+                });
+            }
+            Err(_) => drop(connection.detach()),
+        }
+    }
+}

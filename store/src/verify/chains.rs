@@ -1,0 +1,374 @@
+//! Walks every audit chain once: hashes, versions, transitions, and the fold that gives the ticket.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    AuditId, CommandId, DecisionId, Operation, TenantId, TicketId, TicketState,
+    event::TicketChange, ticket::Ticket,
+};
+use domain::TicketKey;
+use futures::TryStreamExt;
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::{Findings, Invariant};
+use crate::{
+    Error,
+    audit::{AuditRow, link},
+    seal::{Head, SealingKey, checkpoint_hash},
+};
+
+/// How much was walked.
+pub(super) struct Seen {
+    pub attempts: u64,
+    pub checkpoints: u64,
+}
+
+#[derive(FromRow)]
+struct Row {
+    tenant_id: Uuid,
+    stream: String,
+    position: i64,
+    id: Uuid,
+    ticket_id: Option<Uuid>,
+    command_id: Uuid,
+    decision_id: Uuid,
+    request_id: String,
+    correlation_id: String,
+    trace_id: String,
+    actor_id: String,
+    actor_kind: String,
+    actor_roles: Value,
+    tool_name: Option<String>,
+    operation: String,
+    at: DateTime<Utc>,
+    refused: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    applied_to_version: i64,
+    produced_version: i64,
+    payload: Value,
+    changes: Value,
+    chain_hash: Vec<u8>,
+}
+
+impl Row {
+    fn content(self) -> AuditRow {
+        AuditRow {
+            id: AuditId::from_uuid(self.id),
+            tenant_id: TenantId::from_uuid(self.tenant_id),
+            stream: self.stream,
+            ticket_id: self.ticket_id.map(TicketId::from_uuid),
+            command_id: CommandId::from_uuid(self.command_id),
+            decision_id: DecisionId::from_uuid(self.decision_id),
+            request_id: self.request_id,
+            correlation_id: self.correlation_id,
+            trace_id: self.trace_id,
+            actor_id: self.actor_id,
+            actor_kind: self.actor_kind,
+            actor_roles: self.actor_roles,
+            tool_name: self.tool_name,
+            operation: self.operation,
+            at: self.at,
+            refused: self.refused,
+            before: self.before,
+            after: self.after,
+            applied_to_version: self.applied_to_version.unsigned_abs(),
+            produced_version: self.produced_version.unsigned_abs(),
+            payload: self.payload,
+            changes: self.changes,
+        }
+    }
+}
+
+type Stream = (TenantId, String);
+
+/// A chain as far as it was walked.
+struct Walk {
+    length: u64,
+    hash: Vec<u8>,
+    /// What the rows folded to; `None` before the creation and for streams without a ticket.
+    ticket: Option<Ticket>,
+    /// The fold failed and says nothing any more.
+    lost: bool,
+}
+
+/// Checks all chains, what they fold to, and the checkpoints.
+pub(super) async fn check(
+    tx: &mut PgConnection,
+    key: Option<&SealingKey>,
+    found: &mut Findings,
+) -> Result<Seen, Error> {
+    let sealed = checkpoints(tx, key, found).await?;
+    let mut seen = Seen {
+        attempts: 0,
+        checkpoints: sealed.count,
+    };
+    let mut ends = ends(tx).await?;
+    let mut pending_seals = sealed.heads;
+    let mut current: Option<(Stream, Walk)> = None;
+    {
+        let mut rows = sqlx::query_as::<_, Row>(
+            "select * from audit_events order by tenant_id, stream, position",
+        )
+        .fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await? {
+            seen.attempts += 1;
+            let stream = (TenantId::from_uuid(row.tenant_id), row.stream.clone());
+            if current.as_ref().is_none_or(|(open, _)| *open != stream) {
+                if let Some((stream, walk)) = current.take() {
+                    finish(&stream, walk, &mut ends, found);
+                }
+                current = Some((stream.clone(), Walk::new()));
+            }
+            if let Some((stream, walk)) = &mut current {
+                walk.step(stream, row, found);
+                if let Some(expected) =
+                    pending_seals.remove(&(stream.0, stream.1.clone(), walk.length))
+                    && expected != hex::encode(&walk.hash)
+                {
+                    let what = "the row is not the one that was sealed";
+                    found.add(Invariant::I9, place(stream, walk.length), what);
+                }
+            }
+        }
+    }
+    if let Some((stream, walk)) = current {
+        finish(&stream, walk, &mut ends, found);
+    }
+    for (stream, _) in ends {
+        found.add(Invariant::I9, place(&stream, 1), "the whole chain is missing");
+    }
+    for (tenant, stream, position) in pending_seals.into_keys() {
+        let what = "a sealed row is missing: the chain was cut off";
+        found.add(Invariant::I9, place(&(tenant, stream), position), what);
+    }
+    Ok(seen)
+}
+
+fn place((tenant, stream): &Stream, position: u64) -> String {
+    format!("audit_events {tenant} {stream} #{position}")
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self {
+            length: 0,
+            hash: Vec::new(),
+            ticket: None,
+            lost: false,
+        }
+    }
+
+    fn step(&mut self, stream: &Stream, row: Row, found: &mut Findings) {
+        let position = row.position.unsigned_abs();
+        let place = place(stream, position);
+        if position != self.length + 1 {
+            found.add(Invariant::I9, &place, "rows before it are missing");
+        }
+        let stored = row.chain_hash.clone();
+        let row = row.content();
+        let computed = link(&self.hash, position, &row.content());
+        if computed[..] != stored[..] {
+            found.add(Invariant::I9, &place, "the row or one before it was changed");
+        }
+        self.length = position;
+        self.hash = stored;
+        match row.ticket_id {
+            Some(ticket_id) => self.fold(&place, ticket_id, &row, found),
+            None if row.refused.is_none() => {
+                found.add(Invariant::I2, &place, "an accepted attempt without its ticket");
+            }
+            None => {}
+        }
+    }
+
+    fn fold(&mut self, place: &str, ticket_id: TicketId, row: &AuditRow, found: &mut Findings) {
+        if row.stream != crate::audit::ticket_stream(ticket_id) {
+            found.add(Invariant::I9, place, "the row is on another ticket's chain");
+        }
+        let (before, after) = (row.applied_to_version, row.produced_version);
+        let known = self.ticket.as_ref().map_or(0, |ticket| ticket.version);
+        if !self.lost && before != known {
+            found.add(
+                Invariant::I3,
+                place,
+                "it was not applied to the version that was there",
+            );
+        }
+        transition(place, row, found);
+        if self.lost || row.refused.is_some() {
+            return;
+        }
+        let key = TicketKey {
+            tenant_id: row.tenant_id,
+            ticket_id,
+        };
+        match serde_json::from_value::<Vec<TicketChange>>(row.changes.clone()) {
+            Ok(changes) => {
+                for change in &changes {
+                    self.ticket = Some(domain::evolve(key, self.ticket.take(), change));
+                }
+                if self.ticket.as_ref().map_or(0, |ticket| ticket.version) != after {
+                    found.add(
+                        Invariant::I3,
+                        place,
+                        "its changes do not lead to the version that it produced",
+                    );
+                }
+            }
+            Err(error) => {
+                self.lost = true;
+                found.add(Invariant::I3, place, format!("its changes cannot be read: {error}"));
+            }
+        }
+    }
+}
+
+fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
+    let state = |word: &Option<String>| word.as_deref().map(str::parse::<TicketState>).transpose();
+    let parsed = (
+        row.operation.parse::<Operation>(),
+        state(&row.before),
+        state(&row.after),
+    );
+    let (Ok(operation), Ok(before), Ok(after)) = parsed else {
+        found.add(Invariant::I8, place, "operation or state is none that exists");
+        return;
+    };
+    let legal = match (row.refused.is_some(), before, after) {
+        (true, before, after) => before == after,
+        (false, None, after) => {
+            operation == Operation::CreateTicket && after == Some(TicketState::New)
+        }
+        (false, Some(before), after) => {
+            // The verdict on a change order leads back whichever way it goes.
+            domain::ticket::table::next_state(operation, before) == after && after.is_some()
+        }
+    };
+    if !legal {
+        found.add(Invariant::I8, place, "the transition is not legal");
+    }
+}
+
+/// What the row that carries a chain's end says about it.
+struct End {
+    length: u64,
+    head: Vec<u8>,
+    ticket: Option<Ticket>,
+}
+
+async fn ends(tx: &mut PgConnection) -> Result<BTreeMap<Stream, End>, Error> {
+    type EndRow = (Uuid, String, i64, Vec<u8>, Option<Json<Ticket>>);
+    let rows: Vec<EndRow> = sqlx::query_as(
+        "select tenant_id, wire_id('tkt', id), chain_length, chain_head, doc from tickets
+         union all
+         select tenant_id, stream, length, head, null from audit_streams",
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(tenant, stream, length, head, ticket)| {
+            let end = End {
+                length: length.unsigned_abs(),
+                head,
+                ticket: ticket.map(|Json(ticket)| ticket),
+            };
+            ((TenantId::from_uuid(tenant), stream), end)
+        })
+        .collect())
+}
+
+fn finish(stream: &Stream, walk: Walk, ends: &mut BTreeMap<Stream, End>, found: &mut Findings) {
+    let place = place(stream, walk.length);
+    let Some(end) = ends.remove(stream) else {
+        found.add(Invariant::I9, place, "no row carries the end of this chain");
+        return;
+    };
+    if (end.length, &end.head) != (walk.length, &walk.hash) {
+        found.add(Invariant::I9, &place, "the chain does not end where its ticket says");
+    }
+    if !walk.lost && walk.ticket != end.ticket {
+        found.add(
+            Invariant::I3,
+            place,
+            "the timeline does not fold to the ticket that is stored",
+        );
+    }
+}
+
+#[derive(FromRow)]
+struct Checkpoint {
+    tenant_id: Uuid,
+    number: i64,
+    at: DateTime<Utc>,
+    heads: Json<Vec<Head>>,
+    prev_hash: String,
+    hash: String,
+    key_id: String,
+    signature: String,
+}
+
+struct Sealed {
+    count: u64,
+    /// The hash of each row that a checkpoint names.
+    heads: BTreeMap<(TenantId, String, u64), String>,
+}
+
+async fn checkpoints(
+    tx: &mut PgConnection,
+    key: Option<&SealingKey>,
+    found: &mut Findings,
+) -> Result<Sealed, Error> {
+    let mut sealed = Sealed {
+        count: 0,
+        heads: BTreeMap::new(),
+    };
+    let mut previous: Option<(Uuid, i64, String)> = None;
+    let mut rows = sqlx::query_as::<_, Checkpoint>(
+        "select * from audit_checkpoints order by tenant_id, number",
+    )
+    .fetch(tx);
+    while let Some(row) = rows.try_next().await? {
+        sealed.count += 1;
+        let tenant_id = TenantId::from_uuid(row.tenant_id);
+        let place = format!("audit_checkpoints {tenant_id} #{}", row.number);
+        let (number, prev_hash) = match &previous {
+            Some((tenant, number, hash)) if *tenant == row.tenant_id => (*number, hash.as_str()),
+            _ => (0, ""),
+        };
+        if (row.number, row.prev_hash.as_str()) != (number + 1, prev_hash) {
+            found.add(Invariant::I9, &place, "it does not follow the checkpoint before it");
+        }
+        let hash = checkpoint_hash(
+            tenant_id,
+            row.number.unsigned_abs(),
+            row.at,
+            &row.prev_hash,
+            &row.heads,
+        );
+        if hash != row.hash {
+            found.add(Invariant::I9, &place, "the checkpoint was changed");
+        }
+        if let Some(key) = key
+            && key.id() == row.key_id
+            && !key.verify(&row.hash, &row.signature)
+        {
+            found.add(Invariant::I9, &place, "the signature is not that of the sealing key");
+        }
+        if let Some(key) = key
+            && key.id() != row.key_id
+        {
+            let what = format!("it was sealed with another key, {}", row.key_id);
+            found.add(Invariant::I9, &place, what);
+        }
+        for (stream, length, hash) in row.heads.0 {
+            sealed.heads.insert((tenant_id, stream, length), hash);
+        }
+        previous = Some((row.tenant_id, row.number, row.hash));
+    }
+    Ok(sealed)
+}

@@ -1,0 +1,216 @@
+//! What one query each can tell: rows that belong together and do not stand together.
+
+use sqlx::PgConnection;
+
+use super::{Findings, Invariant, MOST_PER_CHECK, Options};
+use crate::Error;
+
+struct Check {
+    invariant: Invariant,
+    /// What is wrong with each row that the query finds.
+    what: &'static str,
+    /// Selects the place of each violation, as text.
+    sql: &'static str,
+}
+
+/// Attempts that leave no answer behind: what a repetition tries anew (see the pipeline's
+/// `Outcome::is_stored`).
+macro_rules! unanswered {
+    () => {
+        "(a.refused in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
+           'POLICY_UNAVAILABLE')
+          or a.refused is not null and a.actor_kind = 'workflow'
+             and a.operation in ('add_note', 'record_proposal', 'record_sla'))"
+    };
+}
+
+const CHECKS: &[Check] = &[
+    Check {
+        invariant: Invariant::I1,
+        what: "an attempt without its stored answer",
+        sql: concat!(
+            "select 'audit_events ' || a.command_id from audit_events a
+             left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
+               and k.operation = a.operation and k.request_id = a.request_id
+               and k.command_id = a.command_id
+             where k.command_id is null and not ", unanswered!()),
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "a stored answer that does not say what the audit row says",
+        sql: "select 'idempotency_keys ' || k.command_id from idempotency_keys k
+              join audit_events a on a.tenant_id = k.tenant_id and a.command_id = k.command_id
+              where (a.refused is null) <> (k.status < 400) or a.decision_id <> k.decision_id
+                 or (k.body::jsonb ->> 'command_id') is distinct from wire_id('cmd', k.command_id)
+                 or (a.refused is not null and (k.body::jsonb ->> 'code') is distinct from a.refused)
+                 or (a.refused is null and (k.body::jsonb ->> 'produced_version')::bigint
+                       is distinct from a.produced_version)",
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "an accepted attempt whose events are not its changes",
+        sql: "select 'audit_events ' || a.command_id from audit_events a
+              where a.refused is null and jsonb_array_length(a.changes) <> (
+                  select count(*) from outbox_events o
+                  where o.tenant_id = a.tenant_id and o.ticket_id = a.ticket_id
+                    and o.command_id = a.command_id)",
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "an accepted attempt without any change",
+        sql: "select 'audit_events ' || command_id from audit_events
+              where refused is null and jsonb_array_length(changes) = 0",
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "a refused attempt with an effect",
+        sql: "select 'audit_events ' || a.command_id from audit_events a
+              where a.refused is not null and (
+                  jsonb_array_length(a.changes) > 0 or a.produced_version <> a.applied_to_version
+                  or a.before is distinct from a.after
+                  or exists (select from outbox_events o where o.tenant_id = a.tenant_id
+                     and o.ticket_id = a.ticket_id and o.command_id = a.command_id))",
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "an accepted attempt that the policy did not allow",
+        sql: "select 'audit_events ' || a.command_id from audit_events a
+              join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+              where a.refused is null and d.result <> 'ALLOW'",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "a decision without its audit row",
+        sql: "select 'policy_decisions ' || d.id from policy_decisions d
+              left join audit_events a on a.tenant_id = d.tenant_id and a.command_id = d.command_id
+                and a.decision_id = d.id
+              where a.id is null",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "an audit row without its decision",
+        sql: "select 'audit_events ' || a.command_id from audit_events a
+              left join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+                and d.command_id = a.command_id
+              where d.id is null",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "a stored answer without its audit row",
+        sql: "select 'idempotency_keys ' || k.command_id from idempotency_keys k
+              left join audit_events a on a.tenant_id = k.tenant_id and a.command_id = k.command_id
+                and a.actor_id = k.actor_id and a.operation = k.operation
+                and a.request_id = k.request_id
+              where a.id is null",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "a row beside the ticket without an accepted attempt that wrote it",
+        sql: "select r.kind || ' ' || r.id from (
+                  select 'outbox_events' as kind, id::text, tenant_id, ticket_id, command_id from outbox_events
+                  union all select 'notes', id::text, tenant_id, ticket_id, command_id from notes
+                  union all select 'proposals', id::text, tenant_id, ticket_id, command_id from proposals
+                  union all select 'proposals (pairing)', id::text, tenant_id, ticket_id, paired_command_id
+                      from proposals where paired_command_id is not null
+                  union all select 'approvals', id::text, tenant_id, ticket_id, command_id from approvals
+                  union all select 'approvals (decision)', id::text, tenant_id, ticket_id, decided_command_id
+                      from approvals where decided_command_id is not null
+                  union all select 'sla_records', ticket_id || '/' || clock || '/' || kind, tenant_id,
+                      ticket_id, command_id from sla_records) r
+              left join audit_events a on a.tenant_id = r.tenant_id and a.command_id = r.command_id
+                and a.ticket_id = r.ticket_id and a.refused is null
+              where a.id is null",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "a ticket's visits are not those of its document",
+        sql: "select 'tickets ' || t.id from tickets t
+              where (select count(*) from visits v
+                     where v.tenant_id = t.tenant_id and v.ticket_id = t.id)
+                    <> jsonb_array_length(t.doc -> 'visits')
+                 or exists (
+                    select from jsonb_to_recordset(t.doc -> 'visits') as n (
+                        id text, number integer, stage text, technician_id text, ended_at timestamptz)
+                    left join visits v on v.tenant_id = t.tenant_id and v.id = row_id(n.id)
+                    where v.id is null or v.ticket_id <> t.id or v.number <> n.number
+                       or v.stage <> n.stage or v.ended_at is distinct from n.ended_at
+                       or v.technician_id is distinct from row_id(n.technician_id))",
+    },
+    Check {
+        invariant: Invariant::I4,
+        what: "events to the workflow are not numbered 1..n up to the ticket's counter",
+        sql: "select 'tickets ' || t.id from tickets t
+              left join (select tenant_id, ticket_id, count(seq) as n, min(seq) as least, max(seq) as most
+                         from outbox_events where seq is not null group by 1, 2) o
+                on o.tenant_id = t.tenant_id and o.ticket_id = t.id
+              where coalesce(o.n, 0) <> t.event_seq or coalesce(o.most, 0) <> t.event_seq
+                 or o.least is distinct from 1",
+    },
+    Check {
+        invariant: Invariant::I4,
+        what: "a workflow that is on record as knowing more than there was",
+        sql: "select 'audit_events ' || a.command_id from audit_events a
+              join tickets t on t.tenant_id = a.tenant_id and t.id = a.ticket_id
+              where a.refused is null and (a.payload ->> 'applied_seq')::bigint > t.event_seq",
+    },
+    Check {
+        invariant: Invariant::I6,
+        what: "a key under which two attempts were accepted",
+        sql: "select 'audit_events ' || min(command_id::text) from audit_events where refused is null
+              group by tenant_id, actor_id, operation, request_id having count(*) > 1",
+    },
+    Check {
+        invariant: Invariant::I6,
+        what: "a mismatch that took the place of the first request",
+        sql: "select 'idempotency_keys ' || k.command_id from idempotency_keys k
+              join audit_events a on a.tenant_id = k.tenant_id and a.command_id = k.command_id
+              where a.refused = 'IDEMPOTENCY_MISMATCH'",
+    },
+    Check {
+        invariant: Invariant::I7,
+        what: "a parked event: see `dispatch relay parked list`",
+        sql: "select 'outbox_events ' || id from outbox_events where pending and parked_at is not null",
+    },
+];
+
+/// Also counts the numbered series: an invoice number is never skipped.
+const GAPLESS: Check = Check {
+    invariant: Invariant::I1,
+    what: "a series of numbers with a gap or a repeat",
+    sql: "select 'invoice_counters ' || c.tenant_id || ' ' || c.series from invoice_counters c
+          where c.next - 1 <> (
+              select count(distinct n.number) from audit_events a
+              cross join lateral jsonb_array_elements(a.changes) as change
+              cross join lateral (select case c.series
+                  when 'invoice' then change #>> '{event,data,invoice,number}'
+                  else change #>> '{event,data,credit_note}' end as number) n
+              where a.tenant_id = c.tenant_id and n.number is not null
+                and a.operation in ('generate_invoice', 'reopen'))",
+};
+
+const OVERDUE: &str = "select 'outbox_events ' || id from outbox_events
+     where pending and parked_at is null and created_at < now() - make_interval(secs => $1)";
+
+pub(super) async fn check(
+    tx: &mut PgConnection,
+    options: &Options,
+    found: &mut Findings,
+) -> Result<(), Error> {
+    for check in CHECKS.iter().chain([&GAPLESS]) {
+        let places: Vec<String> = sqlx::query_scalar(check.sql).fetch_all(&mut *tx).await?;
+        for place in places.into_iter().take(MOST_PER_CHECK) {
+            found.add(check.invariant, place, check.what);
+        }
+    }
+    if let Some(within) = options.delivery_within {
+        let places: Vec<String> = sqlx::query_scalar(OVERDUE)
+            .bind(within.as_secs_f64())
+            .fetch_all(tx)
+            .await?;
+        for place in places.into_iter().take(MOST_PER_CHECK) {
+            let what = format!("an event that waits for delivery for more than {within:?}");
+            found.add(Invariant::I7, place, what);
+        }
+    }
+    Ok(())
+}
