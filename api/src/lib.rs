@@ -1,1 +1,30 @@
-//! 
+//! dispatch-api: the only way in which anything about a ticket changes.
+//!
+//! A request passes four stations. [`request`] names it, authenticates it and turns it into typed
+//! values; a file of [`commands`] or [`reads`] says which operation it is; the [`pipeline`] decides
+//! and writes in one transaction; [`problem`] words every refusal. The list of operations
+//! ([`operations`]) makes both the router and the OpenAPI document, so the two cannot differ.
+//!
+//! HTTP is 1.1 in clear text: TLS ends in front of this process.
+
+mod app;
+mod commands;
+pub mod config;
+mod endpoint;
+mod metrics;
+mod net;
+pub mod openapi;
+pub mod pipeline;
+pub mod problem;
+mod reads;
+mod readiness;
+mod request;
+mod router;
+mod server;
+pub mod token;
+
+pub use app::App;
+pub use config::{ApiConfig, Limits, Secret, TokenConfig};
+pub use endpoint::{OperationInfo, PREFIX, operations};
+pub use router::{PUBLIC, router};
+pub use server::{ServeError, Server, serve};

@@ -1,0 +1,66 @@
+//! The routed commands, one file each, in the order of a ticket's life.
+//!
+//! To add one: its body in `contracts::command`, its rules in `domain::ticket`, a file here, and
+//! its line in [`endpoints`]. Route, id, request schema and the whole way from bytes to a typed
+//! body follow from the body's type; the file says what the operation is and what it can refuse.
+
+mod add_note;
+mod cancel;
+mod check_in;
+mod close;
+mod complete;
+mod confirm_schedule;
+mod create_ticket;
+mod customer_await;
+mod customer_resume;
+mod decide_approval;
+mod dispatch;
+mod en_route;
+mod generate_invoice;
+mod propose_schedule;
+mod qa_verify;
+mod record_proposal;
+mod record_sla;
+mod request_change;
+mod return_visit;
+mod triage;
+
+use contracts::ErrorCode;
+
+use crate::{endpoint::Endpoint, problem::Failure, request::CommandRequest};
+use axum::{response::Response, routing::post};
+
+/// All commands that have a route.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        create_ticket::endpoint(),
+        triage::endpoint(),
+        propose_schedule::endpoint(),
+        confirm_schedule::endpoint(),
+        dispatch::endpoint(),
+        en_route::endpoint(),
+        check_in::endpoint(),
+        request_change::endpoint(),
+        decide_approval::endpoint(),
+        return_visit::endpoint(),
+        complete::endpoint(),
+        qa_verify::endpoint(),
+        generate_invoice::endpoint(),
+        close::endpoint(),
+        cancel::endpoint(),
+        customer_await::endpoint(),
+        customer_resume::endpoint(),
+        add_note::endpoint(),
+        record_proposal::endpoint(),
+        record_sla::endpoint(),
+    ]
+}
+
+/// A change of a ticket.
+const CHANGES: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::VersionConflict,
+    ErrorCode::IllegalTransition,
+];
+/// A record about a ticket.
+const RECORDS: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::VersionConflict];

@@ -1,0 +1,252 @@
+//! One operation: its route, its handler and its description, side by side.
+//!
+//! The router and the OpenAPI document are both made from the same list of endpoints, so neither
+//! can know an operation that the other does not. [`operations`] is that list for the tests which
+//! demand that every operation is covered.
+
+use std::collections::BTreeSet;
+
+use axum::routing::MethodRouter;
+use contracts::{
+    ErrorCode, Operation,
+    command::{CommandBody, CommandReceipt},
+};
+use http::Method;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::App;
+
+/// Where all operations are.
+pub const PREFIX: &str = "/api/v1";
+
+type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// An operation with its handler.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) id: String,
+    pub(crate) command: Option<Operation>,
+    pub(crate) summary: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) request: Option<SchemaOf>,
+    pub(crate) success: Success,
+    pub(crate) problems: BTreeSet<ErrorCode>,
+    pub(crate) route: MethodRouter<App>,
+}
+
+/// A query parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub required: bool,
+    pub schema: SchemaOf,
+}
+
+/// The answer when all is well.
+#[derive(Debug, Clone)]
+pub(crate) struct Success {
+    pub description: &'static str,
+    pub schema: SchemaOf,
+    pub etag: bool,
+    /// What was made comes with 201.
+    pub creates: bool,
+    /// The same document comes with 503 when something is wrong.
+    pub health: bool,
+}
+
+/// What every guarded operation can answer.
+const ALWAYS: &[ErrorCode] = &[
+    ErrorCode::InvalidParameter,
+    ErrorCode::Unauthenticated,
+    ErrorCode::Internal,
+    ErrorCode::Unavailable,
+];
+
+/// What every command can answer besides.
+const COMMAND: &[ErrorCode] = &[
+    ErrorCode::Malformed,
+    ErrorCode::RequestIdMissing,
+    ErrorCode::Forbidden,
+    ErrorCode::PolicyDenied,
+    ErrorCode::Stage,
+    ErrorCode::IdempotencyMismatch,
+    ErrorCode::InFlight,
+    ErrorCode::TooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::InvalidField,
+    ErrorCode::PolicyUnavailable,
+];
+
+impl Endpoint {
+    /// A command. Path, id and body follow from `B`.
+    pub(crate) fn command<B: CommandBody>(route: MethodRouter<App>) -> Self {
+        let operation = B::OPERATION;
+        Self {
+            method: Method::POST,
+            path: format!("{PREFIX}{}", operation.path()),
+            id: operation.to_string(),
+            command: Some(operation),
+            summary: "",
+            description: "",
+            parameters: vec![Parameter {
+                name: "dry_run",
+                description: "`true`: change nothing, record nothing, only say what would happen.",
+                required: false,
+                schema: |generator| generator.subschema_for::<bool>(),
+            }],
+            request: Some(|generator| generator.root_schema_for::<B>()),
+            success: Success {
+                description: "Done, or it was done before under this request id.",
+                schema: |generator| generator.subschema_for::<CommandReceipt>(),
+                etag: false,
+                creates: false,
+                health: false,
+            },
+            problems: ALWAYS.iter().chain(COMMAND).copied().collect(),
+            route,
+        }
+    }
+
+    /// A read that answers a `T`.
+    pub(crate) fn read<T: JsonSchema>(
+        id: &'static str,
+        path: &str,
+        route: MethodRouter<App>,
+    ) -> Self {
+        Self {
+            method: Method::GET,
+            path: format!("{PREFIX}{path}"),
+            id: id.to_owned(),
+            command: None,
+            summary: "",
+            description: "",
+            parameters: Vec::new(),
+            request: None,
+            success: Success {
+                description: "As it is now.",
+                schema: |generator| generator.subschema_for::<T>(),
+                etag: false,
+                creates: false,
+                health: false,
+            },
+            problems: ALWAYS.iter().copied().collect(),
+            route,
+        }
+    }
+
+    pub(crate) fn summary(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    pub(crate) fn description(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    /// What it can answer besides what all of its kind can.
+    pub(crate) fn problems(mut self, codes: &[ErrorCode]) -> Self {
+        self.problems.extend(codes);
+        self
+    }
+
+    /// Only these: for operations that nobody guards.
+    pub(crate) fn only_problems(mut self, codes: &[ErrorCode]) -> Self {
+        self.problems = codes.iter().copied().collect();
+        self
+    }
+
+    pub(crate) fn query<T: JsonSchema>(
+        mut self,
+        name: &'static str,
+        required: bool,
+        description: &'static str,
+    ) -> Self {
+        self.parameters.push(Parameter {
+            name,
+            description,
+            required,
+            schema: |generator| generator.subschema_for::<T>(),
+        });
+        self
+    }
+
+    pub(crate) fn etag(mut self) -> Self {
+        self.success.etag = true;
+        self
+    }
+
+    /// Success is a 201, a trial is still a 200.
+    pub(crate) fn creates(mut self) -> Self {
+        self.success.creates = true;
+        self
+    }
+
+    pub(crate) fn health(mut self) -> Self {
+        self.success.health = true;
+        self
+    }
+
+    /// Whether no token is asked for: the path, as routed, is on the list.
+    pub(crate) fn is_public(&self) -> bool {
+        crate::router::PUBLIC
+            .iter()
+            .any(|public| self.path.strip_prefix(PREFIX) == Some(*public))
+    }
+}
+
+/// A JSON document of no documented shape.
+#[derive(Debug)]
+pub(crate) struct AnyJson;
+
+impl JsonSchema for AnyJson {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AnyJson".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let schema: Value = json!({ "type": "object" });
+        schema.try_into().expect("an object is a schema")
+    }
+}
+
+/// All operations, in the order of a ticket's life.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all = crate::commands::endpoints();
+    all.extend(crate::reads::endpoints());
+    all
+}
+
+/// An operation as a test that covers all of them sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationInfo {
+    /// HTTP method.
+    pub method: Method,
+    /// Path template, `{id}` for a ticket.
+    pub path: String,
+    /// OpenAPI operation id.
+    pub id: String,
+    /// The command, unless it is a read.
+    pub command: Option<Operation>,
+    /// Whether it needs no token.
+    pub public: bool,
+}
+
+/// What operations there are.
+pub fn operations() -> Vec<OperationInfo> {
+    endpoints()
+        .into_iter()
+        .map(|endpoint| OperationInfo {
+            public: endpoint.is_public(),
+            method: endpoint.method,
+            path: endpoint.path,
+            id: endpoint.id,
+            command: endpoint.command,
+        })
+        .collect()
+}

@@ -1,0 +1,424 @@
+//! The OpenAPI 3.1 document, made from the list of endpoints and the contract types.
+//!
+//! The committed copy is `api/openapi.json`; a test compares the two. OpenAPI 3.1 schemas are JSON
+//! Schema 2020-12, so the schemas of the contract types go in unchanged.
+
+use std::collections::BTreeMap;
+
+use contracts::{CorrelationId, ErrorCode, Problem, TicketId};
+
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    endpoint::{Endpoint, endpoints},
+    problem::PROBLEM_JSON,
+    request::{EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER},
+};
+
+/// The whole document.
+pub fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let mut shared = SharedResponses::default();
+    let mut paths = Map::new();
+    for endpoint in endpoints() {
+        let item = paths
+            .entry(endpoint.path.clone())
+            .or_insert_with(|| json!({}));
+        item[endpoint.method.as_str().to_ascii_lowercase()] =
+            operation(&endpoint, &mut generator, &mut shared);
+    }
+    generator.subschema_for::<Problem>();
+    let parameters = parameters(&mut generator);
+    let mut schemas = generator.take_definitions(true);
+    for schema in schemas.values_mut() {
+        tidy(schema);
+    }
+    tidy_map(&mut paths);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Real Dispatch",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Field-service jobs from the first message to the paid invoice.",
+            "description": DESCRIPTION,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "bearer": [] }],
+        "tags": [
+            { "name": "commands", "description": "Everything that can change a ticket." },
+            { "name": "reads", "description": "What is known about tickets." },
+            { "name": "service", "description": "The service itself; no token needed." },
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": shared.0,
+            "parameters": parameters,
+            "headers": headers(),
+            "securitySchemes": { "bearer": {
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "HS256; tenant, kind and roles of the caller come from it alone.",
+            }},
+        },
+    })
+}
+
+const DESCRIPTION: &str = "\
+Every command needs a request id (`Idempotency-Key` or the member `request_id`): the same id with \
+the same body gives the same answer, byte for byte, however often it is sent; with another body it \
+is a 409. `expected_version` (or `If-Match`) refuses a command on a ticket that has changed. Every \
+answer that is not a success is a problem (RFC 9457) with a stable `code`; the operations list the \
+codes they can answer. A correlation id and a W3C trace context are taken, assigned when absent, and \
+given back.";
+
+fn operation(
+    endpoint: &Endpoint,
+    generator: &mut SchemaGenerator,
+    shared: &mut SharedResponses,
+) -> Value {
+    let public = endpoint.is_public();
+    let tag = match (endpoint.command, public) {
+        (Some(_), _) => "commands",
+        (None, false) => "reads",
+        (None, true) => "service",
+    };
+    let mut operation = json!({
+        "operationId": endpoint.id,
+        "summary": endpoint.summary,
+        "tags": [tag],
+        "parameters": operation_parameters(endpoint, generator),
+        "responses": responses(endpoint, generator, shared),
+    });
+    if !endpoint.description.is_empty() {
+        operation["description"] = endpoint.description.into();
+    }
+    if public {
+        operation["security"] = json!([]);
+    }
+    if let Some(schema) = endpoint.request {
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/json": { "schema": command_body(schema(generator).to_value()) } },
+        });
+    }
+    operation
+}
+
+/// The command's members and the two that belong to the request.
+fn command_body(mut schema: Value) -> Value {
+    let object = schema.as_object_mut().expect("a body is an object");
+    object.remove("components");
+    object.remove("$defs");
+    let properties = object
+        .entry("properties")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .expect("properties are an object");
+    properties.insert(
+        REQUEST_ID_MEMBER.into(),
+        json!({
+            "type": "string", "pattern": "^[!-~]{1,128}$",
+            "description": "The request id, unless Idempotency-Key says it.",
+        }),
+    );
+    properties.insert(
+        EXPECTED_VERSION_MEMBER.into(),
+        json!({
+            "type": ["integer", "null"], "format": "uint64", "minimum": 0,
+            "description": "Refuse unless the ticket has this version; If-Match says the same.",
+        }),
+    );
+    schema
+}
+
+fn operation_parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let reference = |name: &str| json!({ "$ref": format!("#/components/parameters/{name}") });
+    let mut list = Vec::new();
+    if endpoint.path.contains("{id}") {
+        list.push(reference("TicketId"));
+    }
+    for parameter in &endpoint.parameters {
+        list.push(json!({
+            "name": parameter.name, "in": "query", "required": parameter.required,
+            "description": parameter.description,
+            "schema": (parameter.schema)(generator),
+        }));
+    }
+    if endpoint.command.is_some() {
+        list.extend(["IdempotencyKey", "IfMatch", "ToolName"].map(reference));
+    }
+    if endpoint.success.etag {
+        list.push(reference("IfNoneMatch"));
+    }
+    if !endpoint.is_public() {
+        list.extend(["CorrelationId", "Traceparent", "Tracestate"].map(reference));
+    }
+    list.into()
+}
+
+fn responses(
+    endpoint: &Endpoint,
+    generator: &mut SchemaGenerator,
+    shared: &mut SharedResponses,
+) -> Value {
+    let common = common_headers(endpoint);
+    let success = &endpoint.success;
+    let mut success_headers = common.clone();
+    if success.etag {
+        success_headers["etag"] = header("ETag");
+    }
+    let mut responses = Map::new();
+    let mut done = |status: &str, description: &str, generator: &mut SchemaGenerator| {
+        responses.insert(
+            status.to_owned(),
+            json!({
+                "description": description,
+                "headers": success_headers,
+                "content": { "application/json": { "schema": (success.schema)(generator) } },
+            }),
+        );
+    };
+    match success.creates {
+        true => {
+            done("201", success.description, generator);
+            done("200", "A trial: what would happen.", generator);
+        }
+        false => done("200", success.description, generator),
+    }
+    if success.etag {
+        responses.insert(
+            "304".into(),
+            json!({ "description": "If-None-Match names this version.", "headers": success_headers }),
+        );
+    }
+    let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();
+    for code in &endpoint.problems {
+        by_status.entry(code.status()).or_default().push(*code);
+    }
+    for (status, codes) in by_status {
+        responses.insert(
+            status.to_string(),
+            shared.reference(endpoint, status, &codes),
+        );
+    }
+    if success.health {
+        responses.insert(
+            "503".into(),
+            json!({
+                "description": "A part is not there; `parts` says which.",
+                "headers": common,
+                "content": { "application/json": { "schema": (success.schema)(generator) } },
+            }),
+        );
+    }
+    Value::Object(responses)
+}
+
+/// Problem answers, each written once however many operations give it.
+#[derive(Default)]
+struct SharedResponses(Map<String, Value>);
+
+impl SharedResponses {
+    fn reference(&mut self, endpoint: &Endpoint, status: u16, codes: &[ErrorCode]) -> Value {
+        let kind = match endpoint.command {
+            Some(_) => "command",
+            None => "read",
+        };
+        let codes: Vec<_> = codes
+            .iter()
+            .map(|code| (code.to_string(), code.title()))
+            .collect();
+        let names: Vec<_> = codes.iter().map(|(name, _)| name.as_str()).collect();
+        let key = format!("{kind}.{}", names.join("."));
+        if !self.0.contains_key(&key) {
+            let mut headers = common_headers(endpoint);
+            match status {
+                401 => headers["www-authenticate"] = header("WwwAuthenticate"),
+                409 | 503 => headers["retry-after"] = header("RetryAfter"),
+                _ => {}
+            }
+            let sentences: Vec<_> = codes
+                .iter()
+                .map(|(name, title)| format!("`{name}`: {title}."))
+                .collect();
+            let response = json!({
+                "description": sentences.join(" "),
+                "headers": headers,
+                "content": { PROBLEM_JSON: { "schema": { "allOf": [
+                    { "$ref": "#/components/schemas/Problem" },
+                    { "properties": { "code": { "enum": names } } },
+                ]}}},
+            });
+            self.0.insert(key.clone(), response);
+        }
+        json!({ "$ref": format!("#/components/responses/{key}") })
+    }
+}
+
+fn header(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/headers/{name}") })
+}
+
+fn common_headers(endpoint: &Endpoint) -> Value {
+    let mut headers = json!({
+        "x-correlation-id": header("CorrelationId"),
+        "traceparent": header("Traceparent"),
+    });
+    if endpoint.command.is_some() {
+        for name in ["x-command-id", "x-decision-id", "idempotent-replayed"] {
+            headers[name] = header(name);
+        }
+    }
+    headers
+}
+
+fn parameters(generator: &mut SchemaGenerator) -> Value {
+    let visible = json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
+    let header = |name: &str, description: &str, schema: &Value| {
+        json!({
+            "name": name, "in": "header", "required": false,
+            "description": description, "schema": schema,
+        })
+    };
+    let text = json!({ "type": "string" });
+    json!({
+        "TicketId": {
+            "name": "id", "in": "path", "required": true, "description": "The ticket.",
+            "schema": generator.subschema_for::<TicketId>(),
+        },
+        "IdempotencyKey": header(
+            "idempotency-key",
+            "The request id, unless the body's `request_id` says it: new for each intent, the same \
+             for each repetition.",
+            &visible,
+        ),
+        "IfMatch": header(
+            "if-match",
+            "The version that the ticket must have, in quotes: its ETag.",
+            &json!({ "type": "string", "pattern": "^\"[0-9]{1,20}\"$" }),
+        ),
+        "IfNoneMatch": header("if-none-match", "An ETag that is known already.", &text),
+        "ToolName": header("x-tool-name", "The tool an agent used; recorded.", &visible),
+        "CorrelationId": header(
+            "x-correlation-id",
+            "The conversation; assigned when absent, and kept end to end.",
+            &generator.subschema_for::<CorrelationId>().to_value(),
+        ),
+        "Traceparent": header("traceparent", "W3C Trace Context; a malformed one starts anew.", &text),
+        "Tracestate": header("tracestate", "W3C Trace Context; passed on unread.", &text),
+    })
+}
+
+fn headers() -> Value {
+    let header =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    json!({
+        "CorrelationId": header("The conversation."),
+        "Traceparent": header("Our span in the trace."),
+        "x-command-id": header("The recorded attempt."),
+        "x-decision-id": header("The recorded policy decision."),
+        "idempotent-replayed": header("`true`: the stored answer to an earlier request."),
+        "ETag": header("The ticket's version, in quotes."),
+        "WwwAuthenticate": header("RFC 6750."),
+        "RetryAfter": header("Seconds to wait before the same request is sent again."),
+    })
+}
+
+/// `schemars` repeats a type's name as its title, which only lengthens the document.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(map) => tidy_map(map),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+fn tidy_map(map: &mut Map<String, Value>) {
+    if map.get("title").is_some_and(Value::is_string) && map.contains_key("type") {
+        map.remove("title");
+    }
+    map.values_mut().for_each(tidy);
+}
+
+/// The document as it is committed.
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).expect("the document is JSON");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_the_current_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(path, text()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == text(),
+            "api/openapi.json is not what the code says: run `UPDATE_OPENAPI=1 cargo test -p \
+             dispatch-api openapi` and commit it"
+        );
+    }
+
+    #[test]
+    fn each_operation_says_what_it_is() {
+        let document = document();
+        let mut ids = BTreeSet::new();
+        for endpoint in endpoints() {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][&endpoint.path][&method];
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} twice");
+            assert!(!operation["summary"].as_str().unwrap().is_empty(), "{id}");
+            assert_eq!(
+                operation["requestBody"].is_object(),
+                endpoint.method == Method::POST,
+                "{id}"
+            );
+            assert_eq!(
+                operation["responses"]["401"].is_object(),
+                !endpoint.is_public(),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(target)) = map.get("$ref") {
+                        found.insert(target.clone());
+                    }
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for target in found {
+            let pointer = target.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{target}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Words an outcome for the caller: a receipt or a problem.
+
+use chrono::{DateTime, Utc};
+use contracts::{Command, command::CommandReceipt, ticket::Ticket};
+use domain::{Decided, Effect};
+use serde::Serialize;
+use store::command::Stored;
+
+use super::{Answer, Call, Minted, judge::Outcome};
+use crate::problem::{PROBLEM_JSON, problem};
+
+const JSON: &str = "application/json";
+
+pub(super) fn new(
+    call: &Call,
+    at: DateTime<Utc>,
+    ids: &Minted,
+    before: Option<&Ticket>,
+    outcome: &Outcome,
+) -> Answer {
+    // A trial leaves nothing that its ids could name.
+    let recorded = !call.dry_run;
+    let (status, content_type, body) = match outcome {
+        Outcome::Accepted(decided) => {
+            let created = matches!(call.command, Command::CreateTicket(_)) && recorded;
+            let receipt = receipt(call, ids, before, decided);
+            (if created { 201 } else { 200 }, JSON, text(&receipt))
+        }
+        Outcome::Refused(refusal) => {
+            let mut problem = problem(refusal.code, &*refusal.detail, ids.command.as_uuid(), at);
+            problem.errors.clone_from(&refusal.errors);
+            problem.reasons.clone_from(&refusal.reasons);
+            problem.meta.clone_from(&refusal.meta);
+            problem.command_id = recorded.then_some(ids.command);
+            problem.decision_id = recorded.then_some(ids.decision);
+            (problem.status, PROBLEM_JSON, text(&problem))
+        }
+    };
+    Answer {
+        status,
+        content_type,
+        body,
+        command_id: recorded.then_some(ids.command),
+        decision_id: recorded.then_some(ids.decision),
+        replayed: false,
+        retry_after_seconds: (status == 503).then_some(1),
+    }
+}
+
+/// The stored answer, byte for byte.
+pub(super) fn replayed(stored: Stored) -> Answer {
+    Answer {
+        status: stored.status,
+        content_type: if stored.status < 400 { JSON } else { PROBLEM_JSON },
+        body: stored.body,
+        command_id: Some(stored.command_id),
+        decision_id: Some(stored.decision_id),
+        replayed: true,
+        retry_after_seconds: None,
+    }
+}
+
+pub(super) fn text(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("receipts and problems hold strings and integers only")
+}
+
+fn receipt(call: &Call, ids: &Minted, before: Option<&Ticket>, decided: &Decided) -> CommandReceipt {
+    let mut receipt = CommandReceipt {
+        command_id: ids.command,
+        decision_id: ids.decision,
+        applied_to_version: before.map_or(0, |ticket| ticket.version),
+        produced_version: decided.ticket.version,
+        dry_run: call.dry_run,
+        ticket: decided.ticket.clone(),
+        approval_id: None,
+        note_id: None,
+        proposal_id: None,
+    };
+    for effect in &decided.effects {
+        match effect {
+            Effect::OpenApproval(approval) => receipt.approval_id = Some(approval.id),
+            Effect::DecideApproval { id, .. } => receipt.approval_id = Some(*id),
+            Effect::WriteNote { id, .. } => receipt.note_id = Some(*id),
+            Effect::RecordProposal { id, .. } => receipt.proposal_id = Some(*id),
+            Effect::WithdrawApproval(_) | Effect::PairProposal { .. } | Effect::RecordSla { .. } => {}
+        }
+    }
+    receipt
+}

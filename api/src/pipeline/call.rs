@@ -1,0 +1,50 @@
+//! What goes into the pipeline and what comes out.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext,
+};
+
+/// One authenticated, parsed attempt to change something.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who.
+    pub actor: Actor,
+    /// Key of the request: 1 to 128 visible ASCII characters.
+    pub request_id: String,
+    /// The conversation.
+    pub correlation_id: CorrelationId,
+    /// The trace, as seen from this request's span.
+    pub trace: TraceContext,
+    /// The tool an agent used.
+    pub tool_name: Option<String>,
+    /// The ticket of the path; `None` for a creation.
+    pub ticket_id: Option<TicketId>,
+    /// The version that the caller saw.
+    pub expected_version: Option<u64>,
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// The moment of the attempt: the only clock of the decision.
+    pub received_at: DateTime<Utc>,
+    /// What is asked for.
+    pub command: Command,
+}
+
+/// The answer: written as it is to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `application/json` or `application/problem+json`.
+    pub content_type: &'static str,
+    /// The body, byte for byte what was stored.
+    pub body: String,
+    /// The recorded attempt; absent when none was.
+    pub command_id: Option<CommandId>,
+    /// The recorded decision; absent when none was.
+    pub decision_id: Option<DecisionId>,
+    /// Whether this is the stored answer of an earlier attempt.
+    pub replayed: bool,
+    /// When to try again.
+    pub retry_after_seconds: Option<u32>,
+}

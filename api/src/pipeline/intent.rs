@@ -1,0 +1,197 @@
+//! What a call asks for: the text that its idempotency key stands for, and the part of it that may
+//! be kept.
+
+use contracts::{
+    ActorKind, Command,
+    canonical::{canonical_json, canonical_sha256},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Call;
+
+/// A call's body in two shapes.
+pub(super) struct Intent {
+    /// SHA-256 over operation, ticket, body and expected version: the same key with another hash is
+    /// a mismatch.
+    pub sha256: [u8; 32],
+    /// The body without free text, for audit and policy.
+    pub payload: Value,
+}
+
+impl Intent {
+    pub(super) fn of(call: &Call) -> Self {
+        let document = json!({
+            "operation": call.command.operation(),
+            "ticket_id": call.ticket_id,
+            "body": essence(call),
+            "expected_version": call.expected_version,
+        });
+        let text = canonical_json(&document).expect("a JSON value always serialises");
+        Self {
+            sha256: Sha256::digest(text).into(),
+            payload: payload(&call.command),
+        }
+    }
+}
+
+/// The part of the body that must be the same when the key is the same.
+///
+/// For callers that is all of it. A workflow makes its key from what it wants on record (this
+/// clock's breach, advice about this version); what it happens to know at the time of an attempt,
+/// its `applied_seq` and the advisor's look at the world, may differ in the next one. The first
+/// that is recorded stands.
+fn essence(call: &Call) -> Value {
+    let workflow = call.actor.kind == ActorKind::Workflow;
+    match &call.command {
+        Command::RecordProposal(body) if workflow => {
+            json!({ "kind": body.input.kind(), "based_on_version": body.based_on_version })
+        }
+        Command::RecordSla(body) if workflow => {
+            json!({ "clock": body.clock, "kind": body.kind, "revision": body.revision })
+        }
+        command => body(command),
+    }
+}
+
+fn body(command: &Command) -> Value {
+    let mut tagged =
+        serde_json::to_value(command).expect("a command holds strings, integers and booleans");
+    tagged["body"].take()
+}
+
+/// Free text becomes its length, and what is kept in full elsewhere its hash.
+fn payload(command: &Command) -> Value {
+    let mut payload = body(command);
+    let mut mask = |field: &str, masked: Value| {
+        if let Some(value) = payload.get_mut(field) {
+            *value = masked;
+        }
+    };
+    let chars = |text: &contracts::FreeText| json!({ "chars": text.as_str().chars().count() });
+    match command {
+        Command::CreateTicket(body) => {
+            if let Some(text) = &body.description {
+                mask("description", chars(text));
+            }
+        }
+        Command::RequestChange(body) => {
+            if let Some(text) = &body.note {
+                mask("note", chars(text));
+            }
+        }
+        Command::AddNote(body) => mask("text", chars(&body.text)),
+        Command::RecordProposal(body) => {
+            let hash = |document: Result<String, _>| {
+                document.expect("advice and its input hold strings and integers")
+            };
+            mask(
+                "input",
+                json!({
+                    "kind": body.input.kind(),
+                    "sha256": hash(canonical_sha256(&body.input)),
+                }),
+            );
+            mask(
+                "advice",
+                json!({
+                    "advisor": body.advice.advisor,
+                    "sha256": hash(canonical_sha256(&body.advice)),
+                }),
+            );
+        }
+        _ => {}
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chrono::{DateTime, TimeDelta};
+    use contracts::{
+        Actor, CorrelationId, FreeText, Slug, TenantId, TicketId, TraceContext,
+        command::{AddNote, Cancel, RecordSla},
+        sla::SlaRecordKind,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn call(kind: ActorKind, command: impl Into<Command>) -> Call {
+        Call {
+            actor: Actor {
+                tenant_id: TenantId::from_uuid(Uuid::nil()),
+                id: "a".into(),
+                kind,
+                roles: BTreeSet::new(),
+                technician_id: None,
+            },
+            request_id: "r".into(),
+            correlation_id: CorrelationId::new("c").unwrap(),
+            trace: TraceContext::root([1; 24]),
+            tool_name: None,
+            ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
+            expected_version: None,
+            dry_run: false,
+            received_at: DateTime::UNIX_EPOCH,
+            command: command.into(),
+        }
+    }
+
+    fn cancel(reason: &str) -> Cancel {
+        Cancel {
+            reason: Slug::new(reason).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_hash_covers_body_path_and_expected_version() {
+        let first = call(ActorKind::Person, cancel("duplicate"));
+        let hash = |call: &Call| Intent::of(call).sha256;
+        let mut later = first.clone();
+        later.received_at += TimeDelta::hours(1);
+        later.trace = TraceContext::root([2; 24]);
+        assert_eq!(hash(&first), hash(&later), "only what is asked for counts");
+
+        assert_ne!(hash(&first), hash(&call(ActorKind::Person, cancel("other"))));
+        let mut elsewhere = first.clone();
+        elsewhere.ticket_id = Some(TicketId::from_uuid(Uuid::max()));
+        assert_ne!(hash(&first), hash(&elsewhere));
+        let mut expecting = first.clone();
+        expecting.expected_version = Some(3);
+        assert_ne!(hash(&first), hash(&expecting));
+    }
+
+    #[test]
+    fn free_text_is_hashed_but_not_kept() {
+        let note = |text: &str| {
+            let text = FreeText::new(text).unwrap();
+            Intent::of(&call(ActorKind::Person, AddNote { text }))
+        };
+        let (one, other) = (note("Anna, 06-1234"), note("Berta, 06-123"));
+        assert_ne!(one.sha256, other.sha256);
+        assert_eq!(one.payload, json!({ "text": { "chars": 13 } }));
+        assert_eq!(one.payload, other.payload);
+    }
+
+    #[test]
+    fn a_workflow_may_know_more_at_its_next_attempt() {
+        let breach = |kind, applied_seq| {
+            call(
+                kind,
+                RecordSla {
+                    clock: Slug::new("response").unwrap(),
+                    kind: SlaRecordKind::Breach,
+                    revision: 1,
+                    effective_at: DateTime::UNIX_EPOCH,
+                    applied_seq,
+                },
+            )
+        };
+        let hash = |kind, seq| Intent::of(&breach(kind, seq)).sha256;
+        assert_eq!(hash(ActorKind::Workflow, 1), hash(ActorKind::Workflow, 2));
+        assert_ne!(hash(ActorKind::Person, 1), hash(ActorKind::Person, 2));
+    }
+}

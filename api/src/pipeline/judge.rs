@@ -1,0 +1,233 @@
+//! Puts key, ticket, policy and domain in their order and says what becomes of the attempt.
+//!
+//! The first that objects answers: a key used for something else; a ticket that is not there (it
+//! beats a missing right, or a right would tell who has which tickets); the policy; the domain.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    ActorKind, Command, ErrorCode, TemplateId,
+    command::CommandClass,
+    policy::{PolicyDecision, PolicyResult, Reason},
+    problem::FieldError,
+    schedule::TenantSettings,
+    template::IncidentTemplate,
+};
+use domain::{Decided, Facts, Rejection, TicketKey};
+use policy::{Bundle, primary_code};
+use serde_json::{Map, Value};
+use store::command::{LockedTicket, OpenFacts, Stored};
+
+use super::{Call, Minted, intent::Intent};
+
+/// Everything that the outcome depends on.
+pub(super) struct Situation<'a> {
+    pub call: &'a Call,
+    pub at: DateTime<Utc>,
+    pub ids: &'a Minted,
+    pub intent: &'a Intent,
+    pub mismatch: Option<&'a Stored>,
+    pub ticket: Option<&'a LockedTicket>,
+    pub facts: &'a mut OpenFacts,
+    pub settings: TenantSettings,
+    pub bundle: &'a Bundle,
+    pub decision: &'a PolicyDecision,
+}
+
+/// What becomes of the attempt.
+pub(super) enum Outcome {
+    Accepted(Box<Decided>),
+    Refused(Refusal),
+}
+
+/// Why not.
+pub(super) struct Refusal {
+    pub code: ErrorCode,
+    pub detail: String,
+    pub errors: Vec<FieldError>,
+    pub reasons: Vec<Reason>,
+    pub meta: Map<String, Value>,
+}
+
+impl Outcome {
+    pub(super) fn accepted(&self) -> Option<&Decided> {
+        match self {
+            Self::Accepted(decided) => Some(decided),
+            Self::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn refused(&self) -> Option<&Refusal> {
+        match self {
+            Self::Accepted(_) => None,
+            Self::Refused(refusal) => Some(refusal),
+        }
+    }
+
+    /// Whether a repetition gets this answer, or a new attempt.
+    ///
+    /// A mismatch leaves the key to the request that has it. A workflow's key names what must be on
+    /// record in the end, and a refusal put nothing on record: kept, it would bar the way once the
+    /// reason is gone (the database was set back, the clock was paused). Nor do our own faults last.
+    pub(super) fn is_stored(&self, call: &Call) -> bool {
+        let Some(refusal) = self.refused() else {
+            return true;
+        };
+        let bookkeeping = call.command.operation().class() == CommandClass::Bookkeeping;
+        let by_workflow = call.actor.kind == ActorKind::Workflow && bookkeeping;
+        let passing = matches!(
+            refusal.code,
+            ErrorCode::IdempotencyMismatch | ErrorCode::AheadOfDatabase
+        );
+        !by_workflow && !passing && refusal.code.status() < 500
+    }
+}
+
+pub(super) fn judge(situation: Situation<'_>) -> Outcome {
+    match refusal(&situation) {
+        Some(refusal) => Outcome::Refused(refusal),
+        None => decide(situation),
+    }
+}
+
+fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
+    if let Some(stored) = situation.mismatch {
+        return Some(mismatch(situation.call, situation.intent, stored));
+    }
+    if situation.call.ticket_id.is_some() && situation.ticket.is_none() {
+        return Some(Refusal::from(Rejection::NotFound));
+    }
+    match situation.decision.result {
+        PolicyResult::Allow => None,
+        PolicyResult::Deny => Some(denied(situation.decision)),
+        // Nobody can release a held command yet: what needs an approval is refused.
+        PolicyResult::RequireApproval => Some(Refusal {
+            code: ErrorCode::PolicyDenied,
+            ..denied(situation.decision)
+        }),
+    }
+}
+
+fn mismatch(call: &Call, intent: &Intent, stored: &Stored) -> Refusal {
+    let operation = call.command.operation();
+    let mut meta = Map::new();
+    meta.insert("operation".into(), operation.to_string().into());
+    meta.insert("request_id".into(), call.request_id.clone().into());
+    meta.insert(
+        "expected_sha256".into(),
+        hex::encode(&stored.intent_sha256).into(),
+    );
+    meta.insert("got_sha256".into(), hex::encode(intent.sha256).into());
+    meta.insert(
+        "first_command_id".into(),
+        stored.command_id.to_string().into(),
+    );
+    Refusal {
+        code: ErrorCode::IdempotencyMismatch,
+        detail: format!(
+            "The request id was used for another `{operation}`. Repeat that one unchanged, or send \
+             this one with a request id of its own."
+        ),
+        errors: Vec::new(),
+        reasons: Vec::new(),
+        meta,
+    }
+}
+
+fn denied(decision: &PolicyDecision) -> Refusal {
+    let sentences: Vec<_> = decision
+        .reasons
+        .iter()
+        .map(|reason| reason.message.as_str())
+        .collect();
+    Refusal {
+        code: primary_code(decision),
+        detail: sentences.join(" "),
+        errors: decision
+            .reasons
+            .iter()
+            .filter_map(|reason| {
+                Some(FieldError {
+                    pointer: reason.pointer.clone()?,
+                    message: reason.to_pass.clone(),
+                })
+            })
+            .collect(),
+        reasons: decision.reasons.clone(),
+        meta: Map::new(),
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            code: rejection.code(),
+            detail: rejection.detail(),
+            errors: rejection.field().into_iter().collect(),
+            reasons: Vec::new(),
+            meta: rejection.meta(),
+        }
+    }
+}
+
+fn decide(situation: Situation<'_>) -> Outcome {
+    let Situation {
+        call,
+        at,
+        ids,
+        ticket,
+        facts,
+        settings,
+        bundle,
+        ..
+    } = situation;
+    let key = TicketKey {
+        tenant_id: call.actor.tenant_id,
+        ticket_id: ids.ticket,
+    };
+    let facts = Facts {
+        now: at,
+        ids: ids.rows,
+        actor_id: call.actor.id.clone(),
+        actor_kind: call.actor.kind,
+        command_id: ids.command,
+        template: template(call, ticket, bundle),
+        calendar: settings.calendar,
+        site_known: facts.site_known,
+        asset_known: facts.asset_known,
+        contact_known: facts.contact_known,
+        technician_known: facts.technician_known,
+        approval: facts.approval.take(),
+        merge_target: facts.merge_target,
+        invoice_number: facts.numbers.invoice_number(),
+        credit_note_number: facts.numbers.credit_note_number(),
+        open_proposals: facts.open_proposals(),
+        sla_recorded: std::mem::take(&mut facts.sla_recorded),
+        event_seq: ticket.map_or(0, |locked| locked.event_seq),
+        expected_version: call.expected_version,
+    };
+    let ticket = ticket.map(|locked| &locked.ticket);
+    match domain::decide(key, ticket, &call.command, &facts) {
+        Ok(decided) => Outcome::Accepted(Box::new(decided)),
+        Err(rejection) => {
+            if rejection.code() == ErrorCode::Internal {
+                tracing::error!(command_id = %ids.command, %rejection, "a guaranteed fact is missing");
+            }
+            Outcome::Refused(rejection.into())
+        }
+    }
+}
+
+/// The template that the body names, else the ticket's.
+fn template(
+    call: &Call,
+    ticket: Option<&LockedTicket>,
+    bundle: &Bundle,
+) -> Option<IncidentTemplate> {
+    let named: Option<&TemplateId> = match &call.command {
+        Command::CreateTicket(body) => Some(&body.template),
+        Command::Triage(body) => body.template.as_ref(),
+        _ => None,
+    };
+    let id = named.or_else(|| ticket.map(|locked| &locked.ticket.template))?;
+    bundle.template(id).cloned()
+}

@@ -1,0 +1,309 @@
+//! The one pipeline: every change of anything goes through [`Pipeline::execute`].
+//!
+//! One transaction in four round trips: begin and bind the tenant; take the request's key, lock the
+//! ticket, read the facts; (here, in process: policy and `domain::decide`); write; commit. Accepted
+//! or refused, the attempt leaves its decision, its audit row and its answer together or not at
+//! all. A refusal writes nothing else.
+//!
+//! What is *not* stored is what a repetition should try anew: the database was away, a lock was
+//! busy, no policy could decide. See [`Outcome::is_stored`] for the few refusals among them.
+//!
+//! Dropping the future rolls back; once the commit is sent the outcome is known to the database
+//! alone, and the same request id asks for it.
+
+mod answer;
+mod asks;
+mod call;
+mod input;
+mod intent;
+mod judge;
+mod unrecorded;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    AuditId, CommandId, DecisionId, EventId, InvoiceId, NoteId, Operation, ProposalId, TicketId,
+    VisitId, canonical::canonical_json, command::CommandClass, policy::PolicyDecision,
+    ticket::Ticket,
+};
+use domain::FreshIds;
+use policy::{Bundle, BundleSource};
+use sqlx::PgPool;
+use store::{
+    OutboxWaker, TenantTx,
+    audit::{AuditRow, actor_stream, stored_instant, ticket_stream},
+    command::{self, Attempt, DecisionRow, OpenRequest, Opened, StoredAnswer, Writes},
+    failpoint,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub use call::{Answer, Call};
+use intent::Intent;
+use judge::{Outcome, Situation};
+use unrecorded::Unrecorded;
+
+/// What may be tuned.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// How long a command waits for its key, and then for its ticket.
+    pub lock_timeout: Duration,
+    /// Features switched off to measure what they cost.
+    #[cfg(feature = "bench")]
+    pub without: Without,
+}
+
+/// What a benchmark leaves out. The result is not fit for use.
+#[cfg(feature = "bench")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Without {
+    /// The audit rows' hash chain.
+    pub chain: bool,
+    /// The evaluation of the policy: everything is allowed.
+    pub policy: bool,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            lock_timeout: Duration::from_secs(3),
+            #[cfg(feature = "bench")]
+            without: Without::default(),
+        }
+    }
+}
+
+/// Executes commands. It holds no state of its own: any number of processes may run it.
+#[derive(Debug)]
+pub struct Pipeline {
+    pool: PgPool,
+    bundles: Arc<dyn BundleSource>,
+    waker: OutboxWaker,
+    options: PipelineOptions,
+}
+
+impl Pipeline {
+    /// `pool` is that of `dispatch_app`.
+    pub fn new(
+        pool: PgPool,
+        bundles: Arc<dyn BundleSource>,
+        waker: OutboxWaker,
+        options: PipelineOptions,
+    ) -> Self {
+        Self {
+            pool,
+            bundles,
+            waker,
+            options,
+        }
+    }
+
+    /// Does what is asked for, or says why not. Always answers: a failure is a problem document.
+    pub async fn execute(&self, call: Call) -> Answer {
+        match self.attempt(&call).await {
+            Ok(answer) => answer,
+            Err(failure) => failure.answer(&call),
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
+        let at = stored_instant(call.received_at);
+        let intent = Intent::of(call);
+        let asks = asks::of(&call.command);
+        let mut tx =
+            TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
+        let request = OpenRequest {
+            actor_id: &call.actor.id,
+            operation: call.command.operation(),
+            request_id: &call.request_id,
+            intent_sha256: intent.sha256,
+            ticket_id: call.ticket_id,
+            asks: &asks,
+            dry_run: call.dry_run,
+        };
+        let (mismatch, ticket, mut facts) = match command::open(&mut tx, request).await? {
+            Opened::Replay(stored) => {
+                tx.rollback().await?;
+                return Ok(answer::replayed(stored));
+            }
+            Opened::Ready {
+                mismatch,
+                ticket,
+                facts,
+            } => (mismatch, ticket, facts),
+        };
+        let settings = facts.settings.take().ok_or(Unrecorded::UnknownTenant)?;
+        let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
+        let bundle = self.bundles.load(&sha256)?;
+        let before = ticket.as_ref().map(|locked| &locked.ticket);
+
+        let input = input::of(call, at, before, facts.approval.as_ref(), &intent, &settings);
+        let begun = Instant::now();
+        let decision = self.evaluate(&bundle, &input)?;
+        let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+
+        let ids = Minted::new(call);
+        let offered = facts.numbers;
+        let outcome = judge::judge(Situation {
+            call,
+            at,
+            ids: &ids,
+            intent: &intent,
+            mismatch: mismatch.as_ref(),
+            ticket: ticket.as_deref(),
+            facts: &mut facts,
+            settings,
+            bundle: &bundle,
+            decision: &decision,
+        });
+        let answer = answer::new(call, at, &ids, before, &outcome);
+        if call.dry_run {
+            tx.rollback().await?;
+            return Ok(answer);
+        }
+
+        let event_seq = ticket.as_ref().map_or(0, |locked| locked.event_seq);
+        let after = outcome.accepted().map(|decided| &decided.ticket);
+        let attempt = Attempt {
+            audit: audit_row(call, at, &ids, &intent, before, &outcome),
+            decision: DecisionRow {
+                decision: &decision,
+                input: canonical_json(&input)
+                    .expect("a policy input holds strings, integers and booleans only"),
+                evaluation_micros,
+            },
+            trace: &call.trace,
+            event_seq,
+            ticket: after.filter(|after| Some(*after) != before),
+            writes: outcome.accepted().map(|decided| {
+                Writes::new(decided, before, event_seq, offered, || {
+                    EventId::from_uuid(Uuid::now_v7())
+                })
+            }),
+            answer: outcome.is_stored(call).then_some(StoredAnswer {
+                intent_sha256: intent.sha256,
+                status: answer.status,
+                body: &answer.body,
+            }),
+        };
+        let heard = outcome.accepted().is_some() && is_change(call.command.operation());
+        self.write(&mut tx, attempt).await?;
+        failpoint::hit(failpoint::BEFORE_COMMIT);
+        tx.commit().await?;
+        failpoint::hit(failpoint::AFTER_COMMIT_BEFORE_REPLY);
+        if heard {
+            self.waker.wake();
+        }
+        Ok(answer)
+    }
+
+    fn evaluate(
+        &self,
+        bundle: &Bundle,
+        input: &contracts::policy::PolicyInput,
+    ) -> Result<PolicyDecision, Unrecorded> {
+        #[cfg(feature = "bench")]
+        if self.options.without.policy {
+            return Ok(PolicyDecision {
+                result: contracts::policy::PolicyResult::Allow,
+                reasons: Vec::new(),
+                obligations: Vec::new(),
+                bundle: bundle.reference().clone(),
+            });
+        }
+        Ok(bundle.evaluate(input)?)
+    }
+
+    async fn write(&self, tx: &mut TenantTx, attempt: Attempt<'_>) -> Result<(), store::Error> {
+        #[cfg(feature = "bench")]
+        if self.options.without.chain {
+            return command::commit_unchained(tx, attempt).await;
+        }
+        command::commit(tx, attempt).await
+    }
+}
+
+fn is_change(operation: Operation) -> bool {
+    operation.class() == CommandClass::Change
+}
+
+/// The ids of one attempt, UUIDv7. Those that are not used are lost.
+struct Minted {
+    command: CommandId,
+    decision: DecisionId,
+    audit: AuditId,
+    /// The ticket of the path, or the one to be created.
+    ticket: TicketId,
+    rows: FreshIds,
+}
+
+impl Minted {
+    fn new(call: &Call) -> Self {
+        let id = Uuid::now_v7;
+        Self {
+            command: CommandId::from_uuid(id()),
+            decision: DecisionId::from_uuid(id()),
+            audit: AuditId::from_uuid(id()),
+            ticket: call.ticket_id.unwrap_or_else(|| TicketId::from_uuid(id())),
+            rows: FreshIds {
+                visit: VisitId::from_uuid(id()),
+                approval: contracts::ApprovalId::from_uuid(id()),
+                note: NoteId::from_uuid(id()),
+                proposal: ProposalId::from_uuid(id()),
+                invoice: InvoiceId::from_uuid(id()),
+            },
+        }
+    }
+}
+
+fn audit_row(
+    call: &Call,
+    at: DateTime<Utc>,
+    ids: &Minted,
+    intent: &Intent,
+    before: Option<&Ticket>,
+    outcome: &Outcome,
+) -> AuditRow {
+    let accepted = outcome.accepted();
+    let after = accepted.map(|decided| &decided.ticket).or(before);
+    let mut payload = intent.payload.clone();
+    // An attempt on a ticket that is not there belongs to the actor's stream; a refused creation
+    // too.
+    let (stream, ticket_id) = match after {
+        Some(_) => (ticket_stream(ids.ticket), Some(ids.ticket)),
+        None => (actor_stream(&call.actor.id), None),
+    };
+    if let (None, Some(asked), Some(payload)) = (after, call.ticket_id, payload.as_object_mut()) {
+        payload.insert("ticket_id".into(), asked.to_string().into());
+    }
+    AuditRow {
+        id: ids.audit,
+        tenant_id: call.actor.tenant_id,
+        stream,
+        ticket_id,
+        command_id: ids.command,
+        decision_id: ids.decision,
+        request_id: call.request_id.clone(),
+        correlation_id: call.correlation_id.to_string(),
+        trace_id: call.trace.trace_id().to_owned(),
+        actor_id: call.actor.id.clone(),
+        actor_kind: call.actor.kind.to_string(),
+        actor_roles: call.actor.roles.iter().map(ToString::to_string).collect(),
+        tool_name: call.tool_name.clone(),
+        operation: call.command.operation().to_string(),
+        at,
+        refused: outcome.refused().map(|refusal| refusal.code.to_string()),
+        before: before.map(|ticket| ticket.state.to_string()),
+        after: after.map(|ticket| ticket.state.to_string()),
+        applied_to_version: before.map_or(0, |ticket| ticket.version),
+        produced_version: after.map_or(0, |ticket| ticket.version),
+        payload,
+        changes: accepted.map_or_else(
+            || serde_json::json!([]),
+            |decided| {
+                serde_json::to_value(&decided.changes).expect("changes hold strings and integers")
+            },
+        ),
+    }
+}

@@ -1,0 +1,83 @@
+//! Failures that leave nothing: the transaction rolled back, and the same request may be tried
+//! again.
+
+use contracts::ErrorCode;
+use policy::{BundleError, EvaluationError};
+use uuid::Uuid;
+
+use super::{Answer, Call, answer::text};
+use crate::problem::{PROBLEM_JSON, problem};
+
+/// Why there is no record.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unrecorded {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("no policy bundle is active")]
+    NoBundle,
+    #[error("the active policy bundle cannot be loaded")]
+    Bundle(#[from] BundleError),
+    #[error("the policy gave no decision")]
+    Evaluation(#[from] EvaluationError),
+    #[error("the token's tenant does not exist")]
+    UnknownTenant,
+}
+
+impl Unrecorded {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(store::Error::LockTimeout(_)) => ErrorCode::InFlight,
+            Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
+            Self::Store(_) => ErrorCode::Internal,
+            Self::NoBundle | Self::Bundle(_) | Self::Evaluation(_) => ErrorCode::PolicyUnavailable,
+            Self::UnknownTenant => ErrorCode::Forbidden,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self.code() {
+            ErrorCode::InFlight => {
+                "The same request, or another one on this ticket, is being worked on. Send this one \
+                 again, with the same request id, after the time that Retry-After says."
+            }
+            ErrorCode::Unavailable => {
+                "The database cannot serve this now. Send it again with the same request id: it \
+                 takes effect once."
+            }
+            ErrorCode::PolicyUnavailable => {
+                "No policy can decide this now, so it is neither allowed nor denied. Send it again \
+                 later with the same request id; an operator finds the reason in the log."
+            }
+            ErrorCode::Forbidden => {
+                "The tenant of your token does not exist here. Ask for a token of this installation."
+            }
+            _ => {
+                "The request failed through no fault of yours. Sending it again with the same \
+                 request id is safe; if it keeps failing, report the instance."
+            }
+        }
+    }
+
+    /// Logs the cause and hides it from the caller.
+    pub(super) fn answer(self, call: &Call) -> Answer {
+        let (code, detail) = (self.code(), self.detail());
+        let instance = Uuid::now_v7();
+        let operation = tracing::field::display(call.command.operation());
+        let cause = std::error::Error::source(&self).map(ToString::to_string);
+        match code.status() {
+            500 => tracing::error!(%instance, operation, error = %self, cause, "command failed"),
+            _ => tracing::warn!(%instance, operation, error = %self, cause, "command not recorded"),
+        }
+        let problem = problem(code, detail, instance, call.received_at);
+        let retry = matches!(code.status(), 409 | 503);
+        Answer {
+            status: problem.status,
+            content_type: PROBLEM_JSON,
+            body: text(&problem),
+            command_id: None,
+            decision_id: None,
+            replayed: false,
+            retry_after_seconds: retry.then_some(1),
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The one extractor of all commands: from an authenticated request to a [`Call`] of the pipeline.
+//!
+//! Steps that need less come first, so that a request which cannot be meant for us is refused
+//! before its body is read: content type, path, query, headers, then the body (bounded in time and
+//! size, parsed strictly), its two members that belong to the request rather than to the command,
+//! and the command's own body. Nothing before [`CommandRequest::execute`] is an attempt: it leaves
+//! metrics and a log line, no audit row.
+
+use std::time::Duration;
+
+use axum::{
+    RequestPartsExt,
+    body::{Body, HttpBody},
+    extract::{FromRequest, Request},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use contracts::{Command, ErrorCode, Problem, actor::TOOL_NAME_HEADER, command::CommandBody};
+use futures::StreamExt;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+use tracing::Instrument;
+
+use super::{Caller, Query, TicketPath, context::header as text, decode::decode, json};
+use crate::{
+    App,
+    config::Limits,
+    pipeline::{Answer, Call},
+    problem::Failure,
+};
+
+/// Header of the request id.
+pub const REQUEST_ID_HEADER: &str = "idempotency-key";
+/// The member of a body that is the request id.
+pub const REQUEST_ID_MEMBER: &str = "request_id";
+/// The member of a body that is the expected version.
+pub const EXPECTED_VERSION_MEMBER: &str = "expected_version";
+/// The query parameter of a trial.
+pub const DRY_RUN: &str = "dry_run";
+
+/// A request for the command with body `B`, read and checked; all that is left is to do it.
+#[derive(Debug)]
+pub struct CommandRequest<B> {
+    app: App,
+    call: Call,
+    body: std::marker::PhantomData<fn(B)>,
+}
+
+impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let caller: Caller = parts.extract_with_state(app).await?;
+        json_only(&parts.headers)?;
+        let ticket_id = match B::OPERATION.path().contains("{id}") {
+            true => Some(parts.extract_with_state::<TicketPath, _>(app).await?.0),
+            false => None,
+        };
+        let dry_run = Query::read(&parts, &[DRY_RUN])?.get(DRY_RUN)?;
+        let tool_name = tool_name(&parts.headers)?;
+        let header_id = request_id_header(&parts.headers)?;
+        let if_match = if_match(&parts.headers)?;
+
+        let bytes = receive(body, app.limits()).await?;
+        let mut members = match json::parse(&bytes, app.limits().json_depth)? {
+            Value::Object(members) => members,
+            _ => {
+                return Err(Failure::new(
+                    ErrorCode::Malformed,
+                    "The body must be a JSON object; `{}` for a command without members.",
+                ));
+            }
+        };
+        let request_id = request_id(header_id, &mut members)?;
+        caller.context.set_request_id(&request_id);
+        let expected_version = expected_version(if_match, &mut members)?;
+        let command: Command = decode::<B>(&Value::Object(members))?.into();
+
+        Ok(Self {
+            app: app.clone(),
+            call: Call {
+                actor: (*caller.actor).clone(),
+                request_id,
+                correlation_id: caller.context.correlation_id()?.clone(),
+                trace: caller.context.trace.clone(),
+                tool_name,
+                ticket_id,
+                expected_version,
+                dry_run: dry_run.unwrap_or(false),
+                received_at: caller.context.received_at,
+                command,
+            },
+            body: std::marker::PhantomData,
+        })
+    }
+}
+
+impl<B> CommandRequest<B> {
+    /// Runs the command. It runs in a task of its own: once begun it is finished, whether or not
+    /// its caller waits for it, and the process does not stop before (within its grace time).
+    pub async fn execute(self) -> Result<Response, Failure> {
+        let Self { app, call, .. } = self;
+        let commands = app.commands().clone();
+        let run = async move { app.pipeline().execute(call).await };
+        let answer = commands.spawn(run.in_current_span()).await;
+        reply(answer.map_err(Failure::internal)?)
+    }
+}
+
+fn reply(answer: Answer) -> Result<Response, Failure> {
+    let status = StatusCode::from_u16(answer.status).map_err(Failure::internal)?;
+    let code = (!status.is_success())
+        .then(|| serde_json::from_str::<Problem>(&answer.body).map(|problem| problem.code))
+        .transpose()
+        .map_err(Failure::internal)?;
+    let mut response = (
+        status,
+        [(header::CONTENT_TYPE, answer.content_type)],
+        answer.body,
+    )
+        .into_response();
+    if let Some(code) = code {
+        response.extensions_mut().insert(code);
+    }
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: Option<String>| {
+        // Ids, numbers and `true` are visible ASCII.
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-command-id", answer.command_id.map(|id| id.to_string()));
+    set("x-decision-id", answer.decision_id.map(|id| id.to_string()));
+    set(
+        "retry-after",
+        answer.retry_after_seconds.map(|s| s.to_string()),
+    );
+    set(
+        "idempotent-replayed",
+        answer.replayed.then(|| "true".into()),
+    );
+    Ok(response)
+}
+
+fn json_only(headers: &HeaderMap) -> Result<(), Failure> {
+    let refuse = |detail: &'static str| {
+        Err(Failure::new(ErrorCode::UnsupportedMediaType, detail).header(header::ACCEPT, JSON))
+    };
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return refuse("Send the body as it is, without a Content-Encoding.");
+    }
+    let content_type = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case(JSON));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    match json && utf8 {
+        true => Ok(()),
+        false => refuse("Send the body as `Content-Type: application/json` in UTF-8."),
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn tool_name(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let name = text(headers, TOOL_NAME_HEADER);
+    match name.as_deref().is_none_or(is_key) {
+        true => Ok(name),
+        false => Err(Failure::parameter(
+            TOOL_NAME_HEADER,
+            format!("X-Tool-Name {KEY_RULE}."),
+        )),
+    }
+}
+
+const KEY_RULE: &str = "must be 1 to 128 visible ASCII characters";
+
+fn is_key(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// The header's value; the quotes of a structured field are not part of it.
+fn request_id_header(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = text(headers, REQUEST_ID_HEADER) else {
+        return Ok(None);
+    };
+    let unquoted = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(&value);
+    match is_key(unquoted) {
+        true => Ok(Some(unquoted.to_owned())),
+        false => Err(Failure::parameter(
+            REQUEST_ID_HEADER,
+            format!("Idempotency-Key {KEY_RULE}."),
+        )),
+    }
+}
+
+fn request_id(header: Option<String>, members: &mut Map<String, Value>) -> Result<String, Failure> {
+    let member = match members.remove(REQUEST_ID_MEMBER) {
+        None => None,
+        Some(Value::String(id)) if is_key(&id) => Some(id),
+        Some(Value::String(_)) => {
+            return Err(
+                Failure::new(ErrorCode::InvalidField, format!("`request_id` {KEY_RULE}."))
+                    .at("/request_id", KEY_RULE),
+            );
+        }
+        Some(_) => return Err(malformed_member(REQUEST_ID_MEMBER, "a string")),
+    };
+    match (header, member) {
+        (Some(header), Some(member)) if header != member => Err(Failure::parameter(
+            REQUEST_ID_HEADER,
+            "Idempotency-Key and `request_id` differ; send one of them.",
+        )),
+        (Some(id), _) | (None, Some(id)) => Ok(id),
+        (None, None) => Err(Failure::new(
+            ErrorCode::RequestIdMissing,
+            "Send an Idempotency-Key header or a `request_id`: a value of your own (a UUID, say), \
+             new for each intent and the same for each repetition of it.",
+        )),
+    }
+}
+
+fn malformed_member(name: &str, expected: &str) -> Failure {
+    Failure::new(
+        ErrorCode::Malformed,
+        format!("`{name}` must be {expected}."),
+    )
+    .at(format!("/{name}"), format!("must be {expected}"))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let Some(value) = text(headers, header::IF_MATCH.as_str()) else {
+        return Ok(None);
+    };
+    let version = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok());
+    match version {
+        Some(version) => Ok(Some(version)),
+        None => Err(Failure::parameter(
+            header::IF_MATCH.as_str(),
+            "If-Match must be one version in quotes, such as `\"3\"`: the ETag of the ticket.",
+        )),
+    }
+}
+
+fn expected_version(
+    header: Option<u64>,
+    members: &mut Map<String, Value>,
+) -> Result<Option<u64>, Failure> {
+    let member =
+        match members.remove(EXPECTED_VERSION_MEMBER) {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_u64().ok_or_else(|| {
+                malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
+            })?),
+        };
+    match (header, member) {
+        (Some(header), Some(member)) if header != member => Err(Failure::parameter(
+            header::IF_MATCH.as_str(),
+            "If-Match and `expected_version` differ; send one of them.",
+        )),
+        (version, None) | (_, version) => Ok(version),
+    }
+}
+
+/// The whole body, unless it is too large or too slow.
+async fn receive(body: Body, limits: &Limits) -> Result<Vec<u8>, Failure> {
+    let too_large = || {
+        Failure::new(
+            ErrorCode::TooLarge,
+            format!("The body may have {} bytes.", limits.body_bytes),
+        )
+        .fact("limit_bytes", limits.body_bytes)
+        .header(header::CONNECTION, "close")
+    };
+    let announced = body.size_hint().lower();
+    if announced > limits.body_bytes as u64 {
+        return Err(too_large());
+    }
+    let collect = async {
+        let mut bytes = Vec::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                incomplete("The body broke off.", limits.body_timeout).caused_by(error)
+            })?;
+            if bytes.len() + chunk.len() > limits.body_bytes {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(limits.body_timeout, collect)
+        .await
+        .unwrap_or_else(|_| Err(incomplete("The body came too slowly.", limits.body_timeout)))
+}
+
+fn incomplete(what: &str, limit: Duration) -> Failure {
+    Failure::new(
+        ErrorCode::Malformed,
+        format!("{what} All of it must arrive within {} s.", limit.as_secs()),
+    )
+    .header(header::CONNECTION, "close")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn members(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn only_plain_json_is_taken() {
+        let check = |list: &[(&'static str, &str)]| json_only(&headers(list)).is_ok();
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert!(check(&[("content-type", good)]), "{good}");
+        }
+        for bad in [
+            "",
+            "text/plain",
+            "application/json; charset=latin1",
+            "application/jsonl",
+        ] {
+            assert!(!check(&[("content-type", bad)]), "{bad}");
+        }
+        assert!(!check(&[]));
+        assert!(!check(&[
+            ("content-type", JSON),
+            ("content-encoding", "gzip")
+        ]));
+    }
+
+    #[test]
+    fn the_request_id_comes_once() {
+        let read = |header: Option<&str>, body: Value| {
+            let list: Vec<_> = header
+                .into_iter()
+                .map(|id| (REQUEST_ID_HEADER, id))
+                .collect();
+            request_id_header(&headers(&list))
+                .and_then(|header| request_id(header, &mut members(body)))
+                .map_err(|failure| failure.code())
+        };
+        assert_eq!(read(Some("k1"), json!({})), Ok("k1".into()));
+        assert_eq!(
+            read(Some("\"k1\""), json!({"request_id": "k1"})),
+            Ok("k1".into())
+        );
+        assert_eq!(read(None, json!({"request_id": "k1"})), Ok("k1".into()));
+        assert_eq!(read(None, json!({})), Err(ErrorCode::RequestIdMissing));
+        assert_eq!(
+            read(Some("k1"), json!({"request_id": "k2"})),
+            Err(ErrorCode::InvalidParameter)
+        );
+        assert_eq!(
+            read(Some("k 1"), json!({})),
+            Err(ErrorCode::InvalidParameter)
+        );
+        assert_eq!(read(Some(""), json!({})), Err(ErrorCode::InvalidParameter));
+        assert_eq!(
+            read(None, json!({"request_id": 7})),
+            Err(ErrorCode::Malformed)
+        );
+        assert_eq!(
+            read(None, json!({"request_id": null})),
+            Err(ErrorCode::Malformed)
+        );
+        assert_eq!(
+            read(None, json!({"request_id": "k\n1"})),
+            Err(ErrorCode::InvalidField)
+        );
+    }
+
+    #[test]
+    fn the_expected_version_comes_once() {
+        let read = |header: Option<&str>, body: Value| {
+            let list: Vec<_> = header.into_iter().map(|etag| ("if-match", etag)).collect();
+            if_match(&headers(&list))
+                .and_then(|header| expected_version(header, &mut members(body)))
+                .map_err(|failure| failure.code())
+        };
+        assert_eq!(read(None, json!({})), Ok(None));
+        assert_eq!(read(Some("\"3\""), json!({})), Ok(Some(3)));
+        assert_eq!(
+            read(Some("\"3\""), json!({"expected_version": 3})),
+            Ok(Some(3))
+        );
+        assert_eq!(read(None, json!({"expected_version": 4})), Ok(Some(4)));
+        assert_eq!(
+            read(None, json!({"expected_version": -4})),
+            Err(ErrorCode::Malformed)
+        );
+        assert_eq!(
+            read(Some("\"3\""), json!({"expected_version": 4})),
+            Err(ErrorCode::InvalidParameter)
+        );
+        for etag in ["3", "W/\"3\"", "*", "\"\"", "\"3\", \"4\"", "\"+3\""] {
+            assert_eq!(
+                read(Some(etag), json!({})),
+                Err(ErrorCode::InvalidParameter),
+                "{etag}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_bounded_whether_or_not_it_says_its_size() {
+        let limits = Limits {
+            body_bytes: 4,
+            ..Limits::default()
+        };
+        let chunked = |n: usize| {
+            let chunks = (0..n).map(|_| Ok::<_, std::io::Error>("x"));
+            Body::from_stream(futures::stream::iter(chunks))
+        };
+        assert_eq!(receive(Body::from("xxxx"), &limits).await.unwrap(), b"xxxx");
+        assert_eq!(receive(chunked(4), &limits).await.unwrap(), b"xxxx");
+        for body in [Body::from("xxxxx"), chunked(5)] {
+            assert_eq!(
+                receive(body, &limits).await.unwrap_err().code(),
+                ErrorCode::TooLarge
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = Body::from_stream(futures::stream::pending::<Result<&str, std::io::Error>>());
+        let failure = receive(never, &Limits::default()).await.unwrap_err();
+        assert_eq!(failure.code(), ErrorCode::Malformed);
+    }
+}

@@ -1,0 +1,15 @@
+//! From bytes to a typed request: everything that happens before an operation's own code.
+
+mod command;
+mod context;
+mod decode;
+mod guard;
+mod json;
+mod params;
+mod read;
+
+pub use command::{CommandRequest, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER};
+pub use context::{RequestContext, observe};
+pub use guard::{Caller, guard};
+pub use params::{Query, TicketPath, missing};
+pub use read::ReadRequest;

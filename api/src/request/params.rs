@@ -1,0 +1,142 @@
+//! Paths and query strings, read as strictly as bodies.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use axum::{
+    RequestPartsExt,
+    extract::{FromRequestParts, Query as Pairs, RawPathParams},
+};
+use contracts::{ErrorCode, TicketId};
+use http::request::Parts;
+use strum::VariantArray;
+
+use crate::{App, problem::Failure};
+
+/// The ticket that the path names.
+#[derive(Debug, Clone, Copy)]
+pub struct TicketPath(pub TicketId);
+
+impl FromRequestParts<App> for TicketPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
+        let params = parts
+            .extract::<RawPathParams>()
+            .await
+            .map_err(|_| Failure::parameter("id", "The path is not valid UTF-8."))?;
+        let text = params.iter().find(|(name, _)| *name == "id");
+        let (_, text) = text.ok_or_else(|| Failure::internal("the route has no `{id}`"))?;
+        match text.parse() {
+            Ok(id) => Ok(Self(id)),
+            Err(error) => Err(Failure::parameter("id", sentence(error))),
+        }
+    }
+}
+
+/// The query string: each parameter known to the operation, and given once.
+#[derive(Debug, Default)]
+pub struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads it; `known` are the operation's parameters.
+    pub fn read(parts: &Parts, known: &[&str]) -> Result<Self, Failure> {
+        let Pairs(pairs) = Pairs::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Failure::new(ErrorCode::InvalidParameter, "The query cannot be read."))?;
+        let mut values = BTreeMap::new();
+        for (name, value) in pairs {
+            if !known.contains(&name.as_str()) {
+                let known = match known {
+                    [] => "it takes none".to_owned(),
+                    names => format!("it takes {}", names.join(", ")),
+                };
+                let name: String = name.chars().take(80).collect();
+                let detail = format!("This operation has no parameter `{name}`; {known}.");
+                return Err(Failure::parameter(&name, detail));
+            }
+            if values.insert(name.clone(), value).is_some() {
+                let detail = format!("`{name}` is given twice.");
+                return Err(Failure::parameter(&name, detail));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// The parameter, if it was given.
+    pub fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(text) = self.0.get(name) else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(Failure::parameter(
+                name,
+                format!("`{name}` cannot be read: {}", sentence(error)),
+            )),
+        }
+    }
+
+    /// The parameter, if it was given: one word of a fixed list.
+    pub fn word<T: FromStr + Display + VariantArray>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Failure> {
+        let Some(text) = self.0.get(name) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| {
+            let words: Vec<_> = T::VARIANTS.iter().map(ToString::to_string).collect();
+            let detail = format!("`{name}` must be one of {}.", words.join(", "));
+            Failure::parameter(name, detail)
+        })
+    }
+}
+
+/// A parameter that an operation cannot do without.
+pub fn missing(name: &str) -> Failure {
+    Failure::parameter(name, format!("`{name}` is missing."))
+}
+
+fn sentence(error: impl Display) -> String {
+    format!("{error}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn read(uri: &str) -> Result<Query, Failure> {
+        let (parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        Query::read(&parts, &["limit", "state"])
+    }
+
+    #[test]
+    fn known_parameters_are_read() {
+        let query = read("/x?limit=7&state=a%20b").unwrap();
+        assert_eq!(query.get::<u32>("limit").unwrap(), Some(7));
+        assert_eq!(
+            query.get::<String>("state").unwrap().as_deref(),
+            Some("a b")
+        );
+        assert_eq!(read("/x").unwrap().get::<u32>("limit").unwrap(), None);
+    }
+
+    #[test]
+    fn unknown_double_and_unreadable_ones_are_refused() {
+        let code = |failure: Failure| failure.code();
+        for uri in ["/x?colour=1", "/x?limit=1&limit=1", "/x?=1"] {
+            assert_eq!(
+                code(read(uri).unwrap_err()),
+                ErrorCode::InvalidParameter,
+                "{uri}"
+            );
+        }
+        let query = read("/x?limit=many&state=new").unwrap();
+        let state = query.word::<contracts::TicketState>("state").unwrap_err();
+        assert_eq!(code(state), ErrorCode::InvalidParameter);
+        assert_eq!(
+            code(query.get::<u32>("limit").unwrap_err()),
+            ErrorCode::InvalidParameter
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! The list of endpoints as a router.
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use contracts::ErrorCode;
+use http::{Method, Uri, header};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    App,
+    endpoint::{Endpoint, PREFIX, endpoints},
+    problem::Failure,
+    request::{guard, observe},
+};
+
+/// The operations below [`PREFIX`] that need no token. Everything else is guarded, because the
+/// guard is put on each *route* that is not listed: there is no path to be matched twice and
+/// differently. They are served without the prefix too, where probes look for them.
+pub const PUBLIC: &[&str] = &["/health", "/health/live", "/health/ready", "/openapi.json"];
+
+/// The API.
+pub fn router(app: App) -> Router {
+    assemble(app, endpoints())
+}
+
+fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
+    let mut router = Router::new();
+    for endpoint in endpoints {
+        if endpoint.is_public() {
+            let bare = endpoint.path.trim_start_matches(PREFIX);
+            router = router.route(bare, endpoint.route.clone());
+            router = router.route(&endpoint.path, endpoint.route);
+        } else {
+            let guard = from_fn_with_state(app.clone(), guard);
+            router = router.route(&endpoint.path, endpoint.route.route_layer(guard));
+        }
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+/// What Prometheus asks for: for the second listener only.
+pub(crate) fn metrics_router(app: App) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(async move || match app.metrics().render(app.pool()) {
+                Ok(text) => {
+                    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
+                }
+                Err(error) => Failure::internal(error).into_response(),
+            }),
+        )
+        .fallback(no_route)
+}
+
+async fn no_route(uri: Uri) -> Failure {
+    let path: String = uri.path().chars().take(200).collect();
+    Failure::new(
+        ErrorCode::NotFound,
+        format!("There is no operation at {path}; {PREFIX}/openapi.json lists them all."),
+    )
+}
+
+async fn wrong_method(method: Method) -> Failure {
+    Failure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("This path has no operation {method}; the Allow header lists those it has."),
+    )
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message");
+    Failure::internal(format!("panicked: {message}")).into_response()
+}
+
+#[cfg(test)]
+mod tests;

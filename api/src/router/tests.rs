@@ -1,0 +1,457 @@
+//! The real router, in process. No database answers, so whatever gets as far as one is a 503: that
+//! is how these tests see that a request passed all checks before it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::body::{Body, to_bytes};
+use chrono::{DateTime, Utc};
+use contracts::{ActorKind, Problem, Role, actor::TokenClaims};
+use http::{HeaderMap, Request, StatusCode, header};
+use policy::StarterBundles;
+use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+use store::OutboxWaker;
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    config::Limits,
+    operations,
+    pipeline::{Pipeline, PipelineOptions},
+    token::{
+        Verifier, mint,
+        tests::{SECRET, claims, config},
+    },
+};
+
+const TICKET: &str = "tkt_00000000000000000000000000000001";
+const SITE: &str = "sit_00000000000000000000000000000001";
+
+fn app(limits: Limits) -> App {
+    // Port 1 is nobody's: the connection is refused at once.
+    let pool = PgPoolOptions::new()
+        .acquire_timeout(std::time::Duration::from_millis(200))
+        .connect_lazy("postgres://nobody@127.0.0.1:1/none")
+        .unwrap();
+    let bundles = Arc::new(StarterBundles::new().unwrap());
+    let waker = OutboxWaker::start((*pool.connect_options()).clone());
+    let pipeline = Pipeline::new(
+        pool.clone(),
+        bundles.clone(),
+        waker,
+        PipelineOptions::default(),
+    );
+    App::new(
+        pipeline,
+        pool,
+        bundles,
+        Verifier::new(&config()).unwrap(),
+        limits,
+    )
+}
+
+fn token(change: impl FnOnce(&mut TokenClaims, DateTime<Utc>)) -> String {
+    let now = Utc::now();
+    let mut claims = claims(now);
+    change(&mut claims, now);
+    mint(SECRET, &claims).unwrap()
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn problem(&self) -> Problem {
+        assert_eq!(
+            self.headers[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem.status, self.status.as_u16());
+        assert_eq!(problem.status, problem.code.status());
+        assert_eq!(problem.type_uri, problem.code.type_uri());
+        problem
+    }
+
+    fn code(&self) -> ErrorCode {
+        self.problem().code
+    }
+
+    fn pointer(&self) -> String {
+        self.problem().errors[0].pointer.clone()
+    }
+}
+
+async fn send(router: Router, request: Request<Body>) -> Reply {
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
+    }
+}
+
+async fn call(request: http::request::Builder, body: impl Into<Body>) -> Reply {
+    send(
+        router(app(Limits::default())),
+        request.body(body.into()).unwrap(),
+    )
+    .await
+}
+
+fn get(path: &str) -> http::request::Builder {
+    Request::get(path).header("authorization", format!("Bearer {}", token(|_, _| {})))
+}
+
+/// A good command but for its body.
+fn post(path: &str) -> http::request::Builder {
+    Request::post(format!("{PREFIX}{path}"))
+        .header("authorization", format!("Bearer {}", token(|_, _| {})))
+        .header("content-type", "application/json")
+        .header("idempotency-key", "k1")
+}
+
+fn create() -> Value {
+    json!({ "site_id": SITE, "template": "emergency_glass" })
+}
+
+fn path_of(template: &str) -> String {
+    template.replace("{id}", TICKET)
+}
+
+#[tokio::test]
+async fn every_operation_but_the_public_ones_asks_for_a_token() {
+    let router = router(app(Limits::default()));
+    let mut public = BTreeSet::new();
+    for operation in operations() {
+        let request = Request::builder()
+            .method(operation.method.clone())
+            .uri(path_of(&operation.path))
+            .body(Body::empty())
+            .unwrap();
+        let reply = send(router.clone(), request).await;
+        if operation.public {
+            public.insert(operation.path.trim_start_matches(PREFIX).to_owned());
+            assert_ne!(reply.status, 401, "{operation:?}");
+        } else {
+            assert_eq!(reply.code(), ErrorCode::Unauthenticated, "{operation:?}");
+            assert_eq!(
+                reply.headers["www-authenticate"],
+                r#"Bearer realm="real-dispatch""#
+            );
+        }
+    }
+    assert_eq!(
+        public,
+        PUBLIC.iter().map(|path| (*path).to_owned()).collect()
+    );
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_with_a_challenge_and_nothing_more() {
+    let expired = token(|claims, now| {
+        claims.iat = now.timestamp() - 900;
+        claims.exp = now.timestamp() - 300;
+    });
+    for (authorization, error) in [
+        (format!("Bearer {expired}"), "invalid_token"),
+        ("Bearer x.y.z".to_owned(), "invalid_token"),
+        ("Bearer ".to_owned(), "invalid_token"),
+        ("Basic dTpw".to_owned(), "invalid_request"),
+        ("Bearer".to_owned(), "invalid_request"),
+    ] {
+        let request =
+            Request::post(format!("{PREFIX}/tickets")).header("authorization", &authorization);
+        let reply = call(request, "not even JSON").await;
+        assert_eq!(reply.code(), ErrorCode::Unauthenticated, "{authorization}");
+        let challenge = reply.headers["www-authenticate"].to_str().unwrap();
+        assert!(
+            challenge.starts_with(&format!("Bearer error=\"{error}\"")),
+            "{challenge}"
+        );
+    }
+    let twice = get("/api/v1/tickets").header("authorization", "Bearer x.y.z");
+    assert_eq!(call(twice, "").await.code(), ErrorCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_good_request_gets_as_far_as_the_database() {
+    for reply in [
+        call(post("/tickets"), create().to_string()).await,
+        call(
+            post("/tickets").uri(format!("{PREFIX}/tickets?dry_run=true")),
+            create().to_string(),
+        )
+        .await,
+        call(post(&format!("/tickets/{TICKET}/tech/check-in")), "{}").await,
+        call(get(&format!("{PREFIX}/tickets/{TICKET}")), "").await,
+        call(get(&format!("{PREFIX}/tickets?state=NEW&limit=200")), "").await,
+    ] {
+        assert_eq!(reply.code(), ErrorCode::Unavailable);
+        assert!(reply.headers.contains_key("retry-after"));
+        let text = String::from_utf8(reply.body).unwrap();
+        assert!(
+            !text.contains("127.0.0.1") && !text.contains("refused"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_command_refuses_what_is_not_its_body() {
+    let router = router(app(Limits::default()));
+    let commands: Vec<_> = operations()
+        .into_iter()
+        .filter(|o| o.command.is_some())
+        .collect();
+    assert_eq!(commands.len(), 20);
+    for operation in commands {
+        let path = path_of(operation.path.trim_start_matches(PREFIX));
+        let unknown = post(&path)
+            .body(Body::from(r#"{"no_such_member":1}"#))
+            .unwrap();
+        let reply = send(router.clone(), unknown).await;
+        assert_eq!(reply.code(), ErrorCode::Malformed, "{path}");
+        // A body that lacks members may be told so first.
+        assert!(reply.pointer().starts_with('/'), "{path}");
+        for body in ["", "[]", "null", "{", "{}{}"] {
+            let reply = send(router.clone(), post(&path).body(Body::from(body)).unwrap()).await;
+            assert_eq!(reply.code(), ErrorCode::Malformed, "{path} {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_in_size_depth_and_kind() {
+    let huge = format!(r#"{{"site_id":"{}"}}"#, "x".repeat(300 * 1024));
+    let reply = call(post("/tickets"), huge).await;
+    assert_eq!(reply.code(), ErrorCode::TooLarge);
+    assert_eq!(reply.problem().meta["limit_bytes"], 256 * 1024);
+
+    let deep = format!(r#"{{"details":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+    assert_eq!(
+        call(post("/tickets"), deep).await.code(),
+        ErrorCode::Malformed
+    );
+
+    let twice = format!(r#"{{"site_id":"{SITE}","site_id":"{SITE}","template":"x"}}"#);
+    let reply = call(post("/tickets"), twice).await;
+    assert_eq!(
+        (reply.code(), reply.pointer().as_str()),
+        (ErrorCode::Malformed, "/site_id")
+    );
+
+    let plain = post("/tickets").header("content-type", "text/plain");
+    assert_eq!(
+        call(plain, "{}").await.code(),
+        ErrorCode::UnsupportedMediaType
+    );
+    let zipped = post("/tickets").header("content-encoding", "gzip");
+    assert_eq!(
+        call(zipped, "{}").await.code(),
+        ErrorCode::UnsupportedMediaType
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_told_with_its_place() {
+    let mut body = create();
+    body["template"] = "No Slug".into();
+    let reply = call(post("/tickets"), body.to_string()).await;
+    assert_eq!(
+        (reply.code(), reply.pointer().as_str()),
+        (ErrorCode::InvalidField, "/template")
+    );
+}
+
+#[tokio::test]
+async fn paths_queries_and_headers_are_read_strictly() {
+    let foreign_kind = format!("/tickets/{SITE}/tech/check-in");
+    for request in [
+        post(&foreign_kind),
+        post("/tickets/%ff/tech/check-in"),
+        post("/tickets?dry_run=1"),
+        post("/tickets?dry=true"),
+        post("/tickets?dry_run=true&dry_run=true"),
+        post("/tickets").header("idempotency-key", "k1"),
+        post("/tickets").header("if-match", "*"),
+        post("/tickets").header("x-correlation-id", "two words"),
+        post("/tickets").header("x-tool-name", ""),
+        get("/api/v1/tickets?limit=0"),
+        get("/api/v1/tickets?limit=201"),
+        get("/api/v1/tickets?state=new"),
+        get("/api/v1/tickets?site_id=1"),
+        get("/api/v1/tickets?colour=red"),
+        get("/api/v1/tickets/1"),
+    ] {
+        let reply = call(request, "{}").await;
+        assert_eq!(reply.code(), ErrorCode::InvalidParameter);
+    }
+    let no_id = Request::post(format!("{PREFIX}/tickets"))
+        .header("authorization", format!("Bearer {}", token(|_, _| {})))
+        .header("content-type", "application/json");
+    assert_eq!(
+        call(no_id, create().to_string()).await.code(),
+        ErrorCode::RequestIdMissing
+    );
+}
+
+#[tokio::test]
+async fn what_the_workflow_needs_is_not_for_everybody() {
+    for path in ["snapshot", "advisor-input?kind=triage"] {
+        let ask = async |change: fn(&mut TokenClaims)| {
+            let token = token(|claims, _| change(claims));
+            let request = Request::get(format!("{PREFIX}/tickets/{TICKET}/{path}"))
+                .header("authorization", format!("Bearer {token}"));
+            call(request, "").await.code()
+        };
+        assert_eq!(ask(|_| {}).await, ErrorCode::Forbidden);
+        assert_eq!(
+            ask(|c| c.kind = ActorKind::Agent).await,
+            ErrorCode::Forbidden
+        );
+        assert_eq!(
+            ask(|c| c.kind = ActorKind::Workflow).await,
+            ErrorCode::Unavailable
+        );
+        assert_eq!(
+            ask(|c| c.roles = [Role::Auditor].into()).await,
+            ErrorCode::Unavailable
+        );
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_other_path_and_no_other_method() {
+    for path in [
+        "/",
+        "/api/v1",
+        "/api/v1/tickets/",
+        "/api/v2/tickets",
+        "/health/../api/v1/tickets",
+        "//health",
+    ] {
+        assert_eq!(
+            call(get(path), "").await.code(),
+            ErrorCode::NotFound,
+            "{path}"
+        );
+    }
+    let reply = call(Request::delete(format!("{PREFIX}/tickets")), "").await;
+    assert_eq!(reply.code(), ErrorCode::MethodNotAllowed);
+    let allowed: BTreeSet<_> = reply.headers["allow"]
+        .to_str()
+        .unwrap()
+        .split(',')
+        .collect();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"].into());
+    let reply = call(Request::post("/health"), "").await;
+    assert_eq!(reply.code(), ErrorCode::MethodNotAllowed);
+}
+
+#[tokio::test]
+async fn every_answer_names_its_trace_and_conversation() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let request = get("/nowhere")
+        .header("x-correlation-id", "case-7")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let reply = call(request, "").await;
+    assert_eq!(reply.headers["x-correlation-id"], "case-7");
+    assert!(
+        reply.headers["traceparent"]
+            .to_str()
+            .unwrap()
+            .contains(trace)
+    );
+    let reply = call(get("/nowhere"), "").await;
+    assert_eq!(reply.headers["x-correlation-id"].len(), 36);
+}
+
+#[tokio::test]
+async fn the_process_lives_without_a_database_but_is_not_ready() {
+    for prefix in ["", PREFIX] {
+        let ask = async |path: &str| {
+            let reply = call(Request::get(format!("{prefix}{path}")), "").await;
+            (
+                reply.status.as_u16(),
+                serde_json::from_slice::<Value>(&reply.body).unwrap(),
+            )
+        };
+        assert_eq!(ask("/health/live").await.0, 200);
+        for path in ["/health", "/health/ready"] {
+            let (status, health) = ask(path).await;
+            assert_eq!((status, &health["status"]), (503, &json!("unavailable")));
+            assert_eq!(health["parts"]["database"], "cannot be reached");
+        }
+        assert_eq!(ask("/openapi.json").await.1["openapi"], "3.1.0");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_problem_and_says_nothing() {
+    let app = app(Limits::default());
+    let bomb = Endpoint::read::<String>("bomb", "/bomb", axum::routing::get(bomb));
+    let reply = send(
+        assemble(app, vec![bomb]),
+        get("/api/v1/bomb").body(Body::empty()).unwrap(),
+    )
+    .await;
+    assert_eq!(reply.code(), ErrorCode::Internal);
+    assert!(!String::from_utf8(reply.body).unwrap().contains("secret"));
+}
+
+async fn bomb() -> &'static str {
+    panic!("the secret cause")
+}
+
+#[tokio::test]
+async fn a_full_house_sends_callers_away_but_answers_probes() {
+    let limits = Limits {
+        in_flight: 0,
+        ..Limits::default()
+    };
+    let router = router(app(limits));
+    let reply = send(
+        router.clone(),
+        get("/api/v1/tickets").body(Body::empty()).unwrap(),
+    )
+    .await;
+    assert_eq!(reply.code(), ErrorCode::Unavailable);
+    let probe = Request::get("/health/live").body(Body::empty()).unwrap();
+    assert_eq!(send(router, probe).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_have_bounded_labels() {
+    let app = app(Limits::default());
+    let router = router(app.clone());
+    for (method, path) in [
+        ("BREW", "/coffee/1"),
+        ("GET", "/coffee/2"),
+        ("POST", "/api/v1/tickets"),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
+        send(router.clone(), request).await;
+    }
+    let scrape = Request::get("/metrics").body(Body::empty()).unwrap();
+    let text = String::from_utf8(send(metrics_router(app), scrape).await.body).unwrap();
+    for line in [
+        r#"dispatch_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+        r#"dispatch_http_requests_total{method="GET",route="unmatched",status="404"} 1"#,
+        r#"dispatch_http_requests_total{method="POST",route="/api/v1/tickets",status="401"} 1"#,
+        r#"dispatch_commands_total{code="UNAUTHENTICATED",operation="create_ticket"} 1"#,
+        "dispatch_http_in_flight 0",
+        r#"dispatch_db_connections{state="in_use"} 0"#,
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    assert!(!text.contains("coffee"));
+}
