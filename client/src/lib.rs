@@ -1,1 +1,23 @@
-//! 
+//! The typed client of dispatch-api: the one used by activities, the command line, the demo and
+//! the tests.
+//!
+//! Its whole point is that *sending a command is safe to repeat*. A call draws one request id (or
+//! takes the caller's) and sends it with each attempt, so an answer lost on the way is fetched
+//! again instead of the command being done twice. Attempts are bounded by count and by time; what
+//! still fails comes back as a [`ClientError`] that keeps the server's [`Problem`] whole.
+//!
+//! [`Problem`]: contracts::Problem
+
+mod call;
+mod client;
+mod commands;
+mod error;
+mod reads;
+mod retry;
+mod token;
+
+pub use call::CallOptions;
+pub use client::Client;
+pub use error::ClientError;
+pub use retry::RetryPolicy;
+pub use token::{TokenError, TokenProvider};

@@ -1,0 +1,284 @@
+//! One call: attempts, headers, answers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use contracts::{
+    CorrelationId, Operation, Problem, TicketId, TraceContext,
+    actor::TOOL_NAME_HEADER,
+    command::CommandReceipt,
+    trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
+};
+use reqwest::{
+    Method, Response,
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH, RETRY_AFTER},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{CallOptions, ClientError, RetryPolicy, TokenProvider};
+
+/// A client of one dispatch-api, acting as one caller. Clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Arc<dyn TokenProvider>,
+    retry: RetryPolicy,
+    correlation_id: Option<CorrelationId>,
+    trace: Option<TraceContext>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One attempt's content, the same each time.
+pub(crate) struct Request {
+    pub method: Method,
+    pub path: String,
+    pub query: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Option<Vec<u8>>,
+    /// A status besides success whose body is an answer too.
+    pub also: Option<u16>,
+}
+
+impl Request {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            also: None,
+        }
+    }
+}
+
+impl Client {
+    /// A client of the server at `base` (for example `http://127.0.0.1:8080`, without `/api/v1`),
+    /// with a token or a [`TokenProvider`]. Fails only when TLS cannot be set up.
+    pub fn new(base: &Url, token: impl Into<Box<dyn TokenProvider>>) -> Result<Self, ClientError> {
+        // The process may have chosen a provider before us, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("dispatch-client/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(3))
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(base) {
+            // No proxy can reach our own machine's loopback for us.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|source| ClientError::Transport {
+            url: base.to_string(),
+            source,
+        })?;
+        let mut base = base.clone();
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        Ok(Self {
+            http,
+            base,
+            token: Arc::from(token.into()),
+            retry: RetryPolicy::default(),
+            correlation_id: None,
+            trace: None,
+        })
+    }
+
+    /// The same server as another caller, over the same connections.
+    #[must_use]
+    pub fn with_token(&self, token: impl Into<Box<dyn TokenProvider>>) -> Self {
+        Self {
+            token: Arc::from(token.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same with other bounds.
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryPolicy) -> Self {
+        Self {
+            retry,
+            ..self.clone()
+        }
+    }
+
+    /// The same within a conversation and a trace: they go along with each call, reads too.
+    #[must_use]
+    pub fn within(
+        &self,
+        correlation_id: Option<CorrelationId>,
+        trace: Option<TraceContext>,
+    ) -> Self {
+        Self {
+            correlation_id,
+            trace,
+            ..self.clone()
+        }
+    }
+
+    /// Where the server is.
+    pub fn base_url(&self) -> &Url {
+        &self.base
+    }
+
+    /// Sends any command. The typed methods are this with the operation filled in.
+    pub async fn command<B: Serialize + Sync>(
+        &self,
+        operation: Operation,
+        ticket: Option<TicketId>,
+        body: &B,
+        options: &CallOptions,
+    ) -> Result<CommandReceipt, ClientError> {
+        let path = match ticket {
+            Some(ticket) => operation.path().replace("{id}", &ticket.to_string()),
+            None => operation.path().to_owned(),
+        };
+        let mut headers = vec![("idempotency-key", options.key())];
+        if let Some(version) = options.expected_version {
+            headers.push((IF_MATCH.as_str(), format!("\"{version}\"")));
+        }
+        if let Some(tool) = &options.tool_name {
+            headers.push((TOOL_NAME_HEADER, tool.clone()));
+        }
+        let context = self.within(
+            options
+                .correlation_id
+                .clone()
+                .or(self.correlation_id.clone()),
+            options.trace.clone().or(self.trace.clone()),
+        );
+        let request = Request {
+            method: Method::POST,
+            path: format!("api/v1{path}"),
+            query: options
+                .dry_run
+                .then(|| ("dry_run", "true".to_owned()))
+                .into_iter()
+                .collect(),
+            headers,
+            // Bodies are our own structs of strings and numbers with string keys.
+            body: Some(serde_json::to_vec(body).expect("a command body is JSON")),
+            also: None,
+        };
+        context.call(&request).await
+    }
+
+    /// Sends the request until an answer stands, and reads it.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+    ) -> Result<T, ClientError> {
+        let started = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let left = self.retry.total.saturating_sub(started.elapsed());
+            let error = match self.attempt(request, left).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            let pause = error.is_transient().then(|| {
+                self.retry.pause(
+                    attempt,
+                    started.elapsed(),
+                    error.retry_after(),
+                    &mut rand::rng(),
+                )
+            });
+            let Some(pause) = pause.flatten() else {
+                return Err(error);
+            };
+            tracing::debug!(attempt, path = request.path, error = %error, ?pause, "call repeated");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        left: Duration,
+    ) -> Result<T, ClientError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{}", self.base.path(), request.path));
+        let transport = |source| ClientError::Transport {
+            url: format!("{}{}", self.base, request.path),
+            source,
+        };
+        let mut builder = self
+            .http
+            .request(request.method.clone(), url)
+            .timeout(self.retry.attempt.min(left.max(Duration::from_millis(1))))
+            .bearer_auth(self.token.token()?)
+            .header(ACCEPT, "application/json, application/problem+json");
+        if !request.query.is_empty() {
+            builder = builder.query(&request.query);
+        }
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        if let Some(id) = &self.correlation_id {
+            builder = builder.header(CORRELATION_HEADER, id.as_str());
+        }
+        if let Some(trace) = &self.trace {
+            builder = builder.header(TRACEPARENT_HEADER, &trace.traceparent);
+            if let Some(state) = &trace.tracestate {
+                builder = builder.header(TRACESTATE_HEADER, state);
+            }
+        }
+        if let Some(body) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        let response = builder.send().await.map_err(transport)?;
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let bytes = response.bytes().await.map_err(transport)?;
+
+        let unknown = |error: serde_json::Error| ClientError::Decode {
+            url: format!("{}{}", self.base, request.path),
+            status: status.as_u16(),
+            detail: format!("{error}; the body begins with {:?}", beginning(&bytes)),
+            retry_after,
+        };
+        if status.is_success() || request.also == Some(status.as_u16()) {
+            return serde_json::from_slice(&bytes).map_err(unknown);
+        }
+        let problem = serde_json::from_slice::<Problem>(&bytes).map_err(unknown)?;
+        Err(ClientError::Problem {
+            problem: Box::new(problem),
+            retry_after,
+        })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Only the form in seconds: dispatch-api sends no other.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests;
