@@ -1,1 +1,25 @@
-//! 
+//! Deterministic workflows of Real Dispatch: one [`TicketWorkflow`] beside each open ticket.
+//!
+//! The workflow follows the ticket, it does not run it: people and systems act through
+//! dispatch-api, the workflow hears of it, keeps the SLA clocks and asks for proposals. All it can
+//! do is in [`activity`]: three calls, none of which changes a ticket.
+//!
+//! Everything worth arguing about is in plain modules without the SDK ([`ticket::inbox`],
+//! [`ticket::follower`]); the SDK's shell around them ([`ticket::workflow`]) is thin.
+//!
+//! # Changing this crate
+//! Open workflows replay their histories on the new code. What a history can see is the order and
+//! kind of commands: local activities, timers, search attributes, continue-as-new. A change that
+//! could alter them for an event that an old history holds goes behind
+//! `ctx.patched("what-it-changes")` with the old branch kept until no open run is without the
+//! marker; then `deprecate_patch`, then neither. The committed histories decide whether it could.
+//! Texts (details, summaries) and new optional fields need no patch. Nothing needs one yet.
+
+pub mod activity;
+pub mod ticket;
+
+pub use ticket::workflow::TicketWorkflow;
+
+/// Hash over the sources that decide what a workflow does: the part of a worker's build id that
+/// changes when its workflows do.
+pub const CODE: &str = env!("WORKFLOW_CODE");

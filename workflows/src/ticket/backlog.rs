@@ -1,0 +1,231 @@
+//! What the level of a ticket calls for, and what has been tried of it.
+//!
+//! Duties are computed from the level each time, never remembered from an edge: a level that calls
+//! for a breach record does so after any number of restarts, and one that no longer does ends the
+//! matter. Remembered are only the attempts: a failed one waits longer each time, a settled one is
+//! not made again for the very same duty. A duty's name holds all that it depends on, so a moved
+//! deadline is another duty.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::{
+    event::TicketLevel,
+    proposal::ProposalKind,
+    sla::{ClockPhase, SlaClock, SlaRecordKey, SlaRecordKind},
+};
+use serde::{Deserialize, Serialize};
+
+/// The longest pause after a failed attempt, jitter not counted: once dispatch-api is back, all is
+/// made good within half a minute.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(20);
+
+/// Something to be done once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "duty", rename_all = "snake_case")]
+pub enum Duty {
+    /// Read the truth.
+    Snapshot,
+    /// Record that a deadline passed.
+    Sla {
+        /// Which.
+        key: SlaRecordKey,
+        /// When it passed.
+        at: DateTime<Utc>,
+    },
+    /// Propose something for this version of the ticket.
+    Advice {
+        /// About what.
+        kind: ProposalKind,
+        /// The ticket's version.
+        version: u64,
+    },
+}
+
+impl Duty {
+    /// The moment from which it is due; `None` for at once.
+    fn due(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Sla { at, .. } => Some(*at),
+            Self::Snapshot | Self::Advice { .. } => None,
+        }
+    }
+}
+
+/// Warning and breach of each clock, in time order: those to come of a running one, and those that
+/// happened before a clock was paused or stopped, because somebody may act between a deadline and
+/// its record.
+pub fn deadlines(level: &TicketLevel) -> Vec<(SlaRecordKey, DateTime<Utc>)> {
+    let both = |clock: &SlaClock| {
+        let warned_after = domain::sla::warning_seconds(clock.budget_seconds);
+        let (warn_at, due_at) = match clock.phase {
+            ClockPhase::Running {
+                warn_at, due_at, ..
+            } => (Some(warn_at), Some(due_at)),
+            ClockPhase::Paused { since: ended } | ClockPhase::Stopped { at: ended, .. } => (
+                (clock.used_seconds > warned_after).then_some(ended),
+                (clock.used_seconds > clock.budget_seconds).then_some(ended),
+            ),
+        };
+        [
+            (SlaRecordKind::Warning, warn_at),
+            (SlaRecordKind::Breach, due_at),
+        ]
+    };
+    let mut all: Vec<_> = level
+        .sla
+        .iter()
+        .flat_map(|clock| {
+            both(clock).into_iter().filter_map(|(kind, at)| {
+                let key = SlaRecordKey {
+                    clock: clock.name.clone(),
+                    kind,
+                    revision: clock.revision,
+                };
+                Some((key, at?))
+            })
+        })
+        .collect();
+    all.sort_by(|(a, at), (b, bt)| (at, a).cmp(&(bt, b)));
+    all
+}
+
+/// The deadline that an operator looks at: the nearest of the running clocks, passed or not.
+pub fn due_at(level: &TicketLevel) -> Option<DateTime<Utc>> {
+    level.sla.iter().filter_map(SlaClock::due_at).min()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Attempt {
+    duty: Duty,
+    failures: u32,
+    /// When to try again; `None`: settled.
+    again: Option<DateTime<Utc>>,
+}
+
+/// What was tried and did not lead to a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempts(Vec<Attempt>);
+
+/// When a duty may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Now.
+    Now,
+    /// Not before this moment.
+    At(DateTime<Utc>),
+    /// It is settled.
+    Never,
+}
+
+impl Attempts {
+    /// When the duty may be done.
+    pub fn when(&self, duty: &Duty, now: DateTime<Utc>) -> When {
+        let attempt = self.0.iter().find(|a| a.duty == *duty);
+        let again = match attempt {
+            Some(Attempt { again: None, .. }) => return When::Never,
+            Some(Attempt { again, .. }) => *again,
+            None => None,
+        };
+        match duty.due().max(again) {
+            Some(at) if at > now => When::At(at),
+            _ => When::Now,
+        }
+    }
+
+    /// Never again, for this very duty.
+    pub fn settle(&mut self, duty: Duty) {
+        let attempt = self.attempt(duty);
+        attempt.again = None;
+    }
+
+    /// Later again: pauses of 1 s, 2 s, 4 s … with up to a quarter more, by `salt`, so that tickets
+    /// that failed together do not come back together.
+    pub fn postpone(&mut self, duty: Duty, now: DateTime<Utc>, salt: u128) {
+        let attempt = self.attempt(duty);
+        attempt.failures = attempt.failures.saturating_add(1);
+        let doubled = TimeDelta::seconds(1 << (attempt.failures - 1).min(5));
+        let pause = doubled.min(LONGEST_PAUSE);
+        let quarter = pause.num_milliseconds() / 4;
+        let jitter = i64::try_from(salt % 1000).expect("below 1000") * quarter / 1000;
+        attempt.again = Some(now + pause + TimeDelta::milliseconds(jitter));
+    }
+
+    /// It is done.
+    pub fn forget(&mut self, duty: &Duty) {
+        self.0.retain(|a| a.duty != *duty);
+    }
+
+    /// The truth is another one: what was settled may not be.
+    pub fn reopen(&mut self) {
+        self.0.retain(|a| a.again.is_some());
+    }
+
+    /// Keeps only what is about a duty that still exists.
+    pub fn retain(&mut self, exists: impl Fn(&Duty) -> bool) {
+        self.0.retain(|a| exists(&a.duty));
+    }
+
+    fn attempt(&mut self, duty: Duty) -> &mut Attempt {
+        let place = self.0.iter().position(|a| a.duty == duty);
+        let place = place.unwrap_or_else(|| {
+            self.0.push(Attempt {
+                duty,
+                failures: 0,
+                again: None,
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[place]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn advice() -> Duty {
+        Duty::Advice {
+            kind: ProposalKind::Triage,
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_end_below_half_a_minute() {
+        let mut attempts = Attempts::default();
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            attempts.postpone(advice(), START, 999);
+            let When::At(at) = attempts.when(&advice(), START) else {
+                panic!("must wait");
+            };
+            pauses.push((at - START).num_milliseconds());
+        }
+        assert_eq!(pauses[..3], [1249, 2499, 4999]);
+        assert_eq!(pauses[39], 24_995);
+    }
+
+    #[test]
+    fn a_settled_duty_is_not_done_again_but_a_moved_deadline_is_another_duty() {
+        let mut attempts = Attempts::default();
+        let sla = |seconds| Duty::Sla {
+            key: SlaRecordKey {
+                clock: "response".parse().unwrap(),
+                kind: SlaRecordKind::Breach,
+                revision: 1,
+            },
+            at: START + TimeDelta::seconds(seconds),
+        };
+        let now = START + TimeDelta::seconds(60);
+        assert_eq!(attempts.when(&sla(60), now), When::Now);
+        assert_eq!(
+            attempts.when(&sla(61), now),
+            When::At(START + TimeDelta::seconds(61))
+        );
+        attempts.settle(sla(60));
+        assert_eq!(attempts.when(&sla(60), now), When::Never);
+        assert_eq!(attempts.when(&sla(59), now), When::Now);
+    }
+}

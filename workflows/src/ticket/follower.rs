@@ -1,0 +1,308 @@
+//! The ticket workflow's rules, without the SDK.
+//!
+//! [`TicketFollower`] is told what came ([`receive`](TicketFollower::receive)) and how its last
+//! step ended, and says what comes next ([`next_step`](TicketFollower::next_step)). Time is an
+//! argument. It serialises whole: that is what a continued run carries.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    TenantId, TicketId,
+    event::TicketLevel,
+    proposal::ProposalKind,
+    signal::{SignalEnvelope, TicketWorkflowStart, WorkflowView},
+    sla::SlaRecordKey,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    backlog::{Attempts, Duty, When, deadlines},
+    inbox::{Distrust, Inbox},
+};
+use crate::activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome};
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read the truth.
+    Snapshot(SnapshotCall),
+    /// Record a warning or breach.
+    RecordSla(RecordSlaCall),
+    /// Propose something.
+    Advise(AdviseCall),
+    /// Sleep until then, or until something comes.
+    Wait(Option<DateTime<Utc>>),
+    /// The ticket has ended, or never was.
+    Finish,
+}
+
+/// An activity that did not get through, perhaps only this time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Whether trying again can help.
+    pub retryable: bool,
+    /// What was wrong; no personal data.
+    pub reason: String,
+}
+
+/// Follows one ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketFollower {
+    tenant_id: TenantId,
+    ticket_id: TicketId,
+    inbox: Inbox,
+    #[serde(default)]
+    sla_recorded: BTreeSet<SlaRecordKey>,
+    #[serde(default)]
+    proposed: BTreeSet<(ProposalKind, u64)>,
+    #[serde(default)]
+    attempts: Attempts,
+    #[serde(default)]
+    trouble: Option<String>,
+    #[serde(default)]
+    gone: bool,
+}
+
+impl TicketFollower {
+    /// Follows a ticket of which nothing is known yet.
+    pub fn new(start: &TicketWorkflowStart) -> Self {
+        Self {
+            tenant_id: start.tenant_id,
+            ticket_id: start.ticket_id,
+            inbox: Inbox::new(start.epoch),
+            sla_recorded: BTreeSet::new(),
+            proposed: BTreeSet::new(),
+            attempts: Attempts::default(),
+            trouble: None,
+            gone: false,
+        }
+    }
+
+    /// Whether it follows the ticket that the run was started for.
+    pub fn is_of(&self, start: &TicketWorkflowStart) -> bool {
+        (self.tenant_id, self.ticket_id) == (start.tenant_id, start.ticket_id)
+    }
+
+    /// Whose ticket.
+    pub fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// The ticket as it is known; `None` before the first event or snapshot.
+    pub fn level(&self) -> Option<&TicketLevel> {
+        self.inbox.level.as_ref()
+    }
+
+    /// What it knows.
+    pub fn view(&self) -> WorkflowView {
+        WorkflowView {
+            epoch: self.inbox.epoch,
+            applied_seq: self.inbox.applied_seq,
+            level: self.inbox.level.clone(),
+            buffered: self.inbox.early().collect(),
+            healed: self.inbox.healed,
+            sla_recorded: self.sla_recorded.iter().cloned().collect(),
+            proposed: self.proposed.iter().copied().collect(),
+            trouble: self.trouble.clone(),
+        }
+    }
+
+    /// The nearest deadline of which nothing is on record yet.
+    pub fn next_deadline(&self) -> Option<(SlaRecordKey, DateTime<Utc>)> {
+        deadlines(self.level()?)
+            .into_iter()
+            .find(|(key, _)| !self.sla_recorded.contains(key))
+    }
+
+    /// Why the truth has to be read, while it has to.
+    pub fn distrust(&self) -> Option<Distrust> {
+        self.inbox.distrust
+    }
+
+    /// Takes what the relay sent.
+    pub fn receive(&mut self, envelope: SignalEnvelope, now: DateTime<Utc>) {
+        // The relay has just spoken, so dispatch-api may answer again: a wanted snapshot is not
+        // put off any longer.
+        self.attempts.forget(&Duty::Snapshot);
+        self.inbox.receive(envelope, now);
+    }
+
+    /// What comes next at this moment. A returned call is made and reported back by the function
+    /// named after it before the next step is asked for.
+    pub fn next_step(&mut self, now: DateTime<Utc>) -> Step {
+        if self.gone {
+            return Step::Finish;
+        }
+        if self.inbox.must_heal(now) {
+            return match self.attempts.when(&Duty::Snapshot, now) {
+                When::At(at) => Step::Wait(Some(at)),
+                When::Now | When::Never => {
+                    self.inbox.ask();
+                    Step::Snapshot(SnapshotCall {
+                        tenant_id: self.tenant_id,
+                        ticket_id: self.ticket_id,
+                        cause: self.inbox.cause.clone(),
+                    })
+                }
+            };
+        }
+        let mut wake = self.inbox.gap_expires();
+        let duties = match &self.inbox.level {
+            Some(level) if level.state.is_terminal() => {
+                // An event is missing between the end and a later one, which is a reopening.
+                return wake.map_or(Step::Finish, |at| Step::Wait(Some(at)));
+            }
+            Some(level) => self.duties(level),
+            None => Vec::new(),
+        };
+        self.attempts.retain(|duty| duties.contains(duty));
+        for duty in duties {
+            match self.attempts.when(&duty, now) {
+                When::Now => return self.call(duty),
+                When::At(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                When::Never => {}
+            }
+        }
+        Step::Wait(wake)
+    }
+
+    /// A snapshot was answered.
+    pub fn on_snapshot(&mut self, answer: Result<SnapshotOutcome, Failure>, now: DateTime<Utc>) {
+        match answer {
+            Ok(SnapshotOutcome::Found { snapshot }) => {
+                self.attempts.forget(&Duty::Snapshot);
+                self.attempts.reopen();
+                self.trouble = None;
+                self.sla_recorded = snapshot.sla_recorded.iter().cloned().collect();
+                self.proposed = snapshot.proposed.iter().copied().collect();
+                self.inbox.adopt(*snapshot, now);
+            }
+            Ok(SnapshotOutcome::Gone) => {
+                self.trouble = Some("ticket_snapshot: there is no such ticket".into());
+                self.gone = true;
+            }
+            // Without the truth nothing else can be done, so even a refusal is tried again.
+            Err(failure) => {
+                self.trouble = Some(format!("ticket_snapshot: {}", failure.reason));
+                self.postpone(Duty::Snapshot, now);
+            }
+        }
+    }
+
+    /// A record of a warning or breach was answered.
+    pub fn on_sla(
+        &mut self,
+        call: RecordSlaCall,
+        answer: Result<Outcome, Failure>,
+        now: DateTime<Utc>,
+    ) {
+        let duty = Duty::Sla {
+            key: call.key.clone(),
+            at: call.effective_at,
+        };
+        if self.settle("record_sla", duty, answer, now) {
+            self.sla_recorded.insert(call.key);
+        }
+    }
+
+    /// A proposal was answered.
+    pub fn on_advice(
+        &mut self,
+        call: &AdviseCall,
+        answer: Result<Outcome, Failure>,
+        now: DateTime<Utc>,
+    ) {
+        let duty = Duty::Advice {
+            kind: call.kind,
+            version: call.version,
+        };
+        if self.settle("advise", duty, answer, now) {
+            self.proposed.insert((call.kind, call.version));
+        }
+    }
+
+    /// All that the level calls for and that is not on record, deadlines first.
+    fn duties(&self, level: &TicketLevel) -> Vec<Duty> {
+        let sla = deadlines(level)
+            .into_iter()
+            .filter(|(key, _)| !self.sla_recorded.contains(key))
+            .map(|(key, at)| Duty::Sla { key, at });
+        let advice = domain::advice_due(level)
+            .map(|kind| (kind, level.version))
+            .filter(|proposal| !self.proposed.contains(proposal))
+            .map(|(kind, version)| Duty::Advice { kind, version });
+        sla.chain(advice).collect()
+    }
+
+    fn call(&self, duty: Duty) -> Step {
+        let (tenant_id, ticket_id) = (self.tenant_id, self.ticket_id);
+        let (applied_seq, cause) = (self.inbox.applied_seq, self.inbox.cause.clone());
+        match duty {
+            Duty::Snapshot => Step::Snapshot(SnapshotCall {
+                tenant_id,
+                ticket_id,
+                cause,
+            }),
+            Duty::Sla { key, at } => Step::RecordSla(RecordSlaCall {
+                tenant_id,
+                ticket_id,
+                key,
+                effective_at: at,
+                applied_seq,
+                cause,
+            }),
+            Duty::Advice { kind, version } => Step::Advise(AdviseCall {
+                tenant_id,
+                ticket_id,
+                kind,
+                version,
+                applied_seq,
+                cause,
+            }),
+        }
+    }
+
+    /// Notes how a bookkeeping call ended; `true` when it is on record.
+    fn settle(
+        &mut self,
+        what: &str,
+        duty: Duty,
+        answer: Result<Outcome, Failure>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        match answer {
+            Ok(Outcome::Recorded) => {
+                self.attempts.forget(&duty);
+                self.trouble = None;
+                return true;
+            }
+            Ok(Outcome::Moot { .. }) => self.attempts.settle(duty),
+            Ok(Outcome::Ahead) => {
+                self.postpone(duty, now);
+                self.inbox.doubt(Distrust::Ahead);
+            }
+            Ok(Outcome::Refused { reason }) => {
+                self.trouble = Some(format!("{what}: {reason}"));
+                self.attempts.settle(duty);
+            }
+            Err(failure) => {
+                self.trouble = Some(format!("{what}: {}", failure.reason));
+                if failure.retryable {
+                    self.postpone(duty, now);
+                } else {
+                    self.attempts.settle(duty);
+                }
+            }
+        }
+        false
+    }
+
+    fn postpone(&mut self, duty: Duty, now: DateTime<Utc>) {
+        let salt = self.ticket_id.as_uuid().as_u128();
+        self.attempts.postpone(duty, now, salt);
+    }
+}
+
+#[cfg(test)]
+mod tests;
