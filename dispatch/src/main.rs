@@ -1,1 +1,76 @@
-fn main(){}
+//! `dispatch`: the one binary.
+//!
+//! Each subcommand is a file in `commands/`, but for the two with several parts: [`dev`], which
+//! starts everything, and [`demo`], which plays a job. What the parts are started with is made from
+//! the settings in [`parts`]; nothing else reads configuration.
+
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod dev;
+mod exit;
+mod parts;
+mod secret;
+mod shutdown;
+mod telemetry;
+mod temporal;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command, ConfigCommand},
+    exit::Failure,
+    telemetry::Destination,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::infrastructure(format!("cannot start threads: {error}")).report();
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // A blocking task (DNS, a file) must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    // One TLS implementation for all of us, chosen before anybody needs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Cli { global, command } = cli;
+    if !matches!(command, Command::Dev(_)) {
+        let quiet = match command {
+            Command::Api(_) | Command::Relay { .. } | Command::Worker { .. } => "info",
+            _ => "warn",
+        };
+        telemetry::init(global.log_format, Destination::Stderr, quiet);
+    }
+    match command {
+        Command::Dev(args) => dev::run(&global, &args).await,
+        Command::Demo(args) => commands::demo::run(&global, args).await,
+        Command::Api(args) => commands::api::run(&global, &args).await,
+        Command::Relay { command } => commands::relay::run(&global, command).await,
+        Command::Worker { command } => commands::worker::run(&global, command).await,
+        Command::Migrate(args) => commands::migrate::run(&global, &args).await,
+        Command::Token(args) => commands::token::run(&global, &args),
+        Command::Doctor(args) => commands::doctor::run(&global, &args).await,
+        Command::Verify(args) => commands::verify::run(&global, &args).await,
+        Command::Openapi => commands::openapi::run(),
+        Command::Config {
+            command: ConfigCommand::Show(args),
+        } => commands::config::run(&global, &args),
+    }
+}

@@ -1,0 +1,363 @@
+//! The command line: written for somebody who was woken at 3 a.m.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use chrono::TimeDelta;
+use clap::{Args, Parser, Subcommand};
+use contracts::{ActorKind, Role, TechnicianId, TenantId, TicketId};
+use url::Url;
+
+use crate::{exit, telemetry::LogFormat, token::parse_ttl};
+
+/// Where `dispatch dev` keeps its state unless it is told otherwise.
+pub const DEFAULT_STATE_DIR: &str = ".dispatch";
+
+/// Field-service jobs as durable workflows: software proposes, people and policy decide.
+#[derive(Debug, Parser)]
+#[command(name = "dispatch", version, about, after_help = exit::HELP, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: dispatch.toml in the current folder, if there is one]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DISPATCH_CONFIG",
+        help_heading = "Configuration"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Sets any key, over variables and file: --set api.listen=0.0.0.0:8080 (repeatable; `dispatch
+    /// config show` lists the keys)
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Configuration"
+    )]
+    pub set: Vec<String>,
+
+    /// Folder in which `dispatch dev` keeps its state; other commands read its settings
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "DISPATCH_STATE_DIR",
+        default_value = DEFAULT_STATE_DIR,
+        help_heading = "Configuration"
+    )]
+    pub state_dir: PathBuf,
+
+    /// How logs look (they go to stderr; RUST_LOG chooses what is logged)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "DISPATCH_LOG_FORMAT",
+        default_value = "text",
+        help_heading = "Configuration"
+    )]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts everything on this machine: Postgres, Temporal with its Web UI, api, relay, worker
+    ///
+    /// Needs no configuration and no Docker. State is kept in .dispatch/ and reused at the next
+    /// start. Prints the addresses, a token per role and what to type next; Ctrl-C stops all.
+    #[command(after_help = exit::HELP)]
+    Dev(DevArgs),
+
+    /// Plays an emergency-glass job with two visits through the public API, step by step
+    ///
+    /// Needs a running system: `dispatch dev` in another terminal. At the end compares what the
+    /// workflow knows with the database; exit code 1 if anything is off.
+    #[command(after_help = exit::HELP)]
+    Demo(DemoArgs),
+
+    /// Runs dispatch-api, the only part that changes business data
+    #[command(after_help = exit::HELP)]
+    Api(ApiArgs),
+
+    /// Runs the outbox relay, which brings committed events to Temporal; or mends it
+    #[command(after_help = exit::HELP, args_conflicts_with_subcommands = true)]
+    Relay {
+        #[command(subcommand)]
+        command: Option<RelayCommand>,
+    },
+
+    /// Runs the Temporal worker; or makes its version the current one
+    #[command(after_help = exit::HELP, args_conflicts_with_subcommands = true)]
+    Worker {
+        #[command(subcommand)]
+        command: Option<WorkerCommand>,
+    },
+
+    /// Brings the database and Temporal's search attributes up to date; safe to repeat
+    #[command(after_help = exit::HELP)]
+    Migrate(MigrateArgs),
+
+    /// Mints a bearer token and prints it
+    ///
+    /// Example: curl -H "Authorization: Bearer $(dispatch token --role dispatcher)" …
+    #[command(after_help = exit::HELP)]
+    Token(TokenArgs),
+
+    /// Looks at each part of the system and says what is wrong and what to do
+    #[command(after_help = exit::HELP)]
+    Doctor(JsonArgs),
+
+    /// Checks the invariants in the database: audit chains, versions, orphans, outbox
+    ///
+    /// Read-only, and safe on a running system. Prints each violation; exit code 1 on any.
+    #[command(after_help = exit::HELP)]
+    Verify(VerifyArgs),
+
+    /// Prints the OpenAPI document
+    #[command(after_help = exit::HELP)]
+    Openapi,
+
+    /// Looks at the configuration
+    #[command(after_help = exit::HELP)]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Deletes the state of earlier runs first
+    #[arg(long, conflicts_with = "ephemeral")]
+    pub reset: bool,
+
+    /// Uses a temporary folder and free ports, and removes everything at the end
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Plays the demo once everything runs
+    #[arg(long)]
+    pub demo: bool,
+
+    /// Stops after the demo, with its exit code
+    #[arg(long, requires = "demo")]
+    pub exit: bool,
+
+    /// Port of dispatch-api [default: 8080; with --ephemeral a free one]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// Port of Temporal [default: 7233; with --ephemeral a free one]
+    #[arg(long, value_name = "PORT")]
+    pub temporal_port: Option<u16>,
+
+    /// Port of the Temporal Web UI [default: 8233; with --ephemeral a free one]
+    #[arg(long, value_name = "PORT")]
+    pub temporal_ui_port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where dispatch-api is [default: `api.url`]
+    #[arg(long, value_name = "URL")]
+    pub api_url: Option<Url>,
+}
+
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// Where to listen [default: `api.listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where to serve metrics [default: `api.metrics_listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RelayCommand {
+    /// Events that were set aside because their ticket's delivery failed by their own fault
+    Parked {
+        #[command(subcommand)]
+        command: ParkedCommand,
+    },
+    /// Raises the epoch after the database was restored from a backup: all workflows take a
+    /// snapshot. Stop the relays, restore, run this, start the relays.
+    NewEpoch {
+        /// Confirms that the database was really set back
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tells a ticket's workflow (or all open ones) to compare itself with the database
+    Resync {
+        /// Only this ticket
+        #[arg(
+            long,
+            value_name = "ID",
+            conflicts_with = "all",
+            required_unless_present = "all"
+        )]
+        ticket: Option<TicketId>,
+        /// Every open ticket
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParkedCommand {
+    /// Lists them: ticket, event, since when, why
+    List(JsonArgs),
+    /// Delivers them again: of one ticket, or all
+    Replay {
+        /// Only this ticket
+        #[arg(
+            long,
+            value_name = "ID",
+            conflicts_with = "all",
+            required_unless_present = "all"
+        )]
+        ticket: Option<TicketId>,
+        /// Every parked event
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// Makes this program's worker version current: new and running workflows move to it
+    Promote,
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// First creates the database and its logins with `database.admin_url`, with the passwords of
+    /// the other database URLs
+    #[arg(long)]
+    pub bootstrap: bool,
+
+    /// Adds the demo tenant: sites, assets, technicians
+    #[arg(long)]
+    pub seed: bool,
+
+    /// Leaves Temporal's search attributes alone
+    #[arg(long)]
+    pub skip_temporal: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What the caller may do (several with commas)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = parse_role)]
+    pub role: Vec<Role>,
+
+    /// What sort of caller: person, agent, workflow or integration
+    #[arg(long, default_value = "person", value_parser = parse_kind)]
+    pub kind: ActorKind,
+
+    /// Who: a stable opaque id, not a name [default: dev_<kind or first role>]
+    #[arg(long, value_name = "ID")]
+    pub sub: Option<String>,
+
+    /// Whose rows [default: the demo tenant]
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<TenantId>,
+
+    /// For a technician's token: who they are
+    #[arg(long, value_name = "ID")]
+    pub technician: Option<TechnicianId>,
+
+    /// How long it is good
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
+    pub ttl: TimeDelta,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Also compares every ticket's workflow with the database (needs Temporal and a worker)
+    #[arg(long)]
+    pub temporal: bool,
+
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Prints every value and where it came from; secrets are masked
+    Show(JsonArgs),
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    one_of(text)
+}
+
+fn parse_kind(text: &str) -> Result<ActorKind, String> {
+    one_of(text)
+}
+
+fn one_of<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr + strum::VariantArray + std::fmt::Display,
+{
+    text.trim().parse().map_err(|_| {
+        let all: Vec<_> = T::VARIANTS.iter().map(ToString::to_string).collect();
+        format!("there are: {}", all.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_tells_its_exit_codes() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert_eq!(help.as_deref(), Some(exit::HELP), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn roles_come_with_commas() {
+        let cli = Cli::try_parse_from(["dispatch", "token", "--role", "qa,billing"]).unwrap();
+        let Command::Token(args) = cli.command else {
+            panic!("not a token command");
+        };
+        assert_eq!(args.role, [Role::Qa, Role::Billing]);
+        let error = Cli::try_parse_from(["dispatch", "token", "--role", "boss"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error.to_string().contains("dispatcher, technician"),
+            "{error}"
+        );
+    }
+}

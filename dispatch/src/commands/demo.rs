@@ -1,0 +1,22 @@
+//! `dispatch demo`.
+
+use crate::{
+    cli::{DemoArgs, Global},
+    demo,
+    exit::Failure,
+    temporal::Temporal,
+    token::Minter,
+};
+
+/// Plays the demo against a running system.
+pub async fn run(global: &Global, args: DemoArgs) -> Result<(), Failure> {
+    let flags = args.api_url.iter().map(|url| ("api.url", url.to_string()));
+    let settings = super::load(global, flags.collect())?.settings;
+    let stage = demo::Stage {
+        minter: Minter::new(&settings.auth)?,
+        temporal: Temporal::new(&settings.temporal)?,
+        api_url: settings.api.url,
+        world: demo::World::seeded(),
+    };
+    demo::run(&stage, args.json, &mut std::io::stdout()).await
+}

@@ -1,0 +1,165 @@
+//! Postgres: each login, the schema, row-level security, the bundle, the clock.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+use store::bootstrap::{APP, MAINTENANCE, OWNER, RELAY};
+
+use super::Check;
+use crate::{
+    config::Settings,
+    exit::{Failure, chain},
+    parts,
+    secret::Secret,
+};
+
+/// More than this between two clocks and tokens or deadlines begin to look wrong.
+const SKEW: TimeDelta = TimeDelta::seconds(2);
+
+/// All checks of the database.
+pub async fn check(settings: &Settings) -> Vec<Check> {
+    let database = &settings.database;
+    let mut checks = Vec::new();
+    let mut pools = Vec::new();
+    for (key, login, url) in [
+        ("database.owner_url", OWNER, &database.owner_url),
+        ("database.app_url", APP, &database.app_url),
+        ("database.relay_url", RELAY, &database.relay_url),
+        (
+            "database.maintenance_url",
+            MAINTENANCE,
+            &database.maintenance_url,
+        ),
+    ] {
+        let (check, pool) = self::login(key, login, url.as_ref()).await;
+        checks.push(check);
+        pools.push(pool);
+    }
+    if let Some(Some(app)) = pools.get(1) {
+        checks.push(migrations(app).await);
+        checks.push(bundle(settings, app).await);
+        checks.push(clock(app).await);
+    }
+    if let Some(Some(maintenance)) = pools.get(3) {
+        checks.push(row_level_security(maintenance).await);
+    }
+    checks
+}
+
+async fn login(key: &'static str, login: &str, url: Option<&Secret>) -> (Check, Option<PgPool>) {
+    let part = format!("login {login}");
+    let pool = match parts::pool(key, url).await {
+        Ok(pool) => pool,
+        Err(Failure { message, .. }) => {
+            let to_do = format!(
+                "check that Postgres runs and that `{key}` is right (`dispatch config show`)"
+            );
+            return (Check::ill(part, message, to_do), None);
+        }
+    };
+    let rights = sqlx::query_as::<_, (String, bool, bool)>(
+        "select rolname::text, rolsuper, rolbypassrls from pg_roles where rolname = current_user",
+    )
+    .fetch_one(&pool)
+    .await;
+    let check = match rights {
+        Ok((name, false, false)) => Check::ok(
+            part,
+            format!("connects as {name}, bound by row-level security"),
+        ),
+        Ok((name, superuser, _)) => Check::ill(
+            part,
+            format!(
+                "connects as {name}, which {}: tenants are not separated",
+                if superuser {
+                    "is a superuser"
+                } else {
+                    "bypasses row-level security"
+                }
+            ),
+            format!("let `{key}` use {login}; `dispatch migrate --bootstrap` creates it"),
+        ),
+        Err(error) => Check::ill(part, chain(&error), "look at the server's log"),
+    };
+    (check, Some(pool))
+}
+
+async fn migrations(app: &PgPool) -> Check {
+    let pending = match store::migrate::pending(app).await {
+        Ok(0) => Ok("current".to_owned()),
+        Ok(missing) => Err(format!("{missing} are missing")),
+        Err(error) => Err(chain(&error)),
+    };
+    Check::from(
+        "migrations",
+        pending,
+        "run `dispatch migrate`, of this version or a newer one",
+    )
+}
+
+async fn bundle(settings: &Settings, app: &PgPool) -> Check {
+    const TO_DO: &str = "without a bundle every command is refused: run `dispatch migrate`, or \
+                         point `policy.bundle_dir` at the folder that holds the active bundle";
+    let found = async {
+        let deployment = store::deployment::read(app).await.map_err(|e| chain(&e))?;
+        let bundle = deployment.bundle.ok_or("no bundle is active")?;
+        let source = parts::bundles(settings).map_err(|failure| failure.message)?;
+        source.load(&bundle.sha256).map_err(|e| chain(&e))?;
+        Ok::<_, String>(format!(
+            "{} ({}…), epoch {}",
+            bundle.version,
+            bundle.sha256.get(..12).unwrap_or(&bundle.sha256),
+            deployment.epoch
+        ))
+    };
+    Check::from("policy bundle", found.await, TO_DO)
+}
+
+async fn clock(app: &PgPool) -> Check {
+    const PART: &str = "clock of Postgres";
+    let before = Utc::now();
+    let theirs: Result<DateTime<Utc>, _> = sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(app)
+        .await;
+    let after = Utc::now();
+    match theirs {
+        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
+        Ok(theirs) => {
+            let skew = if theirs < before {
+                before - theirs
+            } else {
+                (theirs - after).max(TimeDelta::zero())
+            };
+            let found = format!("differs from ours by {} ms", skew.num_milliseconds());
+            if skew > SKEW {
+                Check::ill(PART, found, "synchronise both machines' clocks (NTP)")
+            } else {
+                Check::ok(PART, found)
+            }
+        }
+    }
+}
+
+async fn row_level_security(maintenance: &PgPool) -> Check {
+    const PART: &str = "row-level security";
+    let open: Result<Vec<String>, _> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'public'
+         join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+         where c.relkind in ('r', 'p') and not (c.relrowsecurity and c.relforcerowsecurity)
+         order by 1",
+    )
+    .fetch_all(maintenance)
+    .await;
+    match open {
+        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
+        Ok(open) if open.is_empty() => {
+            Check::ok(PART, "enabled and forced on every table with tenants")
+        }
+        Ok(open) => Check::ill(
+            PART,
+            format!("not forced on {}", open.join(", ")),
+            "run `alter table … enable row level security, force row level security` on them, and \
+             find out who changed it",
+        ),
+    }
+}

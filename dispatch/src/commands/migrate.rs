@@ -1,0 +1,117 @@
+//! `dispatch migrate`.
+
+use store::bootstrap::Passwords;
+use url::Url;
+
+use crate::{
+    cli::{Global, MigrateArgs},
+    config::Settings,
+    exit::Failure,
+    parts,
+    secret::Secret,
+};
+
+/// Brings database and search attributes up to date.
+pub async fn run(global: &Global, args: &MigrateArgs) -> Result<(), Failure> {
+    let mut settings = super::load(global, Vec::new())?.settings;
+    if args.bootstrap {
+        let (name, passwords) = wanted(&settings)?;
+        parts::bootstrap(&mut settings.database, &name, &passwords).await?;
+        super::print(&format!("database {name} and its logins are there\n"))?;
+    }
+    parts::migrate(&settings).await?;
+    super::print("database is current\n")?;
+    if args.seed {
+        parts::seed(&settings).await?;
+        super::print("demo tenant is there\n")?;
+    }
+    if !args.skip_temporal {
+        let added = parts::register_search_attributes(&settings).await?;
+        super::print(&match added.as_slice() {
+            [] => "search attributes are registered\n".to_owned(),
+            added => format!("search attributes registered: {}\n", added.join(", ")),
+        })?;
+    }
+    Ok(())
+}
+
+/// Database name and passwords as the addresses of the logins say them.
+fn wanted(settings: &Settings) -> Result<(String, Passwords), Failure> {
+    let database = &settings.database;
+    let (name, owner) = parsed("database.owner_url", database.owner_url.as_ref())?;
+    let password = |key, url| parsed(key, url).map(|(_, password)| password);
+    Ok((
+        name,
+        Passwords {
+            owner,
+            app: password("database.app_url", database.app_url.as_ref())?,
+            relay: password("database.relay_url", database.relay_url.as_ref())?,
+            maintenance: password(
+                "database.maintenance_url",
+                database.maintenance_url.as_ref(),
+            )?,
+        },
+    ))
+}
+
+fn parsed(key: &str, url: Option<&Secret>) -> Result<(String, String), Failure> {
+    let wrong = || {
+        Failure::usage(format!(
+            "`{key}` must look like postgres://LOGIN:PASSWORD@HOST/DATABASE for --bootstrap: the \
+             login is created with that password"
+        ))
+    };
+    let url = Url::parse(parts::required(key, url)?).map_err(|_| wrong())?;
+    let name = url.path().trim_start_matches('/').to_owned();
+    match url.password() {
+        Some(password) if !name.is_empty() => {
+            let password = percent_decoded(password).ok_or_else(wrong)?;
+            Ok((name, password))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// `url` keeps what was written; the server gets what was meant.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (hex, tail) = rest.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_and_password_come_from_the_address() {
+        let secret =
+            Secret::new("postgres://dispatch_app:p%40ss%2Fword@db/dispatch?sslmode=disable");
+        assert_eq!(
+            parsed("database.app_url", Some(&secret)).unwrap(),
+            ("dispatch".to_owned(), "p@ss/word".to_owned())
+        );
+        for bad in [
+            "postgres://dispatch_app@db/dispatch",
+            "postgres://a:b@db",
+            "x",
+        ] {
+            let failure = parsed("database.app_url", Some(&Secret::new(bad))).unwrap_err();
+            assert!(
+                failure.message.contains("`database.app_url`"),
+                "{}",
+                failure.message
+            );
+        }
+    }
+}

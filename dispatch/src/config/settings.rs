@@ -1,0 +1,199 @@
+//! All settings there are.
+
+use std::{fmt::Display, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use url::Url;
+
+use crate::secret::Secret;
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty = $default:expr,)* })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    )+};
+}
+
+settings! {
+    /// Everything.
+    Settings {
+        /// dispatch-api.
+        api: Api = Api::default(),
+        /// Tokens.
+        auth: Auth = Auth::default(),
+        /// Sealing of the audit log.
+        audit: Audit = Audit::default(),
+        /// Postgres.
+        database: Database = Database::default(),
+        /// The policy bundle.
+        policy: Policy = Policy::default(),
+        /// The outbox relay.
+        relay: Relay = Relay::default(),
+        /// What the installation is for.
+        system: System = System::default(),
+        /// Temporal, where the SDK's own configuration says nothing.
+        temporal: Temporal = Temporal::default(),
+        /// The Temporal worker.
+        worker: Worker = Worker::default(),
+    }
+    /// dispatch-api.
+    Api {
+        /// Where it listens.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// Where its metrics are.
+        metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)),
+        /// Where others reach it, without `/api/v1`.
+        url: Url = Url::parse("http://127.0.0.1:8080").expect("a constant URL"),
+        /// Connections to Postgres at most.
+        #[serde(deserialize_with = "plain")]
+        pool: u32 = 16,
+    }
+    /// Tokens: HS256, RFC 7519.
+    Auth {
+        /// The secret that signs them, at least 32 bytes.
+        jwt_secret: Option<Secret> = None,
+        /// Who issues them.
+        issuer: String = "real-dispatch".to_owned(),
+        /// Whom they are for.
+        audience: String = "dispatch-api".to_owned(),
+    }
+    /// Sealing of the audit log.
+    Audit {
+        /// The key that signs checkpoints, at least 32 bytes.
+        seal_key: Option<Secret> = None,
+    }
+    /// Postgres, one login per purpose.
+    Database {
+        /// A superuser, for `dispatch migrate --bootstrap` only.
+        admin_url: Option<Secret> = None,
+        /// Owns the tables: for `dispatch migrate`.
+        owner_url: Option<Secret> = None,
+        /// Of dispatch-api: row-level security applies.
+        app_url: Option<Secret> = None,
+        /// Of the relay: outbox and leases.
+        relay_url: Option<Secret> = None,
+        /// Reads all tenants: for `verify`, `doctor` and the sealer.
+        maintenance_url: Option<Secret> = None,
+    }
+    /// The policy bundle.
+    Policy {
+        /// A folder with a bundle; the starter bundle without it.
+        bundle_dir: Option<PathBuf> = None,
+    }
+    /// The outbox relay.
+    Relay {
+        /// `deliver-to-temporal`, or `log-only`.
+        mode: Mode = Mode::DeliverToTemporal,
+        /// Where its metrics are.
+        metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9465)),
+        /// Starts workflows with time skipping; refused in production.
+        #[serde(deserialize_with = "plain")]
+        time_skipping: bool = false,
+        /// How soon another relay takes over from one that died.
+        #[serde(deserialize_with = "plain")]
+        lease_seconds: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0"),
+    }
+    /// What the installation is for.
+    System {
+        /// `production`, `development` or `test`.
+        environment: Environment = Environment::Production,
+        /// Arms the failpoint that DISPATCH_FAILPOINT names; for tests only.
+        #[serde(deserialize_with = "plain")]
+        failpoints: bool = false,
+    }
+    /// Temporal, where the SDK's own configuration (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+    /// a profile in temporal.toml …) says nothing.
+    Temporal {
+        /// `host:port`.
+        address: Option<String> = None,
+        /// Namespace.
+        namespace: Option<String> = None,
+        /// Of the Web UI, for links.
+        ui_url: Option<Url> = None,
+    }
+    /// The Temporal worker.
+    Worker {
+        /// Build id for worker versioning; without it the program's version and a hash of the
+        /// workflow code.
+        build_id: Option<String> = None,
+        /// Where its metrics are.
+        metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9466)),
+    }
+}
+
+/// What the installation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Real customers.
+    Production,
+    /// One person's machine.
+    Development,
+    /// A test run.
+    Test,
+}
+
+/// What becomes of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// They are sent to the tickets' workflows.
+    DeliverToTemporal,
+    /// They are only logged.
+    LogOnly,
+}
+
+/// A number or a flag, or text that is one.
+fn plain<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + FromStr,
+    T::Err: Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Plain(T),
+        Text(String),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Plain(plain) => Ok(plain),
+        Either::Text(text) => text.trim().parse().map_err(serde::de::Error::custom),
+    }
+}
+
+/// All keys, in the order of the file.
+pub fn keys() -> Vec<String> {
+    flatten(&Settings::default())
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// Key and value of each setting; secrets masked, unset ones `null`.
+pub fn flatten(settings: &Settings) -> Vec<(String, serde_json::Value)> {
+    let serde_json::Value::Object(tables) =
+        serde_json::to_value(settings).expect("settings are tables of plain values")
+    else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (table, values) in tables {
+        if let serde_json::Value::Object(values) = values {
+            all.extend(
+                values
+                    .into_iter()
+                    .map(|(key, value)| (format!("{table}.{key}"), value)),
+            );
+        }
+    }
+    all
+}

@@ -1,0 +1,90 @@
+use std::fs;
+
+use super::*;
+
+fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Config, Failure> {
+    let name = format!("dispatch-config-{}", uuid::Uuid::now_v7());
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("mine.toml"), file).unwrap();
+    let sources = Sources {
+        file: Some(folder.join("mine.toml")),
+        state_dir: None,
+        set: set.iter().map(ToString::to_string).collect(),
+        flags: Vec::new(),
+    };
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let config = Config::load_with(&sources, variables);
+    fs::remove_dir_all(folder).unwrap();
+    config
+}
+
+#[test]
+fn flags_win_over_variables_over_the_file_over_defaults() {
+    let file = "[api]\nlisten = '1.1.1.1:1'\npool = 4\n[auth]\nissuer = 'file'\n[relay]\nmode = 'log-only'";
+    let config = load(
+        file,
+        &[
+            ("DISPATCH_API_POOL", "5"),
+            ("DISPATCH_AUTH_ISSUER", "env"),
+            ("OTHER", "x"),
+        ],
+        &["auth.issuer=flag"],
+    )
+    .unwrap();
+    let settings = &config.settings;
+    assert_eq!(settings.api.listen.to_string(), "1.1.1.1:1");
+    assert_eq!(settings.api.pool, 5);
+    assert_eq!(settings.auth.issuer, "flag");
+    assert_eq!(settings.auth.audience, "dispatch-api");
+    assert_eq!(config.source("auth.issuer"), "command line");
+    assert_eq!(config.source("api.pool"), "DISPATCH_API_POOL");
+    assert_eq!(config.source("auth.audience"), "default");
+    assert!(config.source("relay.mode").ends_with("mine.toml"));
+}
+
+#[test]
+fn an_unknown_key_says_where_it_is_and_what_there_is() {
+    let message = |result: Result<Config, Failure>| result.unwrap_err().message;
+    let in_file = message(load("[api]\nlisten_on = 'x'", &[], &[]));
+    assert!(in_file.contains("`api.listen_on`"), "{in_file}");
+    assert!(in_file.contains("mine.toml"), "{in_file}");
+    assert!(in_file.contains("metrics_listen"), "{in_file}");
+    let in_environment = message(load("", &[("DISPATCH_API_LISTNE", "x")], &[]));
+    assert!(
+        in_environment.contains("DISPATCH_API_LISTNE"),
+        "{in_environment}"
+    );
+    let in_flag = message(load("", &[], &["api.listne=x"]));
+    assert!(
+        in_flag.contains("`api.listne`") && in_flag.contains("command line"),
+        "{in_flag}"
+    );
+}
+
+#[test]
+fn a_wrong_value_says_where_it_is() {
+    let message = load("", &[("DISPATCH_API_LISTEN", "nowhere")], &[])
+        .unwrap_err()
+        .message;
+    assert!(
+        message.contains("`api.listen` (DISPATCH_API_LISTEN)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_secret_of_digits_stays_text_and_is_never_shown() {
+    let config = load("", &[("DISPATCH_AUTH_JWT_SECRET", "007")], &[]).unwrap();
+    let secret = config.settings.auth.jwt_secret.as_ref().unwrap();
+    assert_eq!(secret.expose(), "007");
+    for json in [true, false] {
+        let mut out = Vec::new();
+        show(&config, json, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("007"), "{text}");
+        assert!(text.contains("DISPATCH_AUTH_JWT_SECRET"), "{text}");
+    }
+}

@@ -1,0 +1,49 @@
+//! `dispatch demo`: one emergency-glass job with two visits, played as the people and systems that
+//! would call the API, each with a token of their own.
+//!
+//! Everything goes through the public API. The ticket's workflow runs beside the people in shadow
+//! mode: what it would have done is shown next to what the person did. At the end the workflow's
+//! own view, read from Temporal, must equal the database's, and the ticket rebuilt from its
+//! timeline must equal the ticket; anything off ends the demo with exit code 1.
+
+mod cast;
+mod check;
+mod line;
+mod play;
+mod script;
+mod text;
+
+use std::io::Write;
+
+use client::Client;
+use url::Url;
+
+use self::{cast::Cast, play::Play};
+use crate::{exit::Failure, temporal::Temporal, token::Minter};
+
+pub use self::cast::World;
+
+/// What the demo runs against.
+#[derive(Debug)]
+pub struct Stage {
+    /// dispatch-api.
+    pub api_url: Url,
+    /// Mints the cast's tokens.
+    pub minter: Minter,
+    /// For the workflow's own view and the link to it.
+    pub temporal: Temporal,
+    /// Ids of the seeded tenant.
+    pub world: World,
+}
+
+/// Plays the job; prints each step to `out`, as text or as one JSON object a line.
+pub async fn run(stage: &Stage, json: bool, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    // Connected first: without Temporal nobody needs to see half a demo.
+    let temporal = stage.temporal.connect().await?;
+    let anonymous = Client::new(&stage.api_url, "")?;
+    let cast = Cast::new(&anonymous, &stage.minter, &stage.world)?;
+    let mut play = Play::new(json, out);
+    script::run(&mut play, &cast, stage).await?;
+    check::run(&mut play, &cast, &stage.world, &temporal).await?;
+    play.end()
+}

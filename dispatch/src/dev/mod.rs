@@ -1,0 +1,257 @@
+//! `dispatch dev`: the whole system on one machine, for one person.
+//!
+//! api, relay and worker run as tasks of this process with one shutdown token: when one of them
+//! ends unexpectedly, all stop and say which it was, and there are no child processes of ours to
+//! lose. Isolation is not the point here; who wants it runs `dispatch api`, `relay` and `worker` on
+//! their own. Only Postgres and Temporal are other programs; `embedded` watches over them.
+
+mod progress;
+mod servers;
+mod state;
+mod summary;
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use self::{progress::Progress, servers::Servers, state::StateDir};
+use crate::{
+    cli::{DevArgs, Global},
+    config::{Config, Environment, Settings, Sources},
+    demo,
+    exit::Failure,
+    parts, shutdown,
+    telemetry::{self, Destination},
+    temporal::Temporal,
+    token::Minter,
+};
+
+/// All stop within ten seconds: our own parts first, as they still talk to the servers.
+const PARTS_BOUND: Duration = Duration::from_secs(5);
+
+const READY_BOUND: Duration = Duration::from_secs(30);
+
+/// Runs until Ctrl-C, or until the demo ended with `--exit`.
+pub async fn run(global: &Global, args: &DevArgs) -> Result<(), Failure> {
+    let mut settings = user_settings(global, args)?;
+    let state = if args.ephemeral {
+        StateDir::ephemeral()?
+    } else {
+        StateDir::open(&global.state_dir)?
+    };
+    if args.reset {
+        state.reset().await?;
+    }
+    telemetry::init(
+        global.log_format,
+        Destination::File(state.open_log()?),
+        "info",
+    );
+    let stop = shutdown::on_signal();
+    eprintln!(
+        "Real Dispatch {} starts; state in {}, log in {}",
+        env!("CARGO_PKG_VERSION"),
+        state.root().display(),
+        state.path("dev.log").display()
+    );
+    let progress = Progress::default();
+    // A Ctrl-C while servers start drops the future, and with it what was started so far.
+    let started = tokio::select! {
+        started = servers::start(&state, args, &mut settings, &progress) => {
+            started.map_err(|failure| state.keep_log(failure))?
+        }
+        () = stop.cancelled() => return Ok(()),
+    };
+    let mut servers = started;
+    let result = with_servers(&mut servers, &state, args, settings, &progress, &stop).await;
+    eprintln!("stopping …");
+    servers.shutdown().await;
+    eprintln!("stopped");
+    result.map_err(|failure| state.keep_log(failure))
+}
+
+/// What the user set, without what an earlier `dev` wrote.
+fn user_settings(global: &Global, args: &DevArgs) -> Result<Settings, Failure> {
+    let mut sources = Sources::new(global);
+    sources.state_dir = None;
+    let mut settings = Config::load(&sources)?.settings;
+    let free = |what: &str| {
+        embedded::process::free_port()
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .map_err(|error| Failure::infrastructure(format!("no free port for {what}: {error}")))
+    };
+    settings.system.environment = Environment::Development;
+    if args.ephemeral {
+        settings.api.listen = free("dispatch-api")?;
+        settings.api.metrics_listen = free("the metrics of dispatch-api")?;
+        settings.relay.metrics_listen = free("the metrics of the relay")?;
+        settings.worker.metrics_listen = free("the metrics of the worker")?;
+    }
+    if let Some(port) = args.port {
+        settings.api.listen.set_port(port);
+    }
+    let wanted = [
+        (settings.api.listen, "dispatch-api", "--port PORT"),
+        (
+            settings.api.metrics_listen,
+            "the metrics of dispatch-api",
+            "--set api.metrics_listen=ADDRESS",
+        ),
+        (
+            settings.relay.metrics_listen,
+            "the metrics of the relay",
+            "--set relay.metrics_listen=ADDRESS",
+        ),
+        (
+            settings.worker.metrics_listen,
+            "the metrics of the worker",
+            "--set worker.metrics_listen=ADDRESS",
+        ),
+    ];
+    for (address, what, flag) in wanted {
+        if let Err(error) = std::net::TcpListener::bind(address) {
+            return Err(Failure::infrastructure(format!(
+                "cannot listen on {address}, wanted for {what}: {error}; stop what uses it, or \
+                 choose another with {flag}"
+            )));
+        }
+    }
+    settings.api.url = reachable(settings.api.listen)?;
+    Ok(settings)
+}
+
+/// Where our own parts reach a listener.
+fn reachable(listen: SocketAddr) -> Result<Url, Failure> {
+    let host = if listen.ip().is_unspecified() {
+        "127.0.0.1".to_owned()
+    } else {
+        SocketAddr::new(listen.ip(), 0)
+            .to_string()
+            .trim_end_matches(":0")
+            .to_owned()
+    };
+    Url::parse(&format!("http://{host}:{}", listen.port())).map_err(Failure::failed)
+}
+
+async fn with_servers(
+    servers: &mut Servers,
+    state: &StateDir,
+    args: &DevArgs,
+    settings: Settings,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    // A token of its own: our parts stop when anything ends, not only at Ctrl-C.
+    let parts_stop = stop.child_token();
+    let mut parts = JoinSet::new();
+    spawn(
+        &mut parts,
+        "dispatch-api",
+        parts::api(&settings, parts_stop.clone())?,
+    );
+    spawn(
+        &mut parts,
+        "the relay",
+        parts::relay(&settings, parts_stop.clone())?,
+    );
+    spawn(
+        &mut parts,
+        "the worker",
+        parts::worker(&settings, parts_stop.clone())?,
+    );
+
+    let result = tokio::select! {
+        result = serve(state, args, &settings, progress, stop) => result,
+        failure = first_end(&mut parts) => Err(failure),
+        failure = servers.watch() => Err(failure),
+        () = stop.cancelled() => Ok(()),
+    };
+    parts_stop.cancel();
+    let all = async { while parts.join_next().await.is_some() {} };
+    if timeout(PARTS_BOUND, all).await.is_err() {
+        tracing::warn!("a part did not stop in time");
+        parts.shutdown().await;
+    }
+    result
+}
+
+type Part = (&'static str, Result<(), Failure>);
+
+fn spawn(
+    parts: &mut JoinSet<Part>,
+    name: &'static str,
+    part: impl Future<Output = Result<(), Failure>> + Send + 'static,
+) {
+    parts.spawn(async move { (name, part.await) });
+}
+
+/// The first part that ended although nobody asked it to.
+async fn first_end(parts: &mut JoinSet<Part>) -> Failure {
+    match parts.join_next().await {
+        Some(Ok((name, Err(failure)))) => Failure {
+            message: format!("{name} stopped: {}", failure.message),
+            ..failure
+        },
+        Some(Ok((name, Ok(())))) => Failure::failed(format!("{name} stopped by itself")),
+        Some(Err(error)) => Failure::failed(format!("a part crashed: {error}")),
+        None => Failure::failed("nothing runs"),
+    }
+}
+
+/// Waits until the parts serve, says how to use them, plays the demo, and stays.
+async fn serve(
+    state: &StateDir,
+    args: &DevArgs,
+    settings: &Settings,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let step = progress.step("api, relay, worker");
+    let minter = Minter::new(&settings.auth)?;
+    let api = client::Client::new(&settings.api.url, "")?;
+    wait_ready(&api).await?;
+    parts::promote(settings).await?;
+    step.done("ready");
+    summary::print(state, settings, &minter, progress.elapsed())?;
+    if args.demo {
+        let stage = demo::Stage {
+            api_url: settings.api.url.clone(),
+            minter,
+            temporal: Temporal::new(&settings.temporal)?,
+            world: demo::World::seeded(),
+        };
+        let result = demo::run(&stage, false, &mut std::io::stdout()).await;
+        if args.exit {
+            return result;
+        }
+        if let Err(failure) = result {
+            failure.report();
+        }
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// Until dispatch-api says that all its parts are there.
+async fn wait_ready(api: &client::Client) -> Result<(), Failure> {
+    let deadline = Instant::now() + READY_BOUND;
+    loop {
+        let health = api.ready().await?;
+        if health.status == "ok" {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed(format!(
+                "dispatch-api is not ready after {} s: {:?}",
+                READY_BOUND.as_secs(),
+                health.parts
+            )));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

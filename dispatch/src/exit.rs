@@ -1,0 +1,95 @@
+//! How the program ends: one clear message and a stable exit code.
+
+use std::{fmt, process::ExitCode};
+
+/// What `--help` says about exit codes.
+pub const HELP: &str = "\
+Exit codes:
+  0  ok
+  1  a check failed, or a command was refused
+  2  wrong usage or configuration
+  3  infrastructure is missing or cannot be reached";
+
+/// The kind of a failure: its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A check failed or a command was refused.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Something we need is not there.
+    Infrastructure = 3,
+}
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its kind.
+    pub kind: Kind,
+    /// For people: what, where, how to mend it. Empty when all was said already.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failed check.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// A failed check whose report is already on the screen.
+    pub fn reported() -> Self {
+        Self::failed("")
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// Something we need is not there.
+    pub fn infrastructure(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Infrastructure, message)
+    }
+
+    fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            message: message.to_string(),
+        }
+    }
+
+    /// Says the message and gives the code.
+    pub fn report(&self) -> ExitCode {
+        if !self.message.is_empty() {
+            eprintln!("error: {}", self.message);
+        }
+        ExitCode::from(self.kind as u8)
+    }
+}
+
+/// An error with all its causes in one line: each layer says only its own part.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl From<client::ClientError> for Failure {
+    fn from(error: client::ClientError) -> Self {
+        match &error {
+            client::ClientError::Transport { .. } => Self::infrastructure(format!(
+                "{}. Is it running? `dispatch doctor` looks at each part.",
+                chain(&error)
+            )),
+            _ => Self::failed(chain(&error)),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Makes the parts from the settings: which value goes where, and what to say when one is missing.
+//!
+//! Used by `dispatch dev` and by the commands that run one part, so that both run the same thing.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use ::api::ServeError;
+use ::relay::RelayError;
+use ::worker::WorkerError;
+use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles};
+use sqlx::PgPool;
+use store::{PoolSettings, bootstrap::Passwords};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Database, Environment, Mode, Settings},
+    exit::{Failure, chain},
+    secret::Secret,
+    temporal::Temporal,
+};
+
+/// How often new heads of the audit chains are sealed.
+const SEALING_INTERVAL: Duration = Duration::from_secs(5);
+/// How far the clock of a token's issuer may be ahead of ours.
+const TOKEN_LEEWAY: Duration = Duration::from_secs(30);
+/// For one call to Temporal.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long new search attributes may take to come into effect.
+const REGISTRATION_BOUND: Duration = Duration::from_secs(30);
+
+/// The value of a setting that this command cannot do without.
+pub fn required<'a>(key: &str, value: Option<&'a Secret>) -> Result<&'a str, Failure> {
+    value.map(Secret::expose).ok_or_else(|| {
+        Failure::usage(format!(
+            "`{key}` is not set: give it as DISPATCH_{}, in dispatch.toml, or with --set; in the \
+             folder of a running `dispatch dev` it is found by itself",
+            key.replace('.', "_").to_uppercase()
+        ))
+    })
+}
+
+/// A small pool for a command that looks or mends.
+pub async fn pool(key: &'static str, url: Option<&Secret>) -> Result<PgPool, Failure> {
+    let mut settings = PoolSettings::new("dispatch-cli");
+    settings.max_connections = 2;
+    store::connect(required(key, url)?, &settings)
+        .await
+        .map_err(|error| database(key, &error))
+}
+
+/// What went wrong with a database, in the terms of the setting that names it.
+pub fn database(key: &str, error: &store::Error) -> Failure {
+    let text = format!("the database of `{key}`: {}", chain(error));
+    match error {
+        store::Error::Configuration(_) => Failure::usage(text),
+        store::Error::Migrate(_) | store::Error::Guard(_) | store::Error::Corrupt { .. } => {
+            Failure::failed(text)
+        }
+        _ => Failure::infrastructure(text),
+    }
+}
+
+/// Creates logins and database, and sets the addresses of the logins.
+pub async fn bootstrap(
+    settings: &mut Database,
+    name: &str,
+    passwords: &Passwords,
+) -> Result<(), Failure> {
+    const KEY: &str = "database.admin_url";
+    let admin = required(KEY, settings.admin_url.as_ref())?;
+    let addresses = store::bootstrap(admin, name, passwords)
+        .await
+        .map_err(|error| database(KEY, &error))?;
+    settings.owner_url = Some(Secret::new(addresses.owner));
+    settings.app_url = Some(Secret::new(addresses.app));
+    settings.relay_url = Some(Secret::new(addresses.relay));
+    settings.maintenance_url = Some(Secret::new(addresses.maintenance));
+    Ok(())
+}
+
+/// Migrates, and makes the configured bundle the active one if none is, or if the active one is
+/// the starter bundle of another version of this program.
+pub async fn migrate(settings: &Settings) -> Result<(), Failure> {
+    const KEY: &str = "database.owner_url";
+    let url = settings.database.owner_url.as_ref();
+    let trouble = |error: store::Error| database(KEY, &error);
+    store::migrate(required(KEY, url)?).await.map_err(trouble)?;
+    let owner = pool(KEY, url).await?;
+    let active = store::deployment::read(&owner)
+        .await
+        .map_err(trouble)?
+        .bundle;
+    let bundle = match (&settings.policy.bundle_dir, active) {
+        // Somebody chose it: only they replace it.
+        (Some(_), Some(_)) => return Ok(()),
+        (Some(dir), None) => Bundle::from_dir(dir),
+        (None, _) => Bundle::starter(),
+    };
+    let bundle = bundle.map_err(|error| Failure::failed(chain(&error)))?;
+    store::deployment::activate_bundle(&owner, bundle.reference())
+        .await
+        .map_err(trouble)
+}
+
+/// Adds the demo tenant.
+pub async fn seed(settings: &Settings) -> Result<(), Failure> {
+    const KEY: &str = "database.owner_url";
+    let owner = pool(KEY, settings.database.owner_url.as_ref()).await?;
+    store::seed::demo(&owner)
+        .await
+        .map(drop)
+        .map_err(|error| database(KEY, &error))
+}
+
+/// Where policy bundles come from.
+pub fn bundles(settings: &Settings) -> Result<Arc<dyn BundleSource>, Failure> {
+    match &settings.policy.bundle_dir {
+        Some(dir) => Ok(Arc::new(DirectoryBundles::new(dir))),
+        None => Ok(Arc::new(StarterBundles::new().map_err(|error| {
+            Failure::failed(format!("the starter bundle: {}", chain(&error)))
+        })?)),
+    }
+}
+
+/// dispatch-api, until `shutdown`.
+pub fn api(
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let (auth, sources) = (&settings.auth, &settings.database);
+    let secret = |key, value| required(key, value).map(::api::Secret::new);
+    let config = ::api::ApiConfig {
+        listen: settings.api.listen,
+        metrics_listen: settings.api.metrics_listen,
+        database_url: secret("database.app_url", sources.app_url.as_ref())?,
+        maintenance_url: secret("database.maintenance_url", sources.maintenance_url.as_ref())?,
+        pool_size: settings.api.pool,
+        tokens: ::api::TokenConfig {
+            secret: secret("auth.jwt_secret", auth.jwt_secret.as_ref())?,
+            issuer: auth.issuer.clone(),
+            audience: auth.audience.clone(),
+            leeway: TOKEN_LEEWAY,
+        },
+        sealing_key: secret("audit.seal_key", settings.audit.seal_key.as_ref())?,
+        sealing_interval: SEALING_INTERVAL,
+        bundles: bundles(settings)?,
+        limits: ::api::Limits::default(),
+        failpoints: settings.system.failpoints,
+    };
+    Ok(async move {
+        ::api::serve(config, shutdown).await.map_err(|error| {
+            let text = chain(&error);
+            match error {
+                ServeError::Secret(_) | ServeError::Failpoint(_) => Failure::usage(text),
+                _ => Failure::infrastructure(text),
+            }
+        })
+    })
+}
+
+/// The relay, until `shutdown`.
+pub fn relay(
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let temporal = Temporal::new(&settings.temporal)?;
+    let url = required("database.relay_url", settings.database.relay_url.as_ref())?;
+    let config = ::relay::RelayConfig {
+        database_url: url.to_owned(),
+        mode: match settings.relay.mode {
+            Mode::DeliverToTemporal => ::relay::Mode::DeliverToTemporal,
+            Mode::LogOnly => ::relay::Mode::LogOnly,
+        },
+        temporal: relay_temporal(&temporal),
+        metrics_listen: settings.relay.metrics_listen,
+        environment: match settings.system.environment {
+            Environment::Production => ::relay::Environment::Production,
+            Environment::Development => ::relay::Environment::Development,
+            Environment::Test => ::relay::Environment::Test,
+        },
+        time_skipping: settings.relay.time_skipping,
+        failpoints: settings.system.failpoints,
+        tuning: ::relay::Tuning {
+            lease_ttl: Duration::from_secs(settings.relay.lease_seconds.get().into()),
+            ..::relay::Tuning::default()
+        },
+    };
+    Ok(async move {
+        ::relay::run(config, shutdown).await.map_err(|error| {
+            let text = chain(&error);
+            match error {
+                RelayError::Config(_) => Failure::usage(text),
+                _ => Failure::infrastructure(text),
+            }
+        })
+    })
+}
+
+/// Where Temporal is, as the relay wants it.
+pub fn relay_temporal(temporal: &Temporal) -> ::relay::TemporalConfig {
+    ::relay::TemporalConfig {
+        connection: temporal.connection.clone(),
+        namespace: temporal.namespace.clone(),
+    }
+}
+
+/// A connection of the relay's kind, for a command of an operator.
+pub fn relay_client(settings: &Settings) -> Result<::relay::Temporal, Failure> {
+    let temporal = Temporal::new(&settings.temporal)?;
+    let identity = format!("dispatch-cli-{}", std::process::id());
+    Ok(::relay::Temporal::new(
+        relay_temporal(&temporal),
+        identity,
+        CALL_TIMEOUT,
+    ))
+}
+
+/// The worker version of this program, unless another was set.
+pub fn version(settings: &Settings) -> ::worker::Version {
+    let mut version = ::worker::Version::of_this_build();
+    if let Some(build_id) = &settings.worker.build_id {
+        version.build_id.clone_from(build_id);
+    }
+    version
+}
+
+/// The Temporal worker, until `shutdown`.
+pub fn worker(
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let temporal = Temporal::new(&settings.temporal)?;
+    let auth = &settings.auth;
+    let secret = required("auth.jwt_secret", auth.jwt_secret.as_ref())?;
+    let tokens = ::worker::TokenSource::new(
+        secret.as_bytes(),
+        auth.issuer.clone(),
+        auth.audience.clone(),
+    );
+    let mut config = ::worker::WorkerConfig::new(
+        temporal.connection,
+        temporal.namespace,
+        settings.api.url.clone(),
+        tokens,
+    );
+    config.version = version(settings);
+    config.metrics_listen = Some(settings.worker.metrics_listen);
+    Ok(async move {
+        ::worker::run(config, shutdown)
+            .await
+            .map_err(worker_failure)
+    })
+}
+
+/// Makes this program's worker version the current one; a worker of it has to run.
+pub async fn promote(settings: &Settings) -> Result<(), Failure> {
+    let client = Temporal::new(&settings.temporal)?.connect().await?;
+    ::worker::promote(&client, &version(settings))
+        .await
+        .map_err(worker_failure)
+}
+
+/// What went wrong with the worker.
+pub fn worker_failure(error: WorkerError) -> Failure {
+    Failure::infrastructure(chain(&error))
+}
+
+/// Registers what operators search workflows by; answers what was new.
+pub async fn register_search_attributes(settings: &Settings) -> Result<Vec<&'static str>, Failure> {
+    relay_client(settings)?
+        .register_search_attributes(REGISTRATION_BOUND)
+        .await
+        .map_err(|error| Failure::infrastructure(chain(&error)))
+}

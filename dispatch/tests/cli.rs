@@ -1,0 +1,132 @@
+//! The program as a person or a script meets it: help, version, wrong configuration, exit codes.
+//! No server is needed; what needs one is in the workspace's `tests/`.
+
+use std::process::{Command, Output};
+
+/// Runs it in an empty folder with nothing in its environment but these variables.
+fn dispatch(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = std::env::temp_dir().join(format!("dispatch-cli-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+        .args(arguments)
+        .current_dir(&folder)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    output
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// It ended so, with one message that holds all these parts, and printed nothing else.
+#[track_caller]
+fn refused(output: &Output, code: i32, parts: &[&str]) {
+    let text = err(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(out(output), "");
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for arguments in [&["--help"][..], &["relay", "--help"], &["relay", "parked", "--help"]] {
+        let output = dispatch(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert!(out(&output).contains("Usage: dispatch"), "{}", out(&output));
+    }
+    let help = out(&dispatch(&["--help"], &[]));
+    for command in ["dev", "demo", "api", "relay", "worker", "migrate", "token", "doctor", "verify"] {
+        assert!(help.contains(&format!("\n  {command} ")), "no {command} in {help}");
+    }
+    assert!(help.contains("Exit codes:"), "{help}");
+    for arguments in [&["--version"][..], &["api", "--version"]] {
+        let output = dispatch(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(out(&output).trim().ends_with(env!("CARGO_PKG_VERSION")), "{}", out(&output));
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    refused(&dispatch(&[], &[]), 2, &["Usage: dispatch"]);
+    refused(&dispatch(&["fly"], &[]), 2, &["unrecognized subcommand 'fly'"]);
+    refused(&dispatch(&["token", "--role", "boss"], &[]), 2, &["there are: dispatcher, technician"]);
+    refused(&dispatch(&["relay", "new-epoch"], &[]), 2, &[]);
+    refused(&dispatch(&["relay", "parked", "replay"], &[]), 2, &["--ticket", "--all"]);
+}
+
+#[test]
+fn wrong_configuration_names_the_key_and_the_way_out() {
+    let output = dispatch(&["api"], &[]);
+    refused(&output, 2, &["`database.app_url` is not set", "DISPATCH_DATABASE_APP_URL"]);
+    let output = dispatch(&["config", "show"], &[("DISPATCH_API_LISTNE", "x")]);
+    refused(&output, 2, &["DISPATCH_API_LISTNE", "dispatch config show"]);
+    let output = dispatch(&["config", "show", "--set", "api.pool=many"], &[]);
+    refused(&output, 2, &["`api.pool`"]);
+    let output = dispatch(&["config", "show", "--set", "relay.lease_seconds=0"], &[]);
+    refused(&output, 2, &["`relay.lease_seconds`"]);
+    let output = dispatch(&["--config", "nowhere.toml", "api"], &[]);
+    refused(&output, 2, &["there is no configuration file nowhere.toml"]);
+    let short = [("DISPATCH_AUTH_JWT_SECRET", "too-short")];
+    refused(&dispatch(&["token", "--role", "qa"], &short), 2, &["auth.jwt_secret", "9 bytes"]);
+}
+
+#[test]
+fn missing_infrastructure_is_exit_code_3() {
+    // Port 1 of this machine: nobody listens there.
+    let nowhere = [
+        ("DISPATCH_DATABASE_MAINTENANCE_URL", "postgres://x:geheim@127.0.0.1:1/dispatch"),
+        ("DISPATCH_DATABASE_RELAY_URL", "postgres://x:geheim@127.0.0.1:1/dispatch"),
+    ];
+    for arguments in [&["verify"][..], &["relay", "parked", "list"]] {
+        let output = dispatch(arguments, &nowhere);
+        refused(&output, 3, &["error: the database of `database."]);
+        assert!(!err(&output).contains("geheim"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn secrets_are_masked_and_sources_told() {
+    let variables = [
+        ("DISPATCH_AUTH_JWT_SECRET", "a-secret-of-at-least-thirty-two-bytes"),
+        ("DISPATCH_DATABASE_APP_URL", "postgres://app:geheim@db/dispatch"),
+        ("DISPATCH_API_LISTEN", "127.0.0.1:4711"),
+    ];
+    for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let output = dispatch(arguments, &variables);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let text = out(&output);
+        assert!(!text.contains("thirty-two") && !text.contains("geheim"), "{text}");
+        assert!(text.contains("127.0.0.1:4711") && text.contains("DISPATCH_API_LISTEN"), "{text}");
+    }
+}
+
+#[test]
+fn a_token_is_all_that_is_printed() {
+    let secret = [("DISPATCH_AUTH_JWT_SECRET", "a-secret-of-at-least-thirty-two-bytes")];
+    let output = dispatch(&["token", "--role", "dispatcher", "--ttl", "15m"], &secret);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let token = out(&output);
+    assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
+    assert_eq!(token.lines().count(), 1);
+}
+
+#[test]
+fn the_openapi_document_is_json() {
+    let output = dispatch(&["openapi"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    assert!(document["paths"].get("/api/v1/tickets/{id}/triage").is_some());
+}
