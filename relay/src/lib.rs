@@ -29,6 +29,7 @@ pub mod leases;
 mod metrics;
 pub mod reconcile;
 mod run;
+mod suspects;
 pub mod temporal;
 
 pub use config::{Environment, InvalidConfig, Mode, RelayConfig, Tuning};

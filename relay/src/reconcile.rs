@@ -22,13 +22,13 @@
 //! Each relay reconciles the partitions it holds.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{TimeDelta, Utc};
-use contracts::{event::TicketLevel, ids::*};
+use contracts::event::TicketLevel;
 use futures::{StreamExt, stream};
 use rand::RngExt;
 use sqlx::PgPool;
@@ -45,6 +45,7 @@ use crate::{
     config::Tuning,
     delivery::{Sending, TemporalError},
     epoch::Epoch,
+    suspects::{Key, Suspects, Verdict},
     temporal::{Dress, Executions, Liveness, Temporal, TicketSignal},
     with_causes,
 };
@@ -59,16 +60,11 @@ const LIMIT_PAUSE: Duration = Duration::from_secs(1);
 const LIST_PATIENCE: u32 = 10;
 /// How far back a quick round looks: several rounds, and the lag of the list.
 const LATELY: TimeDelta = TimeDelta::minutes(2);
-/// The most suspects looked at in one round; the others come next.
-const MOST_SUSPECTS: usize = 2000;
+/// The most suspects looked at in one round; the others' turn comes in the next, which then
+/// follows at once.
+const MOST_SUSPECTS: usize = 500;
 /// Tickets asked about at once.
 const CONCURRENCY: usize = 8;
-/// A workflow that does not end although it was told is told again after ever longer pauses: while
-/// no worker runs, signals would only pile up.
-const MOST_PATIENCE: Duration = Duration::from_secs(600);
-
-type Key = (TenantId, TicketId);
-
 /// Compares and mends.
 #[derive(Debug)]
 pub struct Reconciler {
@@ -80,26 +76,7 @@ pub struct Reconciler {
     interval: Duration,
     full_interval: Duration,
     grace: Duration,
-    suspects: HashMap<Key, Suspect>,
-}
-
-/// A ticket that has to be looked at (again).
-#[derive(Debug, Clone, Copy)]
-struct Suspect {
-    again_at: Instant,
-    /// How long to wait after the next telling; grows.
-    patience: Duration,
-}
-
-/// What a look at one ticket found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Both sides agree, or do now.
-    Well,
-    /// Its newest event is on its way: too early to judge.
-    TooEarly,
-    /// Its workflow was told to end.
-    Told,
+    suspects: Suspects,
 }
 
 /// Why a round ended early; the next one begins anew.
@@ -138,18 +115,23 @@ impl Reconciler {
             interval: tuning.reconcile_interval,
             full_interval: tuning.reconcile_full_interval,
             grace: tuning.reconcile_grace,
-            suspects: HashMap::new(),
+            suspects: Suspects::new(tuning.reconcile_interval),
         }
     }
 
     /// Runs rounds: on a timer, when nudged, and when Temporal can be used again.
     pub async fn run(mut self, nudge: Arc<Notify>, stop: CancellationToken) {
         let mut full_at = Instant::now();
+        let mut more = false;
         loop {
             let jitter = rand::rng().random_range(0.8..1.0);
             let sending = Arc::clone(&self.sending);
+            let pause = match more {
+                true => Duration::ZERO,
+                false => self.interval.mul_f64(jitter),
+            };
             tokio::select! {
-                () = sleep(self.interval.mul_f64(jitter)) => {}
+                () = sleep(pause) => {}
                 () = nudge.notified() => full_at = Instant::now(),
                 () = sending.gate.closed() => full_at = Instant::now(),
                 () = stop.cancelled() => return,
@@ -159,9 +141,10 @@ impl Reconciler {
                 ended = self.round(full) => ended,
                 () = stop.cancelled() => return,
             };
+            more = matches!(ended, Ok(true));
             match ended {
-                Ok(()) if full => full_at = Instant::now() + self.full_interval,
-                Ok(()) | Err(RoundError::Refused) => {}
+                Ok(_) if full => full_at = Instant::now() + self.full_interval,
+                Ok(_) | Err(RoundError::Refused) => {}
                 Err(error) => {
                     tracing::warn!(
                         error = with_causes(&error),
@@ -172,63 +155,41 @@ impl Reconciler {
         }
     }
 
-    /// One round, a quick or a full one.
-    pub async fn round(&mut self, full: bool) -> Result<(), RoundError> {
+    /// One round, a quick or a full one. True when there were more suspects than it could look at.
+    pub async fn round(&mut self, full: bool) -> Result<bool, RoundError> {
         let held = self.held();
         if held.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.suspects
-            .retain(|(_, ticket), _| held.contains(&partition_of(*ticket)));
+            .keep(|ticket| held.contains(&partition_of(ticket)));
         let broken_off = Executions::BrokenOffSince(Utc::now() - LATELY);
-        let found = self.list(broken_off, &held).await?;
-        self.suspect(found);
+        let broken_off = self.list(broken_off, &held).await?;
+        self.suspects.add(&broken_off, Instant::now());
         // Before the long list, so that trouble with that one does not keep it from these.
-        self.examine_all().await?;
-        if full {
-            // Before the tickets: a workflow that starts in between is no orphan.
-            let running = self.list(Executions::Running, &held).await?;
-            let open = self.open(&held).await?;
-            self.follow_epoch(&held, &open).await?;
-            self.suspect(open.symmetric_difference(&running).copied());
-            self.examine_all().await?;
+        let more = self.examine_due(&broken_off).await?;
+        if !full {
+            return Ok(more);
         }
-        Ok(())
+        self.follow_epoch(&held).await?;
+        // Before the tickets: a workflow that starts in between is no orphan.
+        let running = self.list(Executions::Running, &held).await?;
+        let open = self.open(&held).await?;
+        let differing = open.symmetric_difference(&running);
+        self.suspects.add(differing, Instant::now());
+        self.examine_due(&broken_off).await
     }
 
-    /// Adds suspects; those that are known already keep their turn.
-    fn suspect(&mut self, keys: impl IntoIterator<Item = Key>) {
-        for key in keys {
-            self.suspects.entry(key).or_insert(Suspect {
-                again_at: Instant::now(),
-                patience: self.interval,
-            });
-        }
-    }
-
-    /// Looks at every suspect whose turn has come.
-    async fn examine_all(&mut self) -> Result<(), RoundError> {
+    /// Looks at the suspects whose turn has come, at those in `first` before the others. True when
+    /// there were too many.
+    async fn examine_due(&mut self, first: &HashSet<Key>) -> Result<bool, RoundError> {
         let now = Instant::now();
-        let due: Vec<Key> = self
-            .suspects
-            .iter()
-            .filter(|(_, suspect)| suspect.again_at <= now)
-            .map(|(key, _)| *key)
-            .take(MOST_SUSPECTS)
-            .collect();
-        for (key, verdict) in self.for_each(&due, |key| self.examine(key)).await? {
-            match (verdict, self.suspects.get_mut(&key)) {
-                (Verdict::Told, Some(suspect)) => {
-                    suspect.again_at = now + suspect.patience;
-                    suspect.patience = (suspect.patience * 2).min(MOST_PATIENCE);
-                }
-                (Verdict::Well, _) => {
-                    self.suspects.remove(&key);
-                }
-                (Verdict::TooEarly, _) | (Verdict::Told, None) => {}
-            }
+        let (due, more) = self.suspects.due(first, MOST_SUSPECTS, now);
+        let found = self.for_each(&due, |key| self.examine(key)).await?;
+        for (key, verdict) in found {
+            self.suspects.conclude(key, verdict, now);
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Compares one ticket with its workflow, and mends.
@@ -250,30 +211,25 @@ impl Reconciler {
     }
 
     /// After a new epoch, tells every open ticket of each partition, once.
-    async fn follow_epoch(
-        &self,
-        held: &HashSet<u8>,
-        open: &HashSet<Key>,
-    ) -> Result<(), RoundError> {
+    async fn follow_epoch(&self, held: &HashSet<u8>) -> Result<(), RoundError> {
         let partitions: Vec<u8> = held.iter().copied().collect();
         let epoch = self.epoch.get();
         let due = bounded(leases::resync_due(&self.pool, epoch, &partitions)).await?;
         if due.is_empty() {
             return Ok(());
         }
-        let all: Vec<Key> = open
+        let open = self.open(&due.iter().copied().collect()).await?;
+        let open: Vec<Key> = open.into_iter().collect();
+        let told = self.for_each(&open, |key| self.announce_epoch(key, epoch));
+        if told
+            .await?
             .iter()
-            .filter(|(_, ticket)| due.contains(&partition_of(*ticket)))
-            .copied()
-            .collect();
-        let told = self
-            .for_each(&all, |key| self.announce_epoch(key, epoch))
-            .await?;
-        if told.len() < all.len() {
+            .any(|(_, verdict)| *verdict != Verdict::Well)
+        {
             return Err(RoundError::Incomplete);
         }
         bounded(leases::resynced(&self.pool, epoch, &due)).await?;
-        tracing::info!(epoch, tickets = all.len(), "resynced after a new epoch");
+        tracing::info!(epoch, tickets = open.len(), "resynced after a new epoch");
         Ok(())
     }
 
@@ -320,7 +276,7 @@ impl Reconciler {
             let keys = page
                 .iter()
                 .map(|ticket| (ticket.tenant_id, ticket.ticket_id));
-            after = keys.clone().last();
+            after = keys.clone().next_back();
             open.extend(keys.filter(|(_, ticket)| held.contains(&partition_of(*ticket))));
             if page.len() < PAGE as usize {
                 return Ok(open);
@@ -349,11 +305,7 @@ impl Reconciler {
 
     /// A running workflow whose ticket is not open: it will look, and end.
     async fn tell(&self, key: Key) -> Result<(), RoundError> {
-        let patience = self
-            .suspects
-            .get(&key)
-            .map_or(self.interval, |s| s.patience);
-        let intent = format!("ended, {} s", patience.as_secs());
+        let intent = format!("ended, {} s", self.suspects.patience(key).as_secs());
         let signal = TicketSignal::resync(key.0, key.1, self.epoch.get(), &intent);
         if self.call(self.temporal.signal(&signal)).await? {
             self.sending.metrics.resynced();
@@ -398,7 +350,7 @@ impl Reconciler {
     }
 
     /// Does it for each ticket, several at once. One ticket's own trouble is logged and left to a
-    /// later round; anything else ends this one. Returns what was found of the others.
+    /// later round; anything else ends this one.
     async fn for_each<'a, F>(
         &'a self,
         keys: &[Key],
@@ -419,6 +371,7 @@ impl Reconciler {
                 Ok(verdict) => found.push((key, verdict)),
                 Err(RoundError::Temporal(error)) if !error.is_systemic() => {
                     tracing::warn!(ticket = %key.1, %error, "could not be reconciled yet");
+                    found.push((key, Verdict::TooEarly));
                 }
                 Err(error) => return Err(error),
             }

@@ -136,7 +136,7 @@ impl Temporal {
         }
         loop {
             match self.in_effect().await {
-                Ok(()) => return Ok(missing.into_iter().map(|(name, _)| name).collect()),
+                Ok(()) => return Ok(missing.into_keys().collect()),
                 Err(source) if Instant::now() >= deadline => {
                     return Err(SearchAttributesError::NotInEffect {
                         namespace: self.namespace().to_owned(),
@@ -155,7 +155,7 @@ impl Temporal {
         if !missing.is_empty() {
             return Err(SearchAttributesError::Missing {
                 namespace: self.namespace().to_owned(),
-                names: missing.into_iter().map(|(name, _)| name).collect(),
+                names: missing.into_keys().collect(),
             });
         }
         self.in_effect().await.map_err(|e| self.failed(e))
