@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
+use chrono::Utc;
+use contracts::{ActorKind, TenantId, actor::TokenClaims};
 use dispatch_api::{
     App, Limits, PREFIX, Secret, TokenConfig,
     pipeline::{Pipeline, PipelineOptions},
     router,
     token::{Verifier, mint},
 };
-use axum::body::Body;
-use chrono::Utc;
-use contracts::{ActorKind, TenantId, actor::TokenClaims};
 use http::Request;
 use policy::StarterBundles;
 use serde_json::{Value, json};

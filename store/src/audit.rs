@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 /// before. Words are kept as they are stored, so that a checker hashes the row and not its own
 /// understanding of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the columns are documented in contracts::read::TimelineEntry")]
+#[expect(
+    missing_docs,
+    reason = "the columns are documented in contracts::read::TimelineEntry"
+)]
 pub struct AuditRow {
     pub id: AuditId,
     pub tenant_id: TenantId,

@@ -157,11 +157,7 @@ async fn lock(admin: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
-async fn create_login(
-    admin: &mut PgConnection,
-    login: &str,
-    password: &str,
-) -> Result<(), Error> {
+async fn create_login(admin: &mut PgConnection, login: &str, password: &str) -> Result<(), Error> {
     let exists: bool =
         sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
             .bind(login)
@@ -202,7 +198,8 @@ async fn create_database(admin: &mut PgConnection, database: &str) -> Result<(),
 /// Who may connect, and how long a session may hold up the others.
 ///
 /// A forgotten transaction keeps dead rows alive and with them every index on pending rows slow;
-/// a command that was cut off must let go of its ticket.
+/// a command that was cut off must let go of its ticket. The relay wants pending rows only, by their
+/// index: while the statistics are old, the planner would read all delivered ones to find them.
 async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error> {
     let statements: Vec<String> = sqlx::query_scalar(
         "select format(s, $1) from unnest(array[
@@ -212,6 +209,7 @@ async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error>
              'alter role dispatch_app in database %I set idle_in_transaction_session_timeout = ''10s''',
              'alter role dispatch_relay in database %I set statement_timeout = ''30s''',
              'alter role dispatch_relay in database %I set idle_in_transaction_session_timeout = ''30s''',
+             'alter role dispatch_relay in database %I set enable_seqscan = off',
              'alter role dispatch_maintenance in database %I set idle_in_transaction_session_timeout = ''60s'''
          ]) s",
     )
@@ -226,12 +224,7 @@ async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error>
     Ok(())
 }
 
-fn address(
-    server_url: &str,
-    database: &str,
-    login: &str,
-    password: &str,
-) -> Result<String, Error> {
+fn address(server_url: &str, database: &str, login: &str, password: &str) -> Result<String, Error> {
     let unusable = || Error::Configuration("the server's address cannot be read".into());
     let mut url = Url::parse(server_url).map_err(|_| unusable())?;
     url.set_username(login).map_err(|()| unusable())?;

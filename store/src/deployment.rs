@@ -33,14 +33,13 @@ pub async fn read(pool: &PgPool) -> Result<Deployment, Error> {
 /// To the time in seconds, not by one: after a second restore of the same copy, one more would be
 /// the number that the workflows know already.
 pub async fn raise_epoch(pool: &PgPool) -> Result<u64, Error> {
-    let epoch: i64 =
-        sqlx::query_scalar(
-            "update deployment
+    let epoch: i64 = sqlx::query_scalar(
+        "update deployment
              set epoch = greatest(epoch + 1, extract(epoch from clock_timestamp())::bigint)
              returning epoch",
-        )
-        .fetch_one(pool)
-        .await?;
+    )
+    .fetch_one(pool)
+    .await?;
     Ok(epoch.unsigned_abs())
 }
 

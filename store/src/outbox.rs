@@ -208,11 +208,7 @@ pub async fn record_failure(
 
 /// Puts an event aside, visibly; later events of its ticket wait behind it. Answers whether it was
 /// pending and not parked before.
-pub async fn park(
-    pool: &PgPool,
-    event: (TenantId, EventId),
-    reason: &str,
-) -> Result<bool, Error> {
+pub async fn park(pool: &PgPool, event: (TenantId, EventId), reason: &str) -> Result<bool, Error> {
     let done = sqlx::query(
         "update outbox_events set parked_at = clock_timestamp(), parked_reason = left($3, 2000)
          where tenant_id = $1 and id = $2 and pending and parked_at is null",
@@ -272,19 +268,20 @@ pub async fn parked(pool: &PgPool) -> Result<Vec<ParkedEvent>, Error> {
     )
     .fetch_all(pool)
     .await?;
-    let event = |(id, tenant, ticket, seq, event_type, parked_at, reason, attempts, behind): Row| {
-        ParkedEvent {
-            id: EventId::from_uuid(id),
-            tenant_id: TenantId::from_uuid(tenant),
-            ticket_id: TicketId::from_uuid(ticket),
-            seq: seq.unsigned_abs(),
-            event_type,
-            parked_at,
-            reason: reason.unwrap_or_default(),
-            attempts: attempts.unsigned_abs(),
-            waiting_behind: behind.unsigned_abs(),
-        }
-    };
+    let event =
+        |(id, tenant, ticket, seq, event_type, parked_at, reason, attempts, behind): Row| {
+            ParkedEvent {
+                id: EventId::from_uuid(id),
+                tenant_id: TenantId::from_uuid(tenant),
+                ticket_id: TicketId::from_uuid(ticket),
+                seq: seq.unsigned_abs(),
+                event_type,
+                parked_at,
+                reason: reason.unwrap_or_default(),
+                attempts: attempts.unsigned_abs(),
+                waiting_behind: behind.unsigned_abs(),
+            }
+        };
     Ok(rows.into_iter().map(event).collect())
 }
 

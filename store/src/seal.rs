@@ -170,10 +170,11 @@ async fn grown(tx: &mut PgConnection) -> Result<BTreeMap<TenantId, Vec<Head>>, E
     .await?;
     let mut grown: BTreeMap<TenantId, Vec<Head>> = BTreeMap::new();
     for (tenant, stream, length, hash) in rows {
-        grown
-            .entry(TenantId::from_uuid(tenant))
-            .or_default()
-            .push((stream, length.unsigned_abs(), hex::encode(hash)));
+        grown.entry(TenantId::from_uuid(tenant)).or_default().push((
+            stream,
+            length.unsigned_abs(),
+            hex::encode(hash),
+        ));
     }
     Ok(grown)
 }

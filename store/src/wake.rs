@@ -33,7 +33,7 @@ pub struct OutboxWaker {
 }
 
 impl OutboxWaker {
-    /// Starts the task; it connects when the first flag is raised.
+    /// Starts the task on the current runtime; it connects when the first flag is raised.
     pub fn start(options: PgConnectOptions) -> Self {
         Self::with(Channel {
             options,

@@ -51,7 +51,11 @@ pub(super) fn new(
 pub(super) fn replayed(stored: Stored) -> Answer {
     Answer {
         status: stored.status,
-        content_type: if stored.status < 400 { JSON } else { PROBLEM_JSON },
+        content_type: if stored.status < 400 {
+            JSON
+        } else {
+            PROBLEM_JSON
+        },
         body: stored.body,
         command_id: Some(stored.command_id),
         decision_id: Some(stored.decision_id),
@@ -64,7 +68,12 @@ pub(super) fn text(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("receipts and problems hold strings and integers only")
 }
 
-fn receipt(call: &Call, ids: &Minted, before: Option<&Ticket>, decided: &Decided) -> CommandReceipt {
+fn receipt(
+    call: &Call,
+    ids: &Minted,
+    before: Option<&Ticket>,
+    decided: &Decided,
+) -> CommandReceipt {
     let mut receipt = CommandReceipt {
         command_id: ids.command,
         decision_id: ids.decision,
@@ -82,7 +91,9 @@ fn receipt(call: &Call, ids: &Minted, before: Option<&Ticket>, decided: &Decided
             Effect::DecideApproval { id, .. } => receipt.approval_id = Some(*id),
             Effect::WriteNote { id, .. } => receipt.note_id = Some(*id),
             Effect::RecordProposal { id, .. } => receipt.proposal_id = Some(*id),
-            Effect::WithdrawApproval(_) | Effect::PairProposal { .. } | Effect::RecordSla { .. } => {}
+            Effect::WithdrawApproval(_)
+            | Effect::PairProposal { .. }
+            | Effect::RecordSla { .. } => {}
         }
     }
     receipt

@@ -1,9 +1,7 @@
 //! What goes into the pipeline and what comes out.
 
 use chrono::{DateTime, Utc};
-use contracts::{
-    Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext,
-};
+use contracts::{Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext};
 
 /// One authenticated, parsed attempt to change something.
 #[derive(Debug, Clone)]
@@ -47,4 +45,30 @@ pub struct Answer {
     pub replayed: bool,
     /// When to try again.
     pub retry_after_seconds: Option<u32>,
+}
+
+/// A call of somebody, for the tests of this module.
+#[cfg(test)]
+pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) -> Call {
+    use contracts::TenantId;
+    use uuid::Uuid;
+
+    Call {
+        actor: Actor {
+            tenant_id: TenantId::from_uuid(Uuid::nil()),
+            id: "a".into(),
+            kind,
+            roles: std::collections::BTreeSet::new(),
+            technician_id: None,
+        },
+        request_id: "r".into(),
+        correlation_id: CorrelationId::new("c").expect("one visible character"),
+        trace: TraceContext::root([1; 24]),
+        tool_name: None,
+        ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
+        expected_version: None,
+        dry_run: false,
+        received_at: DateTime::UNIX_EPOCH,
+        command: command.into(),
+    }
 }

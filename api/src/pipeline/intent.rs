@@ -4,6 +4,7 @@
 use contracts::{
     ActorKind, Command,
     canonical::{canonical_json, canonical_sha256},
+    ticket::EvidenceRef,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -81,6 +82,8 @@ fn payload(command: &Command) -> Value {
             }
         }
         Command::AddNote(body) => mask("text", chars(&body.text)),
+        Command::ReturnVisit(body) => mask("evidence", evidence(&body.evidence)),
+        Command::Complete(body) => mask("evidence", evidence(&body.evidence)),
         Command::RecordProposal(body) => {
             let hash = |document: Result<String, _>| {
                 document.expect("advice and its input hold strings and integers")
@@ -105,40 +108,32 @@ fn payload(command: &Command) -> Value {
     payload
 }
 
+/// What should be a hash and is not may be anything, and the refused attempt is kept too.
+fn evidence(evidence: &[EvidenceRef]) -> Value {
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    evidence
+        .iter()
+        .map(|item| match is_hash(&item.sha256) {
+            true => json!(item),
+            false => json!({
+                "kind": item.kind,
+                "sha256": { "chars": item.sha256.chars().count() },
+            }),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use chrono::{DateTime, TimeDelta};
     use contracts::{
-        Actor, CorrelationId, FreeText, Slug, TenantId, TicketId, TraceContext,
-        command::{AddNote, Cancel, RecordSla},
+        FreeText, Slug, TicketId, TraceContext,
+        command::{AddNote, Cancel, Complete, RecordSla},
         sla::SlaRecordKind,
     };
     use uuid::Uuid;
 
-    use super::*;
-
-    fn call(kind: ActorKind, command: impl Into<Command>) -> Call {
-        Call {
-            actor: Actor {
-                tenant_id: TenantId::from_uuid(Uuid::nil()),
-                id: "a".into(),
-                kind,
-                roles: BTreeSet::new(),
-                technician_id: None,
-            },
-            request_id: "r".into(),
-            correlation_id: CorrelationId::new("c").unwrap(),
-            trace: TraceContext::root([1; 24]),
-            tool_name: None,
-            ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
-            expected_version: None,
-            dry_run: false,
-            received_at: DateTime::UNIX_EPOCH,
-            command: command.into(),
-        }
-    }
+    use super::{super::call::sample as call, *};
 
     fn cancel(reason: &str) -> Cancel {
         Cancel {
@@ -155,7 +150,10 @@ mod tests {
         later.trace = TraceContext::root([2; 24]);
         assert_eq!(hash(&first), hash(&later), "only what is asked for counts");
 
-        assert_ne!(hash(&first), hash(&call(ActorKind::Person, cancel("other"))));
+        assert_ne!(
+            hash(&first),
+            hash(&call(ActorKind::Person, cancel("other")))
+        );
         let mut elsewhere = first.clone();
         elsewhere.ticket_id = Some(TicketId::from_uuid(Uuid::max()));
         assert_ne!(hash(&first), hash(&elsewhere));
@@ -174,6 +172,22 @@ mod tests {
         assert_ne!(one.sha256, other.sha256);
         assert_eq!(one.payload, json!({ "text": { "chars": 13 } }));
         assert_eq!(one.payload, other.payload);
+    }
+
+    #[test]
+    fn what_is_no_hash_is_not_kept_as_one() {
+        let complete = |sha256: &str| {
+            let kind = Slug::new("signature").unwrap();
+            let sha256 = sha256.to_owned();
+            let evidence = vec![EvidenceRef { kind, sha256 }];
+            Intent::of(&call(ActorKind::Person, Complete { evidence })).payload
+        };
+        let hash = "0f".repeat(32);
+        assert_eq!(complete(&hash)["evidence"][0]["sha256"], json!(hash));
+        assert_eq!(
+            complete("Anna, 06-1234")["evidence"][0]["sha256"],
+            json!({ "chars": 13 })
+        );
     }
 
     #[test]

@@ -231,3 +231,78 @@ fn template(
     let id = named.or_else(|| ticket.map(|locked| &locked.ticket.template))?;
     bundle.template(id).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use contracts::{
+        FreeText, Slug,
+        command::{AddNote, Cancel, RecordSla},
+        sla::SlaRecordKind,
+    };
+
+    use super::{super::call::sample, *};
+
+    fn cancel(kind: ActorKind) -> Call {
+        let reason = Slug::new("duplicate").unwrap();
+        sample(kind, Cancel { reason })
+    }
+
+    fn breach(kind: ActorKind) -> Call {
+        sample(
+            kind,
+            RecordSla {
+                clock: Slug::new("response").unwrap(),
+                kind: SlaRecordKind::Breach,
+                revision: 1,
+                effective_at: DateTime::UNIX_EPOCH,
+                applied_seq: 1,
+            },
+        )
+    }
+
+    fn refused(code: ErrorCode) -> Outcome {
+        Outcome::Refused(Refusal {
+            code,
+            detail: String::new(),
+            errors: Vec::new(),
+            reasons: Vec::new(),
+            meta: Map::new(),
+        })
+    }
+
+    #[test]
+    fn a_refusal_is_stored_and_a_passing_trouble_is_not() {
+        let call = cancel(ActorKind::Person);
+        for code in [
+            ErrorCode::Forbidden,
+            ErrorCode::PolicyDenied,
+            ErrorCode::NotFound,
+            ErrorCode::IllegalTransition,
+            ErrorCode::VersionConflict,
+            ErrorCode::InvalidField,
+            ErrorCode::Expired,
+        ] {
+            assert!(refused(code).is_stored(&call), "{code}");
+        }
+        for code in [
+            ErrorCode::IdempotencyMismatch,
+            ErrorCode::AheadOfDatabase,
+            ErrorCode::Internal,
+            ErrorCode::PolicyUnavailable,
+        ] {
+            assert!(!refused(code).is_stored(&call), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_workflow_may_try_its_bookkeeping_again_but_not_what_is_forbidden() {
+        let illegal = refused(ErrorCode::IllegalTransition);
+        assert!(!illegal.is_stored(&breach(ActorKind::Workflow)));
+        assert!(illegal.is_stored(&breach(ActorKind::Person)));
+        assert!(refused(ErrorCode::Stage).is_stored(&cancel(ActorKind::Workflow)));
+        let text = FreeText::new("x").unwrap();
+        let note = sample(ActorKind::Agent, AddNote { text });
+        assert!(refused(ErrorCode::Forbidden).is_stored(&note));
+    }
+}

@@ -138,7 +138,14 @@ impl Pipeline {
         let bundle = self.bundles.load(&sha256)?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
 
-        let input = input::of(call, at, before, facts.approval.as_ref(), &intent, &settings);
+        let input = input::of(
+            call,
+            at,
+            before,
+            facts.approval.as_ref(),
+            &intent,
+            &settings,
+        );
         let begun = Instant::now();
         let decision = self.evaluate(&bundle, &input)?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);

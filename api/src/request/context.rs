@@ -21,6 +21,7 @@ use contracts::{
     value::InvalidValue,
 };
 use http::{HeaderMap, HeaderValue};
+use rand::RngExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -117,7 +118,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     let context = Arc::new(RequestContext::new(
         request.headers(),
         Utc::now(),
-        rand::random(),
+        rand::rng().random(),
     ));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();

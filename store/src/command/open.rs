@@ -272,7 +272,12 @@ impl Row {
             })
         };
         Some(complete().ok_or_else(|| {
-            Error::corrupt("idempotency_keys", "status", "a stored answer", "is incomplete")
+            Error::corrupt(
+                "idempotency_keys",
+                "status",
+                "a stored answer",
+                "is incomplete",
+            )
         }))
     }
 }

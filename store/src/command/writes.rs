@@ -214,23 +214,136 @@ fn used_numbers(
     after: &Ticket,
     offered: Offered,
 ) -> BTreeMap<&'static str, u64> {
-    let invoice = |ticket: &Ticket| ticket.invoice.as_ref().map(|i| i.number.clone());
-    let credit_note = |ticket: &Ticket| ticket.invoice.as_ref().and_then(|i| i.credit_note.clone());
-    let mut used = BTreeMap::new();
-    let mut note = |series, offered: Option<u64>, number: Option<String>, carried: &dyn Fn(&Ticket) -> Option<String>| {
-        if let Some(offered) = offered
-            && carried(after) == number
-            && before.and_then(carried) != number
-        {
-            used.insert(series, offered);
-        }
+    let invoice = |ticket: &Ticket| Some(ticket.invoice.as_ref()?.number.clone());
+    let credit_note = |ticket: &Ticket| ticket.invoice.as_ref()?.credit_note.clone();
+    let is_new = |number: Option<String>, of: &dyn Fn(&Ticket) -> Option<String>| {
+        number.is_some() && of(after) == number && before.and_then(of) != number
     };
-    note("invoice", offered.invoice, offered.invoice_number(), &invoice);
-    note(
-        "credit_note",
-        offered.credit_note,
-        offered.credit_note_number(),
-        &credit_note,
-    );
-    used
+    let series = [
+        (
+            "invoice",
+            offered.invoice,
+            is_new(offered.invoice_number(), &invoice),
+        ),
+        (
+            "credit_note",
+            offered.credit_note,
+            is_new(offered.credit_note_number(), &credit_note),
+        ),
+    ];
+    series
+        .into_iter()
+        .filter(|(.., used)| *used)
+        .filter_map(|(series, number, _)| Some((series, number?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use contracts::{
+        InvoiceId, NoteId, Priority, SiteId, TemplateId, TenantId, TicketId, VisitId,
+        event::TicketChange, ticket::Invoice,
+    };
+    use domain::TicketKey;
+
+    use super::*;
+
+    const KEY: TicketKey = TicketKey {
+        tenant_id: TenantId::from_uuid(Uuid::nil()),
+        ticket_id: TicketId::from_uuid(Uuid::max()),
+    };
+
+    fn change(event: TicketEvent) -> TicketChange {
+        TicketChange {
+            at: DateTime::UNIX_EPOCH,
+            event,
+            sla: None,
+        }
+    }
+
+    fn decided(before: Option<Ticket>, events: Vec<TicketEvent>) -> Decided {
+        let changes: Vec<_> = events.into_iter().map(change).collect();
+        let fold = |ticket, change| Some(domain::evolve(KEY, ticket, change));
+        Decided {
+            ticket: changes.iter().fold(before, fold).unwrap(),
+            changes,
+            effects: Vec::new(),
+        }
+    }
+
+    fn created() -> TicketEvent {
+        TicketEvent::Created {
+            site_id: SiteId::from_uuid(Uuid::nil()),
+            asset_id: None,
+            contact_id: None,
+            template: TemplateId::new("emergency_glass").unwrap(),
+            priority: Priority::P1,
+            details: BTreeMap::new(),
+            nte_cents: 0,
+            visit_id: VisitId::from_uuid(Uuid::nil()),
+            note_id: None,
+        }
+    }
+
+    fn note() -> TicketEvent {
+        TicketEvent::NoteAdded {
+            note_id: NoteId::from_uuid(Uuid::nil()),
+        }
+    }
+
+    fn invoiced(number: &str) -> TicketEvent {
+        TicketEvent::Invoiced {
+            invoice: Invoice {
+                id: InvoiceId::from_uuid(Uuid::nil()),
+                number: number.into(),
+                amount_cents: 0,
+                lines: Vec::new(),
+                issued_at: DateTime::UNIX_EPOCH,
+                credit_note: None,
+            },
+        }
+    }
+
+    fn writes<'a>(decided: &'a Decided, before: Option<&Ticket>, seq: u64) -> Writes<'a> {
+        let offered = Offered {
+            invoice: Some(7),
+            credit_note: None,
+        };
+        Writes::new(decided, before, seq, offered, || {
+            EventId::from_uuid(Uuid::nil())
+        })
+    }
+
+    #[test]
+    fn only_events_to_the_workflow_are_numbered_and_delivered() {
+        let opened = decided(None, vec![created()]);
+        let first = writes(&opened, None, 0);
+        assert_eq!((first.head_seq(), first.events[0].seq), (1, Some(1)));
+        assert!(first.events[0].pending && first.events[0].level.is_some());
+        assert_eq!(first.visits.len(), 1);
+
+        let noted = decided(Some(opened.ticket.clone()), vec![note()]);
+        let beside = writes(&noted, Some(&opened.ticket), 1);
+        assert_eq!((beside.head_seq(), beside.events[0].seq), (1, None));
+        assert!(!beside.events[0].pending && beside.events[0].level.is_none());
+        assert!(beside.visits.is_empty(), "no visit changed");
+    }
+
+    #[test]
+    fn a_number_is_used_once_and_only_when_the_ticket_carries_it() {
+        let opened = decided(None, vec![created()]);
+        assert!(writes(&opened, None, 0).numbers.is_empty());
+        let before = Some(&opened.ticket);
+        let charged = decided(before.cloned(), vec![invoiced("INV-000007")]);
+        assert_eq!(
+            writes(&charged, before, 1).numbers,
+            BTreeMap::from([("invoice", 7)])
+        );
+        let other = decided(before.cloned(), vec![invoiced("INV-000008")]);
+        assert!(writes(&other, before, 1).numbers.is_empty());
+        let later = decided(Some(charged.ticket.clone()), vec![note()]);
+        assert!(writes(&later, Some(&charged.ticket), 2).numbers.is_empty());
+    }
 }

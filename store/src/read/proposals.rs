@@ -92,9 +92,7 @@ impl TryFrom<Row> for Proposal {
             (Some(command_id), Some(actor_id), Some(outcome), Some(at)) => Some(Pairing {
                 command_id: CommandId::from_uuid(command_id),
                 actor_id,
-                outcome: outcome
-                    .parse()
-                    .map_err(|e| corrupt("paired_outcome", &e))?,
+                outcome: outcome.parse().map_err(|e| corrupt("paired_outcome", &e))?,
                 at,
             }),
             _ => None,

@@ -101,7 +101,10 @@ impl TryFrom<Row> for TimelineEntry {
             command_id: CommandId::from_uuid(row.command_id),
             decision_id: DecisionId::from_uuid(row.decision_id),
             decision: row.result.parse().map_err(|e| corrupt("decision_id", &e))?,
-            operation: row.operation.parse().map_err(|e| corrupt("operation", &e))?,
+            operation: row
+                .operation
+                .parse()
+                .map_err(|e| corrupt("operation", &e))?,
             at: row.at,
             actor_id: row.actor_id,
             actor_kind: row

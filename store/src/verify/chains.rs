@@ -10,7 +10,7 @@ use contracts::{
 use domain::TicketKey;
 use futures::TryStreamExt;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Findings, Invariant};
@@ -102,11 +102,18 @@ pub(super) async fn check(
     found: &mut Findings,
 ) -> Result<Seen, Error> {
     let sealed = checkpoints(tx, key, found).await?;
+    for (stream, length) in sealed_heads(tx).await? {
+        let (tenant, name) = &stream;
+        if !sealed.heads.contains_key(&(*tenant, name.clone(), length)) {
+            let what = "it was sealed, but no checkpoint says so: one was removed";
+            found.add(Invariant::I9, place(&stream, length), what);
+        }
+    }
     let mut seen = Seen {
         attempts: 0,
         checkpoints: sealed.count,
     };
-    let mut ends = ends(tx).await?;
+    let mut ends = ends(tx, found).await?;
     let mut pending_seals = sealed.heads;
     let mut current: Option<(Stream, Walk)> = None;
     {
@@ -139,7 +146,11 @@ pub(super) async fn check(
         finish(&stream, walk, &mut ends, found);
     }
     for (stream, _) in ends {
-        found.add(Invariant::I9, place(&stream, 1), "the whole chain is missing");
+        found.add(
+            Invariant::I9,
+            place(&stream, 1),
+            "the whole chain is missing",
+        );
     }
     for (tenant, stream, position) in pending_seals.into_keys() {
         let what = "a sealed row is missing: the chain was cut off";
@@ -172,14 +183,22 @@ impl Walk {
         let row = row.content();
         let computed = link(&self.hash, position, &row.content());
         if computed[..] != stored[..] {
-            found.add(Invariant::I9, &place, "the row or one before it was changed");
+            found.add(
+                Invariant::I9,
+                &place,
+                "the row or one before it was changed",
+            );
         }
         self.length = position;
         self.hash = stored;
         match row.ticket_id {
             Some(ticket_id) => self.fold(&place, ticket_id, &row, found),
             None if row.refused.is_none() => {
-                found.add(Invariant::I2, &place, "an accepted attempt without its ticket");
+                found.add(
+                    Invariant::I2,
+                    &place,
+                    "an accepted attempt without its ticket",
+                );
             }
             None => {}
         }
@@ -221,7 +240,11 @@ impl Walk {
             }
             Err(error) => {
                 self.lost = true;
-                found.add(Invariant::I3, place, format!("its changes cannot be read: {error}"));
+                found.add(
+                    Invariant::I3,
+                    place,
+                    format!("its changes cannot be read: {error}"),
+                );
             }
         }
     }
@@ -235,7 +258,11 @@ fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
         state(&row.after),
     );
     let (Ok(operation), Ok(before), Ok(after)) = parsed else {
-        found.add(Invariant::I8, place, "operation or state is none that exists");
+        found.add(
+            Invariant::I8,
+            place,
+            "operation or state is none that exists",
+        );
         return;
     };
     let legal = match (row.refused.is_some(), before, after) {
@@ -244,7 +271,6 @@ fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
             operation == Operation::CreateTicket && after == Some(TicketState::New)
         }
         (false, Some(before), after) => {
-            // The verdict on a change order leads back whichever way it goes.
             domain::ticket::table::next_state(operation, before) == after && after.is_some()
         }
     };
@@ -260,8 +286,8 @@ struct End {
     ticket: Option<Ticket>,
 }
 
-async fn ends(tx: &mut PgConnection) -> Result<BTreeMap<Stream, End>, Error> {
-    type EndRow = (Uuid, String, i64, Vec<u8>, Option<Json<Ticket>>);
+async fn ends(tx: &mut PgConnection, found: &mut Findings) -> Result<BTreeMap<Stream, End>, Error> {
+    type EndRow = (Uuid, String, i64, Vec<u8>, Option<Value>);
     let rows: Vec<EndRow> = sqlx::query_as(
         "select tenant_id, wire_id('tkt', id), chain_length, chain_head, doc from tickets
          union all
@@ -269,17 +295,24 @@ async fn ends(tx: &mut PgConnection) -> Result<BTreeMap<Stream, End>, Error> {
     )
     .fetch_all(tx)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(tenant, stream, length, head, ticket)| {
-            let end = End {
-                length: length.unsigned_abs(),
-                head,
-                ticket: ticket.map(|Json(ticket)| ticket),
-            };
-            ((TenantId::from_uuid(tenant), stream), end)
-        })
-        .collect())
+    let mut ends = BTreeMap::new();
+    for (tenant, stream, length, head, doc) in rows {
+        let ticket = doc.and_then(|doc| {
+            serde_json::from_value(doc)
+                .inspect_err(|error| {
+                    let what = format!("its document cannot be read: {error}");
+                    found.add(Invariant::I3, format!("tickets {stream}"), what);
+                })
+                .ok()
+        });
+        let end = End {
+            length: length.unsigned_abs(),
+            head,
+            ticket,
+        };
+        ends.insert((TenantId::from_uuid(tenant), stream), end);
+    }
+    Ok(ends)
 }
 
 fn finish(stream: &Stream, walk: Walk, ends: &mut BTreeMap<Stream, End>, found: &mut Findings) {
@@ -289,7 +322,11 @@ fn finish(stream: &Stream, walk: Walk, ends: &mut BTreeMap<Stream, End>, found: 
         return;
     };
     if (end.length, &end.head) != (walk.length, &walk.hash) {
-        found.add(Invariant::I9, &place, "the chain does not end where its ticket says");
+        found.add(
+            Invariant::I9,
+            &place,
+            "the chain does not end where its ticket says",
+        );
     }
     if !walk.lost && walk.ticket != end.ticket {
         found.add(
@@ -305,7 +342,7 @@ struct Checkpoint {
     tenant_id: Uuid,
     number: i64,
     at: DateTime<Utc>,
-    heads: Json<Vec<Head>>,
+    heads: Value,
     prev_hash: String,
     hash: String,
     key_id: String,
@@ -316,6 +353,20 @@ struct Sealed {
     count: u64,
     /// The hash of each row that a checkpoint names.
     heads: BTreeMap<(TenantId, String, u64), String>,
+}
+
+/// How far the sealer got, by its own account.
+async fn sealed_heads(tx: &mut PgConnection) -> Result<Vec<(Stream, u64)>, Error> {
+    let rows: Vec<(Uuid, String, i64)> =
+        sqlx::query_as("select tenant_id, stream, length from audit_sealed_heads")
+            .fetch_all(tx)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(tenant, stream, length)| {
+            ((TenantId::from_uuid(tenant), stream), length.unsigned_abs())
+        })
+        .collect())
 }
 
 async fn checkpoints(
@@ -341,14 +392,19 @@ async fn checkpoints(
             _ => (0, ""),
         };
         if (row.number, row.prev_hash.as_str()) != (number + 1, prev_hash) {
-            found.add(Invariant::I9, &place, "it does not follow the checkpoint before it");
+            found.add(
+                Invariant::I9,
+                &place,
+                "it does not follow the checkpoint before it",
+            );
         }
+        let heads: Vec<Head> = serde_json::from_value(row.heads).unwrap_or_default();
         let hash = checkpoint_hash(
             tenant_id,
             row.number.unsigned_abs(),
             row.at,
             &row.prev_hash,
-            &row.heads,
+            &heads,
         );
         if hash != row.hash {
             found.add(Invariant::I9, &place, "the checkpoint was changed");
@@ -357,7 +413,11 @@ async fn checkpoints(
             && key.id() == row.key_id
             && !key.verify(&row.hash, &row.signature)
         {
-            found.add(Invariant::I9, &place, "the signature is not that of the sealing key");
+            found.add(
+                Invariant::I9,
+                &place,
+                "the signature is not that of the sealing key",
+            );
         }
         if let Some(key) = key
             && key.id() != row.key_id
@@ -365,10 +425,144 @@ async fn checkpoints(
             let what = format!("it was sealed with another key, {}", row.key_id);
             found.add(Invariant::I9, &place, what);
         }
-        for (stream, length, hash) in row.heads.0 {
+        for (stream, length, hash) in heads {
             sealed.heads.insert((tenant_id, stream, length), hash);
         }
         previous = Some((row.tenant_id, row.number, row.hash));
     }
     Ok(sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::ticket_stream;
+
+    fn ticket_id() -> TicketId {
+        TicketId::from_uuid(Uuid::max())
+    }
+
+    fn stream() -> Stream {
+        (TenantId::from_uuid(Uuid::nil()), ticket_stream(ticket_id()))
+    }
+
+    fn row(position: i64, operation: &str, versions: (i64, i64), changes: Value) -> Row {
+        let state = |version| (version > 0).then(|| "NEW".to_owned());
+        Row {
+            tenant_id: Uuid::nil(),
+            stream: stream().1,
+            position,
+            id: Uuid::nil(),
+            ticket_id: Some(ticket_id().as_uuid()),
+            command_id: Uuid::nil(),
+            decision_id: Uuid::nil(),
+            request_id: "r".into(),
+            correlation_id: "c".into(),
+            trace_id: "t".into(),
+            actor_id: "a".into(),
+            actor_kind: "person".into(),
+            actor_roles: json!([]),
+            tool_name: None,
+            operation: operation.into(),
+            at: DateTime::UNIX_EPOCH,
+            refused: None,
+            before: state(versions.0),
+            after: state(versions.1),
+            applied_to_version: versions.0,
+            produced_version: versions.1,
+            payload: json!({}),
+            changes,
+            chain_hash: Vec::new(),
+        }
+    }
+
+    /// A creation and two notes, chained.
+    fn chain() -> Vec<Row> {
+        let at = "1970-01-01T00:00:00Z";
+        let created = json!([{ "at": at, "event": { "type": "ticket.created", "data": {
+            "site_id": "sit_00000000000000000000000000000000", "asset_id": null,
+            "contact_id": null, "template": "emergency_glass", "priority": "P1", "details": {},
+            "nte_cents": 0, "visit_id": "vis_00000000000000000000000000000000", "note_id": null,
+        }}}]);
+        let noted = json!([{ "at": at, "event": { "type": "note.added", "data": {
+            "note_id": "not_00000000000000000000000000000000",
+        }}}]);
+        let mut rows = vec![
+            row(1, "create_ticket", (0, 1), created),
+            row(2, "add_note", (1, 1), noted.clone()),
+            row(3, "add_note", (1, 1), noted),
+        ];
+        rechain(&mut rows);
+        rows
+    }
+
+    fn rechain(rows: &mut [Row]) {
+        let mut previous = Vec::new();
+        for row in rows {
+            let content = row.copy().content().content();
+            previous = link(&previous, row.position.unsigned_abs(), &content).to_vec();
+            row.chain_hash.clone_from(&previous);
+        }
+    }
+
+    impl Row {
+        fn copy(&self) -> Self {
+            let mut copy = row(
+                self.position,
+                &self.operation,
+                (self.applied_to_version, self.produced_version),
+                self.changes.clone(),
+            );
+            copy.payload.clone_from(&self.payload);
+            copy.before.clone_from(&self.before);
+            copy.after.clone_from(&self.after);
+            copy
+        }
+    }
+
+    fn found(rows: Vec<Row>) -> Vec<Invariant> {
+        let mut found = Findings::default();
+        let mut walk = Walk::new();
+        for row in rows {
+            walk.step(&stream(), row, &mut found);
+        }
+        found.violations.into_iter().map(|v| v.invariant).collect()
+    }
+
+    #[test]
+    fn an_intact_chain_has_no_findings() {
+        assert_eq!(found(chain()), []);
+    }
+
+    #[test]
+    fn a_changed_row_breaks_the_chain() {
+        let mut rows = chain();
+        rows[1].payload = json!({ "chars": 1 });
+        assert_eq!(found(rows), [Invariant::I9]);
+    }
+
+    #[test]
+    fn a_row_that_was_taken_out_breaks_the_chain() {
+        let mut rows = chain();
+        rows.remove(1);
+        assert_eq!(
+            found(rows),
+            [Invariant::I9, Invariant::I9],
+            "a gap and a wrong hash"
+        );
+    }
+
+    #[test]
+    fn a_chain_computed_anew_still_has_to_make_sense() {
+        let mut rows = chain();
+        rows[1].produced_version = 2;
+        rechain(&mut rows);
+        assert_eq!(found(rows), [Invariant::I3]);
+        let mut rows = chain();
+        rows[2].after = Some("CLOSED".into());
+        rechain(&mut rows);
+        assert_eq!(found(rows), [Invariant::I8]);
+    }
 }
