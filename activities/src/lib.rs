@@ -97,7 +97,10 @@ mod tests {
         let markers: BTreeSet<_> = markers.map(str::trim).collect();
         assert_eq!(markers.len(), ALL.len(), "{markers:?}");
         let defined = "#[activity(definition = workflows::activity::";
-        assert!(markers.iter().all(|m| m.starts_with(defined)), "{markers:?}");
+        assert!(
+            markers.iter().all(|m| m.starts_with(defined)),
+            "{markers:?}"
+        );
 
         let reached: BTreeSet<_> = include_str!("bookkeeper.rs")
             .split("self.client.")

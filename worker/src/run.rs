@@ -178,9 +178,8 @@ fn passing(error: &WorkerError) -> bool {
         return false;
     };
     match &**source {
-        ClientConnectError::TonicTransportError(_) | ClientConnectError::DnsResolutionError { .. } => {
-            true
-        }
+        ClientConnectError::TonicTransportError(_)
+        | ClientConnectError::DnsResolutionError { .. } => true,
         ClientConnectError::SystemInfoCallError(status) => {
             matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
         }

@@ -10,7 +10,9 @@ use std::{
 use contracts::{
     TenantId, TicketId,
     ids::ticket_workflow_id,
-    signal::{TICKET_SIGNAL, TICKET_TASK_QUEUE, TICKET_WORKFLOW, TicketWorkflowStart, WorkflowView},
+    signal::{
+        TICKET_SIGNAL, TICKET_TASK_QUEUE, TICKET_WORKFLOW, TicketWorkflowStart, WorkflowView,
+    },
 };
 use dispatch_worker::{
     TokenSource, Version, WorkerConfig, WorkerError, promote, run, search_attributes, status,
@@ -44,7 +46,8 @@ fn free() -> SocketAddr {
 }
 
 fn config(temporal: &str) -> WorkerConfig {
-    let connection = ConnectionOptions::new(format!("http://{temporal}").parse::<url::Url>().unwrap());
+    let connection =
+        ConnectionOptions::new(format!("http://{temporal}").parse::<url::Url>().unwrap());
     let nobody = format!("http://{}", free()).parse().unwrap();
     let tokens = TokenSource::new(&[7; 32], "issuer", "audience");
     WorkerConfig {
@@ -74,7 +77,9 @@ impl Running {
 }
 
 async fn client(config: &WorkerConfig) -> Client {
-    let connection = Connection::connect(config.connection.clone()).await.unwrap();
+    let connection = Connection::connect(config.connection.clone())
+        .await
+        .unwrap();
     Client::new(connection, ClientOptions::new("default").build()).unwrap()
 }
 
@@ -176,7 +181,11 @@ async fn a_worker_serves_survives_temporal_and_ends_in_time() {
     search_attributes::register(&client).await.unwrap();
     search_attributes::register(&client).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !search_attributes::missing(&client).await.unwrap().is_empty() {
+    while !search_attributes::missing(&client)
+        .await
+        .unwrap()
+        .is_empty()
+    {
         assert!(Instant::now() < deadline, "registered but not known");
         sleep(Duration::from_millis(50)).await;
     }

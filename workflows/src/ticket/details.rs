@@ -35,7 +35,11 @@ pub fn markdown(follower: &TicketFollower) -> String {
         None => writeln!(text, "- next deadline: none is running"),
     };
     if let Some(level) = &view.level {
-        let _ = writeln!(text, "- autonomy: {} (proposes, never acts)", level.autonomy);
+        let _ = writeln!(
+            text,
+            "- autonomy: {} (proposes, never acts)",
+            level.autonomy
+        );
     }
     let _ = match view.proposed.iter().max_by_key(|(_, version)| *version) {
         Some((kind, version)) => {

@@ -28,8 +28,8 @@ use dispatch_workflows::{
 use embedded::{Progress, TemporalOptions, TemporalServer};
 use serde::Serialize;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow,
-    WorkflowExecutionInfo, WorkflowFetchHistoryOptions, WorkflowHandle, WorkflowQueryOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowExecutionInfo,
+    WorkflowFetchHistoryOptions, WorkflowHandle, WorkflowQueryOptions,
     tonic::{Code, IntoRequest},
 };
 use temporalio_common::protos::temporal::api::{
@@ -52,7 +52,8 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const NAMESPACE: &str = "default";
 
 /// Stops when the last test that uses it ends.
-static SERVER: tokio::sync::Mutex<Weak<TemporalServer>> = tokio::sync::Mutex::const_new(Weak::new());
+static SERVER: tokio::sync::Mutex<Weak<TemporalServer>> =
+    tokio::sync::Mutex::const_new(Weak::new());
 
 async fn server() -> Arc<TemporalServer> {
     let mut shared = SERVER.lock().await;
@@ -199,9 +200,11 @@ impl Fixture {
     pub async fn new() -> Self {
         let server = server().await;
         let url: url::Url = format!("http://{}", server.address()).parse().unwrap();
-        let connection = Connection::connect(ConnectionOptions::new(url).build())
-            .await
-            .unwrap();
+        // Named, because the default would put this machine's name into captured histories.
+        let options = ConnectionOptions::new(url)
+            .identity("test".to_owned())
+            .build();
+        let connection = Connection::connect(options).await.unwrap();
         let client = Client::new(connection, ClientOptions::new(NAMESPACE).build()).unwrap();
         Self {
             api: Api::default(),
@@ -361,7 +364,7 @@ impl Fixture {
 pub async fn replay(name: &str, events: Vec<HistoryEvent>) {
     let history = History { events };
     if let Ok(folder) = env::var("DISPATCH_CAPTURE") {
-        let json = serde_json::to_vec_pretty(&history).unwrap();
+        let json = serde_json::to_vec(&history).unwrap();
         std::fs::write(format!("{folder}/{name}.json"), json).unwrap();
     }
     let options = WorkflowReplayerOptions::new()

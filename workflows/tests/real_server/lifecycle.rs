@@ -8,8 +8,7 @@ use contracts::{
 };
 use temporalio_client::{WorkflowDescribeOptions, WorkflowGetResultOptions};
 use temporalio_common::{
-    protos::temporal::api::enums::v1::EventType,
-    search_attributes::SearchAttributeKey,
+    protos::temporal::api::enums::v1::EventType, search_attributes::SearchAttributeKey,
 };
 
 use crate::harness::*;
@@ -120,7 +119,9 @@ async fn a_reopened_ticket_gets_a_new_run_that_takes_a_snapshot() {
                 .await
                 .unwrap();
             replay("cancelled_ticket", fixture.history(None).await).await;
-            fixture.happen(level(ReturnPending, WaitingFor::Schedule)).await;
+            fixture
+                .happen(level(ReturnPending, WaitingFor::Schedule))
+                .await;
             let view = fixture
                 .until("reopened", |view| view.applied_seq == 3)
                 .await;

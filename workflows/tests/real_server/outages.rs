@@ -63,9 +63,7 @@ async fn a_run_that_somebody_ended_by_hand_is_followed_by_one_that_knows_all() {
         fixture
             .with_worker(async {
                 fixture.happen(level(OnSite, WaitingFor::Completion)).await;
-                fixture
-                    .until("started", |view| view.applied_seq == 1)
-                    .await;
+                fixture.until("started", |view| view.applied_seq == 1).await;
                 let handle = fixture.handle();
                 let status = if by_hand == "cancelled" {
                     handle.cancel(Default::default()).await.unwrap();
@@ -101,7 +99,9 @@ async fn dispatch_api_may_be_away() {
                 .await;
             assert!(view.trouble.unwrap().contains("no answer"));
             // It goes on hearing events, and tries again by itself.
-            fixture.happen(level(Scheduled, WaitingFor::Assignment)).await;
+            fixture
+                .happen(level(Scheduled, WaitingFor::Assignment))
+                .await;
             fixture
                 .until("event applied", |view| view.applied_seq == 2)
                 .await;

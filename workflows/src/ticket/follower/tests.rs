@@ -368,7 +368,10 @@ fn dispatch_api_being_away_stops_nothing_else() {
 #[test]
 fn a_final_refusal_is_noted_and_the_next_level_goes_on() {
     let mut f = follower();
-    f.receive(envelope(1, [event(0, 1, level(TicketState::New, 1))]), at(0));
+    f.receive(
+        envelope(1, [event(0, 1, level(TicketState::New, 1))]),
+        at(0),
+    );
     let Step::Advise(call) = f.next_step(at(0)) else {
         panic!("a new ticket asks for triage advice");
     };
@@ -392,7 +395,10 @@ fn a_final_refusal_is_noted_and_the_next_level_goes_on() {
 #[test]
 fn being_ahead_of_the_database_is_healed_by_a_snapshot() {
     let mut f = follower();
-    f.receive(envelope(1, [plain(1), event(0, 2, level(TicketState::New, 2))]), at(0));
+    f.receive(
+        envelope(1, [plain(1), event(0, 2, level(TicketState::New, 2))]),
+        at(0),
+    );
     let Step::Advise(call) = f.next_step(at(0)) else {
         panic!("a new ticket asks for triage advice");
     };

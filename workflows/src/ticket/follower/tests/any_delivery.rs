@@ -12,7 +12,11 @@ enum Happens {
     /// An event is committed.
     Commit(TicketLevel),
     /// Committed events from here, so many, are delivered, perhaps backwards.
-    Deliver { from: usize, count: usize, backwards: bool },
+    Deliver {
+        from: usize,
+        count: usize,
+        backwards: bool,
+    },
     /// An envelope that was sent once is sent again.
     Again(usize),
     /// Time passes and the follower does what is due.
