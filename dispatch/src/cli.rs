@@ -202,19 +202,19 @@ pub enum RelayCommand {
         yes: bool,
     },
     /// Tells a ticket's workflow (or all open ones) to compare itself with the database
-    Resync {
-        /// Only this ticket
-        #[arg(
-            long,
-            value_name = "ID",
-            conflicts_with = "all",
-            required_unless_present = "all"
-        )]
-        ticket: Option<TicketId>,
-        /// Every open ticket
-        #[arg(long)]
-        all: bool,
-    },
+    Resync(ByTicket),
+}
+
+/// One ticket, or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ByTicket {
+    /// Only this ticket
+    #[arg(long, value_name = "ID")]
+    pub ticket: Option<TicketId>,
+    /// Every one
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,19 +222,7 @@ pub enum ParkedCommand {
     /// Lists them: ticket, event, since when, why
     List(JsonArgs),
     /// Delivers them again: of one ticket, or all
-    Replay {
-        /// Only this ticket
-        #[arg(
-            long,
-            value_name = "ID",
-            conflicts_with = "all",
-            required_unless_present = "all"
-        )]
-        ticket: Option<TicketId>,
-        /// Every parked event
-        #[arg(long)]
-        all: bool,
-    },
+    Replay(ByTicket),
 }
 
 #[derive(Debug, Subcommand)]
@@ -291,6 +279,10 @@ pub struct VerifyArgs {
     /// Also compares every ticket's workflow with the database (needs Temporal and a worker)
     #[arg(long)]
     pub temporal: bool,
+
+    /// No relay runs: events that wait for delivery are no violation
+    #[arg(long)]
+    pub without_relay: bool,
 
     #[command(flatten)]
     pub output: JsonArgs,

@@ -82,14 +82,31 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The last cause: of a failed connection it says all, the layers above only that there was one.
+pub fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// What a failed call of dispatch-api says.
+pub fn call(error: &client::ClientError) -> String {
+    match error {
+        client::ClientError::Transport { .. } => format!("{error}: {}", root(error)),
+        _ => chain(error),
+    }
+}
+
 impl From<client::ClientError> for Failure {
     fn from(error: client::ClientError) -> Self {
-        match &error {
+        let text = call(&error);
+        match error {
             client::ClientError::Transport { .. } => Self::infrastructure(format!(
-                "{}. Is it running? `dispatch doctor` looks at each part.",
-                chain(&error)
+                "{text}. Is it running? `dispatch doctor` looks at each part"
             )),
-            _ => Self::failed(chain(&error)),
+            _ => Self::failed(text),
         }
     }
 }

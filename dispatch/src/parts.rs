@@ -8,7 +8,7 @@ use ::api::ServeError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles};
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +41,16 @@ pub fn required<'a>(key: &str, value: Option<&'a Secret>) -> Result<&'a str, Fai
 
 /// A small pool for a command that looks or mends.
 pub async fn pool(key: &'static str, url: Option<&Secret>) -> Result<PgPool, Failure> {
+    let url = required(key, url)?;
+    // A pool would only say that it has no connection; this says why.
+    if let Err(sqlx::Error::Io(error)) = PgConnection::connect(url).await {
+        return Err(Failure::infrastructure(format!(
+            "the database of `{key}`: {error}"
+        )));
+    }
     let mut settings = PoolSettings::new("dispatch-cli");
     settings.max_connections = 2;
-    store::connect(required(key, url)?, &settings)
+    store::connect(url, &settings)
         .await
         .map_err(|error| database(key, &error))
 }

@@ -17,17 +17,25 @@ use temporalio_client::{
     WorkflowQueryOptions,
     envconfig::{ClientConfigProfile, LoadClientConfigProfileOptions},
     errors::WorkflowInteractionError,
+    tonic::{IntoRequest, Status},
 };
-use temporalio_common::{data_converters::RawValue, envconfig::load_client_config_profile};
+use temporalio_common::{
+    data_converters::RawValue,
+    envconfig::load_client_config_profile,
+    protos::temporal::api::{
+        operatorservice::v1::DeleteNamespaceRequest, workflowservice::v1::RegisterNamespaceRequest,
+    },
+};
 use url::Url;
 
 use crate::{
     config,
-    exit::{Failure, chain},
+    exit::{Failure, chain, root},
 };
 
 const DEFAULT_ADDRESS: &str = "localhost:7233";
 const DEFAULT_NAMESPACE: &str = "default";
+const SHORTEST_RETENTION_SECONDS: i64 = 24 * 60 * 60;
 
 /// Where Temporal is and how to get in.
 #[derive(Clone)]
@@ -38,6 +46,22 @@ pub struct Temporal {
     pub namespace: String,
     /// Web UI, when it is known.
     pub ui_url: Option<Url>,
+}
+
+/// Address and namespace that the SDK's own configuration says; `dispatch dev` starts no server
+/// when there is an address.
+pub fn given() -> Result<(Option<String>, Option<String>), Failure> {
+    let profile = profile()?;
+    Ok((profile.address, profile.namespace))
+}
+
+fn profile() -> Result<ClientConfigProfile, Failure> {
+    load_client_config_profile(LoadClientConfigProfileOptions::default(), None)
+        .map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &dyn std::error::Error) -> Failure {
+    Failure::usage(format!("Temporal's configuration: {}", chain(error)))
 }
 
 impl std::fmt::Debug for Temporal {
@@ -52,10 +76,7 @@ impl std::fmt::Debug for Temporal {
 impl Temporal {
     /// From the environment, then the settings, then the SDK's defaults.
     pub fn new(settings: &config::Temporal) -> Result<Self, Failure> {
-        let mut profile: ClientConfigProfile =
-            load_client_config_profile(LoadClientConfigProfileOptions::default(), None).map_err(
-                |error| Failure::usage(format!("Temporal's configuration: {}", chain(&error))),
-            )?;
+        let mut profile = profile()?;
         let own = |value: &Option<String>, default: &str| {
             value.clone().unwrap_or_else(|| default.to_owned())
         };
@@ -66,11 +87,8 @@ impl Temporal {
             .namespace
             .clone()
             .unwrap_or_else(|| own(&settings.namespace, DEFAULT_NAMESPACE));
-        let connection = ConnectionOptions::try_from(profile).map_err(|error| {
-            Failure::usage(format!("Temporal's configuration: {}", chain(&error)))
-        })?;
         Ok(Self {
-            connection,
+            connection: ConnectionOptions::try_from(profile).map_err(|error| wrong(&error))?,
             namespace,
             ui_url: settings.ui_url.clone(),
         })
@@ -83,12 +101,57 @@ impl Temporal {
         let connection = tokio::time::timeout(bound, Connection::connect(self.connection.clone()))
             .await
             .map_err(|_| self.unreachable(&format!("no answer within {} s", bound.as_secs())))?
-            .map_err(|error| self.unreachable(&chain(&error)))?;
+            .map_err(|error| self.unreachable(&root(&error)))?;
         Client::new(
             connection,
             ClientOptions::new(self.namespace.clone()).build(),
         )
         .map_err(|error| self.unreachable(&chain(&error)))
+    }
+
+    /// Makes the namespace, which must not be there yet.
+    pub async fn create_namespace(&self) -> Result<(), Failure> {
+        let mut request = RegisterNamespaceRequest {
+            namespace: self.namespace.clone(),
+            description: "a temporary run of `dispatch dev`".to_owned(),
+            ..Default::default()
+        };
+        let retention = &mut request.workflow_execution_retention_period;
+        retention.get_or_insert_default().seconds = SHORTEST_RETENTION_SECONDS;
+        let client = self.connect().await?;
+        client
+            .connection()
+            .workflow_service()
+            .register_namespace(request.into_request())
+            .await
+            .map_err(|status| self.refused("make", &status))?;
+        Ok(())
+    }
+
+    /// Deletes the namespace with everything in it.
+    pub async fn delete_namespace(&self) -> Result<(), Failure> {
+        let request = DeleteNamespaceRequest {
+            namespace: self.namespace.clone(),
+            ..Default::default()
+        };
+        let client = self.connect().await?;
+        client
+            .connection()
+            .operator_service()
+            .delete_namespace(request.into_request())
+            .await
+            .map_err(|status| self.refused("delete", &status))?;
+        Ok(())
+    }
+
+    fn refused(&self, what: &str, status: &Status) -> Failure {
+        Failure::infrastructure(format!(
+            "Temporal at {} refused to {what} the namespace {}: {}; TEMPORAL_NAMESPACE names one \
+             that is there",
+            self.connection.target,
+            self.namespace,
+            status.message()
+        ))
     }
 
     fn unreachable(&self, why: &str) -> Failure {

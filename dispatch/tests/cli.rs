@@ -40,36 +40,65 @@ fn refused(output: &Output, code: i32, parts: &[&str]) {
 
 #[test]
 fn help_and_version_are_answers() {
-    for arguments in [&["--help"][..], &["relay", "--help"], &["relay", "parked", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["relay", "--help"],
+        &["relay", "parked", "--help"],
+    ] {
         let output = dispatch(arguments, &[]);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         assert!(out(&output).contains("Usage: dispatch"), "{}", out(&output));
     }
     let help = out(&dispatch(&["--help"], &[]));
-    for command in ["dev", "demo", "api", "relay", "worker", "migrate", "token", "doctor", "verify"] {
-        assert!(help.contains(&format!("\n  {command} ")), "no {command} in {help}");
+    for command in [
+        "dev", "demo", "api", "relay", "worker", "migrate", "token", "doctor", "verify",
+    ] {
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "no {command} in {help}"
+        );
     }
     assert!(help.contains("Exit codes:"), "{help}");
     for arguments in [&["--version"][..], &["api", "--version"]] {
         let output = dispatch(arguments, &[]);
         assert_eq!(output.status.code(), Some(0));
-        assert!(out(&output).trim().ends_with(env!("CARGO_PKG_VERSION")), "{}", out(&output));
+        assert!(
+            out(&output).trim().ends_with(env!("CARGO_PKG_VERSION")),
+            "{}",
+            out(&output)
+        );
     }
 }
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
     refused(&dispatch(&[], &[]), 2, &["Usage: dispatch"]);
-    refused(&dispatch(&["fly"], &[]), 2, &["unrecognized subcommand 'fly'"]);
-    refused(&dispatch(&["token", "--role", "boss"], &[]), 2, &["there are: dispatcher, technician"]);
+    refused(
+        &dispatch(&["fly"], &[]),
+        2,
+        &["unrecognized subcommand 'fly'"],
+    );
+    refused(
+        &dispatch(&["token", "--role", "boss"], &[]),
+        2,
+        &["there are: dispatcher, technician"],
+    );
     refused(&dispatch(&["relay", "new-epoch"], &[]), 2, &[]);
-    refused(&dispatch(&["relay", "parked", "replay"], &[]), 2, &["--ticket", "--all"]);
+    refused(
+        &dispatch(&["relay", "parked", "replay"], &[]),
+        2,
+        &["--ticket", "--all"],
+    );
 }
 
 #[test]
 fn wrong_configuration_names_the_key_and_the_way_out() {
     let output = dispatch(&["api"], &[]);
-    refused(&output, 2, &["`database.app_url` is not set", "DISPATCH_DATABASE_APP_URL"]);
+    refused(
+        &output,
+        2,
+        &["`database.app_url` is not set", "DISPATCH_DATABASE_APP_URL"],
+    );
     let output = dispatch(&["config", "show"], &[("DISPATCH_API_LISTNE", "x")]);
     refused(&output, 2, &["DISPATCH_API_LISTNE", "dispatch config show"]);
     let output = dispatch(&["config", "show", "--set", "api.pool=many"], &[]);
@@ -79,15 +108,25 @@ fn wrong_configuration_names_the_key_and_the_way_out() {
     let output = dispatch(&["--config", "nowhere.toml", "api"], &[]);
     refused(&output, 2, &["there is no configuration file nowhere.toml"]);
     let short = [("DISPATCH_AUTH_JWT_SECRET", "too-short")];
-    refused(&dispatch(&["token", "--role", "qa"], &short), 2, &["auth.jwt_secret", "9 bytes"]);
+    refused(
+        &dispatch(&["token", "--role", "qa"], &short),
+        2,
+        &["auth.jwt_secret", "9 bytes"],
+    );
 }
 
 #[test]
 fn missing_infrastructure_is_exit_code_3() {
     // Port 1 of this machine: nobody listens there.
     let nowhere = [
-        ("DISPATCH_DATABASE_MAINTENANCE_URL", "postgres://x:geheim@127.0.0.1:1/dispatch"),
-        ("DISPATCH_DATABASE_RELAY_URL", "postgres://x:geheim@127.0.0.1:1/dispatch"),
+        (
+            "DISPATCH_DATABASE_MAINTENANCE_URL",
+            "postgres://x:geheim@127.0.0.1:1/dispatch",
+        ),
+        (
+            "DISPATCH_DATABASE_RELAY_URL",
+            "postgres://x:geheim@127.0.0.1:1/dispatch",
+        ),
     ];
     for arguments in [&["verify"][..], &["relay", "parked", "list"]] {
         let output = dispatch(arguments, &nowhere);
@@ -99,22 +138,37 @@ fn missing_infrastructure_is_exit_code_3() {
 #[test]
 fn secrets_are_masked_and_sources_told() {
     let variables = [
-        ("DISPATCH_AUTH_JWT_SECRET", "a-secret-of-at-least-thirty-two-bytes"),
-        ("DISPATCH_DATABASE_APP_URL", "postgres://app:geheim@db/dispatch"),
+        (
+            "DISPATCH_AUTH_JWT_SECRET",
+            "a-secret-of-at-least-thirty-two-bytes",
+        ),
+        (
+            "DISPATCH_DATABASE_APP_URL",
+            "postgres://app:geheim@db/dispatch",
+        ),
         ("DISPATCH_API_LISTEN", "127.0.0.1:4711"),
     ];
     for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
         let output = dispatch(arguments, &variables);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         let text = out(&output);
-        assert!(!text.contains("thirty-two") && !text.contains("geheim"), "{text}");
-        assert!(text.contains("127.0.0.1:4711") && text.contains("DISPATCH_API_LISTEN"), "{text}");
+        assert!(
+            !text.contains("thirty-two") && !text.contains("geheim"),
+            "{text}"
+        );
+        assert!(
+            text.contains("127.0.0.1:4711") && text.contains("DISPATCH_API_LISTEN"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_token_is_all_that_is_printed() {
-    let secret = [("DISPATCH_AUTH_JWT_SECRET", "a-secret-of-at-least-thirty-two-bytes")];
+    let secret = [(
+        "DISPATCH_AUTH_JWT_SECRET",
+        "a-secret-of-at-least-thirty-two-bytes",
+    )];
     let output = dispatch(&["token", "--role", "dispatcher", "--ttl", "15m"], &secret);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let token = out(&output);
@@ -128,5 +182,42 @@ fn the_openapi_document_is_json() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
-    assert!(document["paths"].get("/api/v1/tickets/{id}/triage").is_some());
+    assert!(
+        document["paths"]
+            .get("/api/v1/tickets/{id}/triage")
+            .is_some()
+    );
+}
+
+#[test]
+fn a_demo_without_a_system_says_what_is_missing() {
+    let variables = [
+        (
+            "DISPATCH_AUTH_JWT_SECRET",
+            "a-secret-of-at-least-thirty-two-bytes",
+        ),
+        ("TEMPORAL_ADDRESS", "127.0.0.1:1"),
+    ];
+    let output = dispatch(&["demo"], &variables);
+    refused(&output, 3, &["127.0.0.1:1", "refused", "TEMPORAL_ADDRESS"]);
+}
+
+#[test]
+fn a_doctor_without_a_system_says_what_to_do_about_each_part() {
+    let nowhere = [
+        ("TEMPORAL_ADDRESS", "127.0.0.1:1"),
+        ("DISPATCH_API_URL", "http://127.0.0.1:1"),
+        ("DISPATCH_RELAY_METRICS_LISTEN", "127.0.0.1:1"),
+        ("DISPATCH_WORKER_METRICS_LISTEN", "127.0.0.1:1"),
+    ];
+    let output = dispatch(&["doctor", "--json"], &nowhere);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    let report: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(report["ok"], false);
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.len() >= 8, "{report}");
+    for check in checks {
+        assert_eq!(check["ok"], false, "{check}");
+        assert!(check["to_do"].is_string(), "{check}");
+    }
 }

@@ -25,9 +25,11 @@ pub async fn run(global: &Global, command: Option<RelayCommand>) -> Result<(), F
             list(&parked, args.json)
         }
         RelayCommand::Parked {
-            command: ParkedCommand::Replay { ticket, all: _ },
+            command: ParkedCommand::Replay(which),
         } => {
-            let replayed = admin::parked_replay(&pool, ticket).await.map_err(failure)?;
+            let replayed = admin::parked_replay(&pool, which.ticket)
+                .await
+                .map_err(failure)?;
             super::print(&format!("{replayed} events will be delivered again\n"))
         }
         RelayCommand::NewEpoch { yes: false } => Err(Failure::usage(
@@ -40,7 +42,7 @@ pub async fn run(global: &Global, command: Option<RelayCommand>) -> Result<(), F
                 "epoch {epoch}: running relays tell every open ticket's workflow\n"
             ))
         }
-        RelayCommand::Resync { ticket, all: _ } => resync(&settings, &pool, ticket).await,
+        RelayCommand::Resync(which) => resync(&settings, &pool, which.ticket).await,
     }
 }
 

@@ -2,10 +2,17 @@
 
 use std::io::Write;
 
+use crate::temporal::Temporal;
+
 use super::{Config, settings::flatten};
 
 /// Prints every value with its source; secrets masked.
-pub fn show(config: &Config, json: bool, out: &mut impl Write) -> std::io::Result<()> {
+pub fn show(
+    config: &Config,
+    temporal: &Temporal,
+    json: bool,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
     let rows = flatten(&config.settings)
         .into_iter()
         .map(|(key, value)| {
@@ -13,13 +20,19 @@ pub fn show(config: &Config, json: bool, out: &mut impl Write) -> std::io::Resul
             (key, value, source)
         })
         .collect::<Vec<_>>();
+    // What is used in the end: the SDK's own configuration is over our keys.
+    let target = temporal.connection.target.as_str();
     if json {
-        let rows: serde_json::Map<_, _> = rows
+        let mut rows: serde_json::Map<_, _> = rows
             .into_iter()
             .map(|(key, value, source)| {
                 (key, serde_json::json!({ "value": value, "source": source }))
             })
             .collect();
+        rows.insert(
+            "temporal".to_owned(),
+            serde_json::json!({ "target": target, "namespace": temporal.namespace }),
+        );
         return writeln!(out, "{}", serde_json::Value::Object(rows));
     }
     for (key, value, source) in rows {
@@ -30,5 +43,9 @@ pub fn show(config: &Config, json: bool, out: &mut impl Write) -> std::io::Resul
         };
         writeln!(out, "{key:<26} {value:<52} {source}")?;
     }
-    Ok(())
+    writeln!(
+        out,
+        "\nTemporal: {target}, namespace {} (TEMPORAL_* variables and profiles come first)",
+        temporal.namespace
+    )
 }

@@ -80,9 +80,10 @@ fn a_secret_of_digits_stays_text_and_is_never_shown() {
     let config = load("", &[("DISPATCH_AUTH_JWT_SECRET", "007")], &[]).unwrap();
     let secret = config.settings.auth.jwt_secret.as_ref().unwrap();
     assert_eq!(secret.expose(), "007");
+    let temporal = crate::temporal::Temporal::new(&config.settings.temporal).unwrap();
     for json in [true, false] {
         let mut out = Vec::new();
-        show(&config, json, &mut out).unwrap();
+        show(&config, &temporal, json, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains("007"), "{text}");
         assert!(text.contains("DISPATCH_AUTH_JWT_SECRET"), "{text}");

@@ -95,7 +95,11 @@ async fn intake(play: &mut Play<'_>, cast: &Cast, stage: &Stage) -> Result<(), F
     play.act(&cast.dispatcher, Operation::Triage, &triage, "P1, one pane")
         .await?;
     paired(play, cast, &proposal).await?;
-    play.expect_state(TicketState::Triaged)
+    play.expect_state(TicketState::Triaged)?;
+    // A P1 may be sent without a window, so the workflow thinks of it now; here the customer wants
+    // one. The answer is waited for so that each run of the demo has the same proposals.
+    proposed(play, cast, ProposalKind::Technician).await?;
+    Ok(())
 }
 
 async fn schedule(

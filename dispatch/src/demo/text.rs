@@ -59,9 +59,9 @@ pub fn render(line: &Line) -> String {
             let operation = operation.to_string();
             let dry = if *dry_run { " (dry run)" } else { "" };
             text = format!(
-                "{step:>2}. {who:<22} {operation:<18} refused as it must be: {status} {code}{dry}, stays {state}\n"
+                "{step:>2}. {who:<22} {operation:<18} refused, as it must be: {status} {code}{dry}\n"
             );
-            wrapped(&mut text, "", detail);
+            wrapped(&mut text, "", &format!("stays {state}: {detail}"));
         }
         Line::Workflow {
             link, workflow_id, ..

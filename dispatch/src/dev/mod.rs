@@ -22,6 +22,7 @@ use url::Url;
 use self::{progress::Progress, servers::Servers, state::StateDir};
 use crate::{
     cli::{DevArgs, Global},
+    commands::verify,
     config::{Config, Environment, Settings, Sources},
     demo,
     exit::Failure,
@@ -65,7 +66,10 @@ pub async fn run(global: &Global, args: &DevArgs) -> Result<(), Failure> {
         started = servers::start(&state, args, &mut settings, &progress) => {
             started.map_err(|failure| state.keep_log(failure))?
         }
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            eprintln!("stopped");
+            return Ok(());
+        }
     };
     let mut servers = started;
     let result = with_servers(&mut servers, &state, args, settings, &progress, &stop).await;
@@ -225,7 +229,7 @@ async fn serve(
             temporal: Temporal::new(&settings.temporal)?,
             world: demo::World::seeded(),
         };
-        let result = demo::run(&stage, false, &mut std::io::stdout()).await;
+        let result = play(&stage, settings).await;
         if args.exit {
             return result;
         }
@@ -235,6 +239,18 @@ async fn serve(
     }
     stop.cancelled().await;
     Ok(())
+}
+
+/// The demo, and what must hold after it.
+async fn play(stage: &demo::Stage, settings: &Settings) -> Result<(), Failure> {
+    demo::run(stage, false, &mut std::io::stdout()).await?;
+    let outcome = verify::check(settings, true, true).await?;
+    println!("{}", outcome.text().trim_end());
+    if outcome.ok {
+        Ok(())
+    } else {
+        Err(Failure::reported())
+    }
 }
 
 /// Until dispatch-api says that all its parts are there.

@@ -6,14 +6,28 @@ use embedded::{
     Durability, EmbeddedError, Postgres, PostgresOptions, PostgresSource, TemporalOptions,
     TemporalServer,
 };
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use sqlx::Connection;
+use store::bootstrap::{APP, MAINTENANCE, OWNER, Passwords, RELAY};
 use tokio::time::{interval, timeout};
 use uuid::Uuid;
 
-use super::{progress::Progress, state::StateDir};
-use crate::{cli::DevArgs, config::Settings, exit::Failure, parts, secret::Secret};
+use super::{
+    progress::Progress,
+    state::{Secrets, StateDir},
+};
+use crate::{
+    cli::DevArgs,
+    config::Settings,
+    exit::{Failure, chain},
+    parts,
+    secret::Secret,
+    temporal::{self, Temporal},
+};
 
 const STOP_BOUND: Duration = Duration::from_secs(3);
+const REMOVE_BOUND: Duration = Duration::from_secs(2);
 const TEMPORAL_PORT: u16 = 7233;
 const TEMPORAL_UI_PORT: u16 = 8233;
 
@@ -21,9 +35,16 @@ const TEMPORAL_UI_PORT: u16 = 8233;
 #[derive(Debug)]
 pub struct Servers {
     database: String,
-    drop_database: bool,
+    made: Made,
     postgres: Postgres,
     temporal: TemporalServer,
+}
+
+/// What an ephemeral run made in given servers, to be removed at its end.
+#[derive(Debug, Default)]
+struct Made {
+    database: bool,
+    namespace: Option<Temporal>,
 }
 
 /// Starts both and fills in what others need to know of them.
@@ -34,21 +55,19 @@ pub async fn start(
     progress: &Progress,
 ) -> Result<Servers, Failure> {
     let (postgres, temporal) = tokio::try_join!(
-        postgres(state, progress),
-        temporal(state, args, settings.temporal.namespace.clone(), progress),
+        start_postgres(state, progress),
+        start_temporal(state, args, settings.temporal.namespace.clone(), progress),
     )?;
-    let servers = Servers {
-        // A given server may hold more than this run, so an ephemeral one takes a name of its own.
-        database: if state.is_ephemeral() {
-            format!("dispatch_{}", Uuid::now_v7().simple())
-        } else {
-            "dispatch".to_owned()
-        },
-        drop_database: state.is_ephemeral() && postgres.port().is_none(),
+    let mut servers = Servers {
+        database: "dispatch".to_owned(),
+        made: Made::default(),
         postgres,
         temporal,
     };
     settings.temporal.address = Some(servers.temporal.address().to_owned());
+    if state.is_ephemeral() {
+        servers.take_names_of_its_own(settings).await?;
+    }
     if let Some(url) = servers.temporal.ui_url() {
         settings.temporal.ui_url = Some(url.parse().map_err(Failure::failed)?);
     }
@@ -64,7 +83,7 @@ pub async fn start(
     parts::bootstrap(
         &mut settings.database,
         &servers.database,
-        &secrets.passwords(),
+        &passwords(servers.postgres.superuser_url(), &secrets),
     )
     .await?;
     parts::migrate(settings).await?;
@@ -138,7 +157,7 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
     state.write_settings(&values)
 }
 
-async fn postgres(state: &StateDir, progress: &Progress) -> Result<Postgres, Failure> {
+async fn start_postgres(state: &StateDir, progress: &Progress) -> Result<Postgres, Failure> {
     let step = progress.step("Postgres");
     let source = match std::env::var("DATABASE_URL") {
         Ok(url) if !url.is_empty() => PostgresSource::Url(url),
@@ -166,26 +185,22 @@ async fn postgres(state: &StateDir, progress: &Progress) -> Result<Postgres, Fai
     Ok(postgres)
 }
 
-async fn temporal(
+async fn start_temporal(
     state: &StateDir,
     args: &DevArgs,
     namespace: Option<String>,
     progress: &Progress,
 ) -> Result<TemporalServer, Failure> {
     let step = progress.step("Temporal");
-    let variable = |name| {
-        std::env::var(name)
-            .ok()
-            .filter(|value: &String| !value.is_empty())
-    };
+    let (address, given_namespace) = temporal::given()?;
     let ephemeral = state.is_ephemeral();
     let fixed = |given: Option<u16>, usual| given.or((!ephemeral).then_some(usual));
     let temporal = TemporalServer::resolve_and_start(TemporalOptions {
-        address: variable("TEMPORAL_ADDRESS"),
+        address,
         db_file: (!ephemeral).then(|| state.path("temporal.db")),
         port: fixed(args.temporal_port, TEMPORAL_PORT),
         ui_port: fixed(args.temporal_ui_port, TEMPORAL_UI_PORT),
-        namespace: variable("TEMPORAL_NAMESPACE")
+        namespace: given_namespace
             .or(namespace)
             .unwrap_or_else(|| "default".to_owned()),
         log_file: ephemeral.then(|| state.path("temporal.log")),
@@ -210,6 +225,34 @@ fn failure(error: EmbeddedError) -> Failure {
 }
 
 impl Servers {
+    /// A given server may hold more than this run: others of our databases, workers on the same
+    /// task queue.
+    async fn take_names_of_its_own(&mut self, settings: &mut Settings) -> Result<(), Failure> {
+        let run = Uuid::now_v7().simple().to_string();
+        self.database = format!("dispatch_{run}");
+        self.made.database = self.postgres.port().is_none();
+        let (address, namespace) = temporal::given()?;
+        if address.is_some() && namespace.is_none() {
+            settings.temporal.namespace = Some(format!("dispatch-dev-{run}"));
+            let temporal = Temporal::new(&settings.temporal)?;
+            temporal.create_namespace().await?;
+            self.made.namespace = Some(temporal);
+        }
+        Ok(())
+    }
+
+    async fn remove_made(&self) -> Result<(), Failure> {
+        if let Some(temporal) = &self.made.namespace {
+            temporal.delete_namespace().await?;
+        }
+        if self.made.database {
+            drop_database(self.postgres.superuser_url(), &self.database)
+                .await
+                .map_err(|error| Failure::infrastructure(chain(&error)))?;
+        }
+        Ok(())
+    }
+
     /// Ends when one of them does.
     pub async fn watch(&mut self) -> Failure {
         let mut every = interval(Duration::from_secs(1));
@@ -238,10 +281,13 @@ impl Servers {
 
     /// Stops both at once; what does not stop in time is killed.
     pub async fn shutdown(self) {
-        if self.drop_database
-            && let Err(error) = drop_database(self.postgres.superuser_url(), &self.database).await
-        {
-            tracing::warn!(%error, database = self.database, "cannot drop the database of this run");
+        let removed = timeout(REMOVE_BOUND, self.remove_made()).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::warn!(
+                ?removed,
+                database = self.database,
+                "not all of this run was removed"
+            );
         }
         let (temporal, postgres) = tokio::join!(
             timeout(STOP_BOUND, self.temporal.shutdown()),
@@ -253,6 +299,27 @@ impl Servers {
     }
 }
 
+/// Passwords of the logins. Logins belong to a whole server, so every run against it must set the
+/// same ones: they follow from the administrator's password. Without one (the server trusts this
+/// machine's users) there is nothing to follow from, and they are drawn.
+fn passwords(admin_url: &str, secrets: &Secrets) -> Passwords {
+    let admin = url::Url::parse(admin_url).ok();
+    let admin = admin.as_ref().and_then(url::Url::password);
+    let secret = admin.unwrap_or(&secrets.login_secret).as_bytes();
+    let of = |login: &str| {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+        mac.update(login.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    };
+    Passwords {
+        owner: of(OWNER),
+        app: of(APP),
+        relay: of(RELAY),
+        maintenance: of(MAINTENANCE),
+    }
+}
+
 async fn drop_database(admin_url: &str, name: &str) -> Result<(), sqlx::Error> {
     let mut admin = sqlx::PgConnection::connect(admin_url).await?;
     // The name is ours: letters, digits and one underscore.
@@ -261,4 +328,29 @@ async fn drop_database(admin_url: &str, name: &str) -> Result<(), sqlx::Error> {
         .execute(&mut admin)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_against_a_server_sets_the_same_passwords() {
+        let secrets = |login_secret: &str| Secrets {
+            login_secret: login_secret.to_owned(),
+            jwt_secret: String::new(),
+            seal_key: String::new(),
+        };
+        let of = |url, secret| passwords(url, &secrets(secret));
+        let one = of("postgres://postgres:x@127.0.0.1:1/postgres", "a");
+        let other = of("postgres://postgres:x@127.0.0.1:1/postgres", "b");
+        assert_eq!((&one.app, &one.owner), (&other.app, &other.owner));
+        assert_ne!(one.app, one.owner);
+        assert_ne!(
+            one.app,
+            of("postgres://postgres:y@127.0.0.1:1/postgres", "a").app
+        );
+        let trusted = "postgres://postgres@127.0.0.1:1/postgres";
+        assert_ne!(of(trusted, "a").app, of(trusted, "b").app);
+    }
 }

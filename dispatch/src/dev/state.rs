@@ -13,7 +13,6 @@ use std::{
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use store::bootstrap::Passwords;
 use uuid::Uuid;
 
 use crate::{config, exit::Failure};
@@ -32,14 +31,11 @@ pub struct StateDir {
     _lock: File,
 }
 
-/// What must not be known to others: passwords and keys, 64 hex digits each.
+/// What must not be known to others, 64 hex digits each.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    pub owner_password: String,
-    pub app_password: String,
-    pub relay_password: String,
-    pub maintenance_password: String,
+    pub login_secret: String,
     pub jwt_secret: String,
     pub seal_key: String,
 }
@@ -205,16 +201,6 @@ impl Drop for StateDir {
 }
 
 impl Secrets {
-    /// Of the database logins.
-    pub fn passwords(&self) -> Passwords {
-        Passwords {
-            owner: self.owner_password.clone(),
-            app: self.app_password.clone(),
-            relay: self.relay_password.clone(),
-            maintenance: self.maintenance_password.clone(),
-        }
-    }
-
     fn draw(rng: &mut impl Rng) -> Self {
         let mut next = || {
             let mut bytes = [0; 32];
@@ -222,10 +208,7 @@ impl Secrets {
             hex::encode(bytes)
         };
         Self {
-            owner_password: next(),
-            app_password: next(),
-            relay_password: next(),
-            maintenance_password: next(),
+            login_secret: next(),
             jwt_secret: next(),
             seal_key: next(),
         }

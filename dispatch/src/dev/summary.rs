@@ -47,17 +47,17 @@ fn text(
     let mut place = |name: &str, url: &str| text += &format!("  {name:<16} {url}\n");
     place("API", &format!("{api}/api/v1"));
     place("OpenAPI", &format!("{api}/api/v1/openapi.json"));
-    place(
-        "metrics",
-        &format!("http://{}/metrics", settings.api.metrics_listen),
-    );
+    for (part, listen) in [
+        ("api metrics", settings.api.metrics_listen),
+        ("relay metrics", settings.relay.metrics_listen),
+        ("worker metrics", settings.worker.metrics_listen),
+    ] {
+        place(part, &format!("http://{listen}/metrics"));
+    }
     if let Some(ui) = &temporal.ui_url {
         place("Temporal Web UI", ui.as_str().trim_end_matches('/'));
     }
-    place(
-        "Temporal",
-        temporal.connection.target.authority(),
-    );
+    place("Temporal", temporal.connection.target.authority());
     place("demo tenant", &world.tenant.to_string());
 
     text += "\nTokens of the demo tenant, good for seven days:\n";

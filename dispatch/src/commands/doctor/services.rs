@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use client::{Client, RetryPolicy};
 
 use super::Check;
-use crate::{config::Settings, exit::chain};
+use crate::{
+    config::Settings,
+    exit::{call, root},
+};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -51,7 +54,7 @@ async fn api(settings: &Settings) -> Check {
         }
         Err(error) => Check::ill(
             PART,
-            chain(&error),
+            call(&error),
             "start it with `dispatch api` (or all with `dispatch dev`), or set `api.url`",
         ),
     }
@@ -71,7 +74,7 @@ async fn metrics(part: &str, address: SocketAddr) -> Check {
         answer
             .await
             .map(|_| format!("runs, metrics at {url}"))
-            .map_err(|error| chain(&error)),
+            .map_err(|error| format!("nothing answers at {url}: {}", root(&error))),
         format!(
             "start it with `dispatch {part}` (or all with `dispatch dev`); if it runs on another \
              machine, set `{part}.metrics_listen`"

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use contracts::signal::WorkflowView;
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
 use sqlx::PgPool;
-use store::heads::{self, Head};
+use store::{
+    heads::{self, Head},
+    verify::{Invariant, Violation},
+};
 use temporalio_client::Client;
 use tokio::time::{Instant, sleep};
 
@@ -27,20 +31,20 @@ const AT_ONCE: usize = 8;
 const KEY: &str = "database.maintenance_url";
 
 /// What the comparison found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Tickets looked at.
     pub tickets: usize,
     /// Ended tickets whose workflow Temporal has forgotten after its retention.
     pub forgotten: usize,
-    /// What differs, one sentence each.
-    pub violations: Vec<String>,
+    /// What differs.
+    pub violations: Vec<Violation>,
 }
 
 enum Comparison {
     Same,
     Forgotten,
-    Different(String),
+    Different(Violation),
 }
 
 /// Compares all tickets.
@@ -91,10 +95,14 @@ async fn patiently(pool: &PgPool, temporal: &Client, head: Head) -> Result<Compa
 fn one(head: &Head, state: &WorkflowState) -> Comparison {
     let ended = head.state.is_terminal();
     let differs = |what: String| {
-        Comparison::Different(format!(
-            "I7 {}: database {} v{} seq {}, {what}",
-            head.ticket_id, head.state, head.version, head.seq
-        ))
+        Comparison::Different(Violation {
+            invariant: Invariant::I7,
+            place: format!("workflow of {}", head.ticket_id),
+            what: format!(
+                "{what}; database {} v{} seq {}",
+                head.state, head.version, head.seq
+            ),
+        })
     };
     let view = match state {
         WorkflowState::Missing if ended => return Comparison::Forgotten,
