@@ -1,0 +1,351 @@
+//! A walker that brings a ticket to any state, and a good example of every command.
+
+use chrono::{TimeDelta, Utc};
+use client::{CallOptions, Client, ClientError};
+use contracts::{
+    ApprovalId, Operation, TicketId, TicketState, command::CommandReceipt, proposal::ProposalKind,
+    read::TimelineEntry, ticket::Ticket,
+};
+use domain::{TicketKey, evolve};
+use serde_json::{Value, json};
+
+use crate::{stack::Stack, who::Who, world::Tenant};
+
+/// Every command that has a route, in the order of a ticket's life.
+pub const ROUTED: &[Operation] = &[
+    Operation::CreateTicket,
+    Operation::Triage,
+    Operation::ProposeSchedule,
+    Operation::ConfirmSchedule,
+    Operation::Dispatch,
+    Operation::EnRoute,
+    Operation::CheckIn,
+    Operation::RequestChange,
+    Operation::DecideApproval,
+    Operation::ReturnVisit,
+    Operation::Complete,
+    Operation::QaVerify,
+    Operation::GenerateInvoice,
+    Operation::Close,
+    Operation::Cancel,
+    Operation::CustomerAwait,
+    Operation::CustomerResume,
+    Operation::AddNote,
+    Operation::RecordProposal,
+    Operation::RecordSla,
+];
+
+/// A command in which the example is possible: from which state, by whom, what stands in its way
+/// elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// The command.
+    pub operation: Operation,
+    /// The state it starts from; `None` for a creation.
+    pub from: Option<TicketState>,
+    /// The state it leads to.
+    pub to: TicketState,
+    /// Who may do it.
+    pub who: Who,
+    /// A person who may not.
+    pub not: Who,
+    /// A state in which the same person cannot do it; `None` when there is none.
+    pub wrong: Option<TicketState>,
+}
+
+/// The example of a command.
+pub const fn example(operation: Operation) -> Example {
+    use TicketState::*;
+    let (from, to, who, wrong) = match operation {
+        Operation::CreateTicket => (None, New, Who::Dispatcher, None),
+        Operation::Triage => (Some(New), Triaged, Who::Dispatcher, Some(Scheduled)),
+        Operation::ProposeSchedule => (Some(Triaged), ScheduleProposed, Who::Dispatcher, Some(New)),
+        Operation::ConfirmSchedule => (
+            Some(ScheduleProposed),
+            Scheduled,
+            Who::Dispatcher,
+            Some(Triaged),
+        ),
+        Operation::Dispatch => (Some(Scheduled), Dispatched, Who::Dispatcher, Some(New)),
+        Operation::EnRoute => (Some(Dispatched), Dispatched, Who::Technician, Some(OnSite)),
+        Operation::CheckIn => (Some(Dispatched), OnSite, Who::Technician, Some(OnSite)),
+        Operation::RequestChange => (
+            Some(OnSite),
+            ChangeRequested,
+            Who::Technician,
+            Some(Dispatched),
+        ),
+        Operation::DecideApproval => (
+            Some(ChangeRequested),
+            OnSite,
+            Who::AccountManager,
+            Some(OnSite),
+        ),
+        Operation::ReturnVisit => (
+            Some(OnSite),
+            ReturnPending,
+            Who::Technician,
+            Some(Dispatched),
+        ),
+        Operation::Complete => (
+            Some(OnSite),
+            WorkComplete,
+            Who::Technician,
+            Some(Dispatched),
+        ),
+        Operation::QaVerify => (Some(WorkComplete), Verified, Who::Qa, Some(OnSite)),
+        Operation::GenerateInvoice => (Some(Verified), Invoiced, Who::Billing, Some(WorkComplete)),
+        Operation::Close => (Some(Invoiced), Closed, Who::Billing, Some(WorkComplete)),
+        Operation::Cancel => (
+            Some(Triaged),
+            Cancelled,
+            Who::Dispatcher,
+            Some(WorkComplete),
+        ),
+        Operation::CustomerAwait => (Some(Triaged), Triaged, Who::Dispatcher, Some(Closed)),
+        Operation::CustomerResume => (Some(Triaged), Triaged, Who::Dispatcher, Some(New)),
+        Operation::AddNote => (Some(New), New, Who::Dispatcher, None),
+        Operation::RecordProposal | Operation::RecordSla => (Some(New), New, Who::Workflow, None),
+        _ => panic!("the command has no route yet"),
+    };
+    Example {
+        operation,
+        from,
+        to,
+        who,
+        not: Who::Auditor,
+        wrong,
+    }
+}
+
+/// The step before: from where, by which command.
+const fn step_to(state: TicketState) -> (Option<TicketState>, Operation) {
+    use TicketState::*;
+    match state {
+        New => (None, Operation::CreateTicket),
+        Triaged => (Some(New), Operation::Triage),
+        ScheduleProposed => (Some(Triaged), Operation::ProposeSchedule),
+        Scheduled => (Some(ScheduleProposed), Operation::ConfirmSchedule),
+        Dispatched => (Some(Scheduled), Operation::Dispatch),
+        OnSite => (Some(Dispatched), Operation::CheckIn),
+        ChangeRequested => (Some(OnSite), Operation::RequestChange),
+        ReturnPending => (Some(OnSite), Operation::ReturnVisit),
+        WorkComplete => (Some(OnSite), Operation::Complete),
+        Verified => (Some(WorkComplete), Operation::QaVerify),
+        Invoiced => (Some(Verified), Operation::GenerateInvoice),
+        Closed => (Some(Invoiced), Operation::Close),
+        Cancelled => (Some(New), Operation::Cancel),
+    }
+}
+
+/// A ticket that is walked through its life.
+#[derive(Debug, Clone)]
+pub struct Job {
+    stack: Stack,
+    tenant: Tenant,
+    /// The ticket; `None` before it is created.
+    id: Option<TicketId>,
+    /// The change order that waits, or waited.
+    approval: Option<ApprovalId>,
+}
+
+impl Job {
+    /// No ticket yet.
+    pub fn new(stack: &Stack, tenant: &Tenant) -> Self {
+        Self {
+            stack: stack.clone(),
+            tenant: tenant.clone(),
+            id: None,
+            approval: None,
+        }
+    }
+
+    /// A ticket in this state; without one, none yet.
+    pub async fn at(stack: &Stack, tenant: &Tenant, state: impl Into<Option<TicketState>>) -> Self {
+        let mut job = Self::new(stack, tenant);
+        if let Some(state) = state.into() {
+            job.walk_to(state).await;
+        }
+        job
+    }
+
+    /// A ticket on which the example of a command is possible.
+    pub async fn ready_for(stack: &Stack, tenant: &Tenant, operation: Operation) -> Self {
+        let mut job = Self::at(stack, tenant, example(operation).from).await;
+        if operation == Operation::CustomerResume {
+            job.does(Operation::CustomerAwait).await;
+        }
+        job
+    }
+
+    async fn walk_to(&mut self, state: TicketState) {
+        let mut way = Vec::new();
+        let mut next = Some(state);
+        while let Some(state) = next {
+            let (from, operation) = step_to(state);
+            way.push(operation);
+            next = from;
+        }
+        for operation in way.into_iter().rev() {
+            self.does(operation).await;
+        }
+    }
+
+    /// The ticket.
+    #[track_caller]
+    pub fn id(&self) -> TicketId {
+        self.id.expect("the ticket was created")
+    }
+
+    /// The ticket that a command is sent to; `None` for a creation.
+    pub fn target(&self, operation: Operation) -> Option<TicketId> {
+        (operation != Operation::CreateTicket).then(|| self.id())
+    }
+
+    /// Whose ticket.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Does the example of a command; it must succeed.
+    pub async fn does(&mut self, operation: Operation) -> CommandReceipt {
+        let body = self.body(operation).await;
+        self.sends(operation, &body).await
+    }
+
+    /// Sends this body as the one who may; it must succeed.
+    pub async fn sends(&mut self, operation: Operation, body: &Value) -> CommandReceipt {
+        let client = self.stack.client(&self.tenant, example(operation).who);
+        self.tries(&client, operation, body, &CallOptions::default())
+            .await
+            .unwrap_or_else(|error| panic!("{operation} of {:?}: {error}", self.id))
+    }
+
+    /// Sends this body by this client, which may fail.
+    pub async fn tries(
+        &mut self,
+        client: &Client,
+        operation: Operation,
+        body: &Value,
+        options: &CallOptions,
+    ) -> Result<CommandReceipt, ClientError> {
+        let target = self.target(operation);
+        let receipt = client.command(operation, target, body, options).await?;
+        self.id = Some(receipt.ticket.id);
+        if operation == Operation::RequestChange {
+            self.approval = receipt.approval_id;
+        }
+        Ok(receipt)
+    }
+
+    /// The ticket as its dispatcher reads it.
+    pub async fn ticket(&self) -> Ticket {
+        let client = self.stack.client(&self.tenant, Who::Dispatcher);
+        client.ticket(self.id()).await.expect("the ticket is there")
+    }
+
+    /// All pages of the ticket's timeline, as an auditor reads them.
+    pub async fn timeline(&self) -> Vec<TimelineEntry> {
+        let client = self.stack.client(&self.tenant, Who::Auditor);
+        let mut entries = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = client.timeline(self.id(), cursor.as_deref()).await;
+            let page = page.expect("the ticket is there");
+            entries.extend(page.items);
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return entries,
+            }
+        }
+    }
+
+    /// The ticket that the entries' changes fold to.
+    pub fn fold(&self, entries: &[TimelineEntry]) -> Option<Ticket> {
+        let key = TicketKey {
+            tenant_id: self.tenant.id,
+            ticket_id: self.id(),
+        };
+        let changes = entries.iter().flat_map(|entry| &entry.changes);
+        changes.fold(None, |ticket, change| Some(evolve(key, ticket, change)))
+    }
+
+    /// A good body for a command on this ticket.
+    pub async fn body(&self, operation: Operation) -> Value {
+        let evidence = |kinds: &[&str]| -> Vec<Value> {
+            kinds
+                .iter()
+                .map(|kind| json!({ "kind": kind, "sha256": "0d".repeat(32) }))
+                .collect()
+        };
+        let start = Utc::now() + TimeDelta::hours(2);
+        match operation {
+            Operation::CreateTicket => json!({
+                "site_id": self.tenant.site, "asset_id": self.tenant.asset,
+                "contact_id": self.tenant.contact, "template": "emergency_glass",
+                "details": { "public_hazard": true }, "description": SECRET_WORDS,
+            }),
+            Operation::Triage => json!({ "priority": "P2", "details": { "pane_count": 2 } }),
+            Operation::ProposeSchedule => json!({ "window": {
+                "start": start, "end": start + TimeDelta::hours(3),
+            }}),
+            Operation::Dispatch => json!({
+                "technician_id": self.tenant.technicians[0], "eta": start,
+            }),
+            Operation::EnRoute => json!({ "eta": start }),
+            Operation::RequestChange => json!({
+                "scope": "laminated_pane", "price_delta_cents": 35_000, "note": SECRET_WORDS,
+            }),
+            Operation::DecideApproval => json!({
+                "approval_id": self.approval.unwrap_or_else(|| ApprovalId::from_uuid(uuid::Uuid::now_v7())),
+                "verdict": "approve", "reason": "safety_glass_required",
+            }),
+            Operation::ReturnVisit => json!({
+                "reason": "pane_to_be_ordered",
+                "parts": [{ "sku": "laminated_pane_8mm", "quantity": 1 }],
+                "evidence": evidence(&["photo_before", "photo_made_safe"]),
+            }),
+            Operation::Complete => json!({
+                "evidence": evidence(&["photo_before", "photo_after", "signature"]),
+            }),
+            Operation::GenerateInvoice => json!({ "lines": [
+                { "item": "call_out", "quantity": 1, "unit_cents": 9_500 },
+                { "item": "labour_hour", "quantity": 3, "unit_cents": 7_800 },
+            ]}),
+            Operation::Cancel => json!({ "reason": "customer_request" }),
+            Operation::CustomerAwait => json!({ "reason": "window_offered" }),
+            Operation::AddNote => json!({ "text": SECRET_WORDS }),
+            Operation::RecordProposal => self.proposal().await,
+            Operation::RecordSla => self.breach().await,
+            _ => json!({}),
+        }
+    }
+
+    /// What the workflow would propose now.
+    async fn proposal(&self) -> Value {
+        let workflow = self.stack.client(&self.tenant, Who::Workflow);
+        let input = workflow
+            .advisor_input(self.id(), ProposalKind::Triage)
+            .await
+            .expect("the workflow may read what an advisor looks at");
+        let advice = domain::advise(&input);
+        let version = self.ticket().await.version;
+        json!({
+            "based_on_version": version, "applied_seq": 1, "input": input, "advice": advice,
+        })
+    }
+
+    /// The breach of the ticket's first running clock.
+    async fn breach(&self) -> Value {
+        let ticket = self.ticket().await;
+        let clock = ticket.sla.iter().find(|clock| clock.due_at().is_some());
+        let clock = clock.expect("a clock runs");
+        json!({
+            "clock": clock.name, "kind": "breach", "revision": clock.revision,
+            "effective_at": clock.due_at(), "applied_seq": 1,
+        })
+    }
+}
+
+/// Free text that may stand in table `notes` and nowhere else: a search for it finds every leak.
+pub const SECRET_WORDS: &str = "Mrs Quillfeather, +31 20 555 0199, Keizersgracht 1";

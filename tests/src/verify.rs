@@ -1,0 +1,32 @@
+//! The checker of `dispatch verify`, run as operators run it: by the maintenance login, with the key
+//! that checkpoints are sealed with.
+
+use std::time::Duration;
+
+use store::{
+    seal::SealingKey,
+    verify::{Options, Violation, verify},
+};
+
+use crate::{database::Database, stack::SEALING_KEY};
+
+/// What must not be, whatever waits for delivery: without a relay everything does.
+pub async fn violations(database: &Database) -> Vec<Violation> {
+    found(database, None).await
+}
+
+/// The same, where an event may wait this long.
+pub async fn violations_within(database: &Database, delivery: Duration) -> Vec<Violation> {
+    found(database, Some(delivery)).await
+}
+
+async fn found(database: &Database, delivery_within: Option<Duration>) -> Vec<Violation> {
+    let options = Options {
+        sealing_key: Some(SealingKey::new(SEALING_KEY)),
+        delivery_within,
+    };
+    verify(&database.maintenance, &options)
+        .await
+        .expect("the maintenance login may read everything")
+        .violations
+}

@@ -1,0 +1,111 @@
+//! Many writers on one ticket: one winner per version, an answer for everybody, no fault of ours.
+
+use std::collections::BTreeMap;
+
+use contracts::{ErrorCode, Operation, TicketState};
+use dispatch_tests::{
+    job::Job,
+    stack::{ApiOptions, with_api_options},
+    who::Who,
+};
+use futures::future::join_all;
+use serde_json::json;
+
+/// Rounds of 64 writers who all saw the same version.
+const ROUNDS: u64 = 20;
+const WRITERS: u64 = 64;
+
+#[test]
+fn of_sixty_four_writers_who_saw_a_version_one_wins() {
+    let options = ApiOptions {
+        pool_size: 16,
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let first = job.ticket().await.version;
+        for round in 0..ROUNDS {
+            let seen = first + round;
+            let body = json!({ "priority": "P2", "details": { "round": round } });
+            let replies = join_all((0..WRITERS).map(|_| {
+                let ask = stack.command(Who::Dispatcher, Operation::Triage, job.id(), &body);
+                ask.expecting(seen).send()
+            }))
+            .await;
+            let mut outcomes = BTreeMap::<u16, u64>::new();
+            for reply in &replies {
+                *outcomes.entry(reply.status.as_u16()).or_default() += 1;
+                match reply.status.as_u16() {
+                    200 => assert_eq!(reply.receipt().produced_version, seen + 1),
+                    _ => {
+                        let problem = reply.problem(ErrorCode::VersionConflict);
+                        assert_eq!(problem.meta["actual"], seen + 1);
+                    }
+                }
+            }
+            assert_eq!(
+                outcomes,
+                BTreeMap::from([(200, 1), (409, WRITERS - 1)]),
+                "round {round}"
+            );
+        }
+        assert_eq!(job.ticket().await.version, first + ROUNDS);
+        let produced: Vec<i64> = sqlx::query_scalar(
+            "select produced_version from audit_events where refused is null order by position",
+        )
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        let expected: Vec<i64> = (1..=i64::try_from(first + ROUNDS).unwrap()).collect();
+        assert_eq!(produced, expected);
+    });
+}
+
+#[test]
+fn writers_who_do_not_care_all_get_through() {
+    with_api_options(ApiOptions::default(), async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let replies = join_all((0..WRITERS).map(|n| {
+            let body = json!({ "priority": "P2", "details": { "writer": n } });
+            stack
+                .command(Who::Dispatcher, Operation::Triage, job.id(), &body)
+                .send()
+        }))
+        .await;
+        let mut versions: Vec<u64> = replies
+            .iter()
+            .map(|r| r.receipt().produced_version)
+            .collect();
+        versions.sort_unstable();
+        assert_eq!(versions, (3..3 + WRITERS).collect::<Vec<_>>());
+        let seqs: Vec<i64> =
+            sqlx::query_scalar("select seq from outbox_events where seq is not null order by seq")
+                .fetch_all(stack.admin())
+                .await
+                .unwrap();
+        assert_eq!(
+            seqs,
+            (1..=i64::try_from(WRITERS).unwrap() + 2).collect::<Vec<_>>()
+        );
+    });
+}
+
+#[test]
+fn numbers_have_no_gaps_when_many_ask_at_once() {
+    with_api_options(ApiOptions::default(), async |stack| {
+        let jobs = join_all((0..8).map(|_| Job::at(&stack, stack.tenant(), TicketState::Verified)));
+        let jobs = jobs.await;
+        let invoices = join_all(jobs.into_iter().map(|mut job| async move {
+            job.does(Operation::GenerateInvoice)
+                .await
+                .ticket
+                .invoice
+                .unwrap()
+                .number
+        }));
+        let mut numbers = invoices.await;
+        numbers.sort();
+        let expected: Vec<_> = (1..=8).map(|n| format!("INV-{n:06}")).collect();
+        assert_eq!(numbers, expected);
+    });
+}

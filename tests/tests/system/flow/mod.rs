@@ -1,0 +1,18 @@
+//! The flow beside dispatch-api: events through the relay into the workflow of the ticket, and what
+//! the workflow writes back. What is asked is always the same: nothing lost, nothing twice, healed
+//! within half a minute, whatever happened in between.
+
+mod budget;
+mod continuation;
+mod delivery;
+mod kill;
+mod outage;
+mod privacy;
+mod relays;
+mod replay;
+mod restore;
+mod shadow;
+mod time;
+mod trace;
+mod visibility;
+mod workflow_lost;

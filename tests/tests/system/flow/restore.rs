@@ -1,0 +1,100 @@
+//! The database is set back to an earlier copy, behind the back of everything that heard of the
+//! time in between. The database is right.
+
+use contracts::{Operation, TicketState};
+use dispatch_tests::{
+    flow::{Flow, FlowOptions, HEALING, with_flow},
+    job::Job,
+    wait,
+};
+use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+
+/// Three tickets: one whose workflow knows too much afterwards, one that ends in the time that is
+/// lost, and one that comes in then.
+struct Story {
+    ahead: Job,
+    ended: Job,
+    lost: Job,
+}
+
+/// Plays the story; afterwards the database is the earlier copy, dispatch-api runs on it, and no
+/// relay does.
+async fn set_back(flow: &Flow) -> Story {
+    let ahead = Job::at(flow, flow.tenant(), TicketState::Scheduled).await;
+    let ended = Job::at(flow, flow.tenant(), TicketState::Triaged).await;
+    flow.settle().await;
+
+    flow.stop_relays().await;
+    flow.stop_api().await;
+    let copy = flow.database().copy().await;
+    flow.start_api().await;
+    flow.start_relay();
+
+    let mut now = ahead.clone();
+    for operation in [Operation::Dispatch, Operation::EnRoute, Operation::CheckIn] {
+        now.does(operation).await;
+    }
+    ended.clone().does(Operation::Cancel).await;
+    let lost = Job::at(flow, flow.tenant(), TicketState::Triaged).await;
+    flow.settle().await;
+    assert_eq!(flow.agreed(ahead.id()).await.applied_seq, 7);
+
+    flow.stop_relays().await;
+    flow.stop_api().await;
+    flow.database().set_back_to(&copy).await;
+    flow.start_api().await;
+    assert_eq!(ahead.ticket().await.state, TicketState::Scheduled);
+    Story { ahead, ended, lost }
+}
+
+/// The workflow of the ticket that no longer is finds out and ends.
+async fn ends(flow: &Flow, lost: &Job) {
+    wait::until(
+        "the end of a workflow without a ticket",
+        HEALING,
+        async || match flow.namespace().status(flow.key(lost.id())).await {
+            Some(WorkflowExecutionStatus::Completed) => Ok(()),
+            other => Err(other),
+        },
+    )
+    .await;
+}
+
+#[test]
+fn a_new_epoch_makes_every_workflow_look_again() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let mut story = set_back(&flow).await;
+        let pool = sqlx::PgPool::connect(&flow.database().addresses.relay)
+            .await
+            .unwrap();
+        let epoch = relay::admin::new_epoch(&pool).await.unwrap();
+        assert!(epoch > 1);
+        pool.close().await;
+        flow.start_relay();
+
+        let view = flow.agreed_within(story.ahead.id(), HEALING).await;
+        assert_eq!((view.applied_seq, view.epoch), (4, epoch));
+        flow.agreed_within(story.ended.id(), HEALING).await;
+        ends(&flow, &story.lost).await;
+
+        // The story goes on, another way.
+        story.ahead.does(Operation::Dispatch).await;
+        story.ended.does(Operation::ProposeSchedule).await;
+    });
+}
+
+#[test]
+fn an_unannounced_restore_shows_at_the_next_event() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let mut story = set_back(&flow).await;
+        flow.start_relay();
+        // The same seq as before the restore, and another event.
+        story.ahead.does(Operation::CustomerAwait).await;
+        let view = flow.agreed_within(story.ahead.id(), HEALING).await;
+        assert_eq!((view.applied_seq, view.epoch), (5, 1));
+        assert!(view.healed >= 1);
+        // Open again in the database, and its workflow has ended: the reconciler sees that.
+        flow.agreed_within(story.ended.id(), HEALING).await;
+        ends(&flow, &story.lost).await;
+    });
+}

@@ -1,0 +1,637 @@
+//! The checker finds what it promises to find: each violation is planted, as a superuser who
+//! switches the guards off, in a copy of a healthy database.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+use contracts::{ErrorCode, Operation, TicketId, TicketState};
+use dispatch_tests::{
+    database::Database,
+    job::Job,
+    servers,
+    stack::{ApiOptions, Stack},
+    verify::{violations, violations_within},
+    who::Who,
+};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use store::{
+    audit::{AuditRow, link},
+    verify::{Acknowledged, Invariant, Violation, receipts},
+};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+/// A healthy database with one of everything, sealed; nobody is connected to it.
+static HEALTHY: OnceCell<String> = OnceCell::const_new();
+
+async fn healthy() -> &'static str {
+    HEALTHY
+        .get_or_init(|| async {
+            let stack = Stack::api(ApiOptions::default()).await;
+            let job = lived(&stack).await;
+            Job::at(&stack, stack.other(), TicketState::New).await;
+            refusals(&stack, &job).await;
+            stack.verify().await;
+            stack.stop_api().await;
+            let copy = stack.database().copy().await;
+            stack.end().await;
+            copy
+        })
+        .await
+}
+
+/// A ticket that went through everything.
+async fn lived(stack: &Stack) -> Job {
+    let mut job = Job::at(stack, stack.tenant(), TicketState::New).await;
+    use Operation::*;
+    for operation in [
+        RecordProposal,
+        RecordSla,
+        Triage,
+        ProposeSchedule,
+        ConfirmSchedule,
+        Dispatch,
+        CheckIn,
+        RequestChange,
+        DecideApproval,
+        ReturnVisit,
+        ProposeSchedule,
+        ConfirmSchedule,
+        Dispatch,
+        CheckIn,
+        Complete,
+        QaVerify,
+        GenerateInvoice,
+        Close,
+        AddNote,
+        AddNote,
+    ] {
+        job.does(operation).await;
+    }
+    job
+}
+
+/// One refusal of each sort: on a ticket, without one, and under a used key.
+async fn refusals(stack: &Stack, job: &Job) {
+    let body = job.body(Operation::AddNote).await;
+    let note = |who, ticket: TicketId| stack.command(who, Operation::AddNote, ticket, &body);
+    note(Who::Auditor, job.id())
+        .send()
+        .await
+        .problem(ErrorCode::Forbidden);
+    let nowhere = TicketId::from_uuid(Uuid::now_v7());
+    note(Who::Dispatcher, nowhere)
+        .send()
+        .await
+        .problem(ErrorCode::NotFound);
+    note(Who::Dispatcher, job.id())
+        .key("used")
+        .send()
+        .await
+        .receipt();
+    let again = note(Who::Dispatcher, job.id())
+        .key("used")
+        .json(&json!({ "text": "other" }));
+    again.send().await.problem(ErrorCode::IdempotencyMismatch);
+}
+
+async fn break_it(database: &Database, sql: &str) {
+    let guards_off = format!("set session_replication_role = replica; {sql}");
+    let mut connection = database.admin.acquire().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(guards_off))
+        .execute(&mut *connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    // The guards are off on this connection only: it does not go back to the pool.
+    connection.close_on_drop();
+}
+
+/// What is to be found, by its words, and how it is planted.
+type Plant = (Invariant, &'static str, &'static str);
+
+#[track_caller]
+fn assert_found(found: &[Violation], (invariant, what, sql): Plant) {
+    let same = |v: &&Violation| v.invariant == invariant && v.what.contains(what);
+    assert!(
+        found.iter().any(|v| same(&v)),
+        "{invariant} \"{what}\" was not found after `{sql}`: {found:#?}"
+    );
+}
+
+/// Plants each in a copy of its own.
+fn each_is_found(plants: &'static [Plant]) {
+    servers::run(async || {
+        let healthy = healthy().await;
+        stream::iter(plants)
+            .for_each_concurrent(4, async |plant| {
+                let database = Database::copy_of(healthy).await;
+                assert_eq!(violations(&database).await, [], "before `{}`", plant.2);
+                break_it(&database, plant.2).await;
+                assert_found(&violations(&database).await, *plant);
+                database.remove().await;
+            })
+            .await;
+    });
+}
+
+const EFFECTS: &[Plant] = &[
+    (
+        Invariant::I1,
+        "an attempt without its stored answer",
+        "delete from idempotency_keys where operation = 'triage'",
+    ),
+    (
+        Invariant::I1,
+        "does not say what the audit row says",
+        "update idempotency_keys set status = 409 where status = 201",
+    ),
+    (
+        Invariant::I1,
+        "does not say what the audit row says",
+        "update idempotency_keys set body = jsonb_set(body::jsonb, '{produced_version}', '7')::text
+         where operation = 'triage'",
+    ),
+    (
+        Invariant::I1,
+        "whose events are not its changes",
+        "delete from outbox_events where event_type = 'note.added'",
+    ),
+    (
+        Invariant::I1,
+        "without any change",
+        "update audit_events set changes = '[]' where operation = 'close'",
+    ),
+    (
+        Invariant::I1,
+        "a refused attempt with an effect",
+        "update audit_events set produced_version = produced_version + 1 where refused = 'FORBIDDEN'",
+    ),
+    (
+        Invariant::I1,
+        "that the policy did not allow",
+        "update policy_decisions set result = 'DENY' where operation = 'close'",
+    ),
+    (
+        Invariant::I1,
+        "without the row that it wrote",
+        "delete from notes where text = (select min(text) from notes)",
+    ),
+    (
+        Invariant::I1,
+        "without the row that it wrote",
+        "delete from proposals",
+    ),
+    (
+        Invariant::I1,
+        "without the row that it wrote",
+        "delete from sla_records",
+    ),
+    (
+        Invariant::I1,
+        "without the row that it wrote",
+        "delete from approvals",
+    ),
+    (
+        Invariant::I1,
+        "without the row that it wrote",
+        "update approvals set decided_command_id = null",
+    ),
+    (
+        Invariant::I1,
+        "numbers with a gap or a repeat",
+        "update invoice_counters set next = next + 1",
+    ),
+    (
+        Invariant::I6,
+        "two attempts were accepted",
+        "update audit_events set request_id = 'same' where operation = 'add_note' and refused is null",
+    ),
+    (
+        Invariant::I6,
+        "took the place of the first request",
+        "update idempotency_keys k set command_id = a.command_id from audit_events a
+         where a.refused = 'IDEMPOTENCY_MISMATCH' and k.request_id = a.request_id",
+    ),
+];
+
+#[test]
+fn an_effect_without_its_command_or_twice_is_found() {
+    each_is_found(EFFECTS);
+}
+
+const ORPHANS: &[Plant] = &[
+    (
+        Invariant::I2,
+        "a decision without its audit row",
+        "delete from audit_events where stream like 'actor:%'",
+    ),
+    (
+        Invariant::I2,
+        "an audit row without its decision",
+        "delete from policy_decisions where operation = 'close'",
+    ),
+    (
+        Invariant::I2,
+        "a stored answer without its audit row",
+        "update idempotency_keys set command_id = gen_random_uuid() where operation = 'close'",
+    ),
+    (
+        Invariant::I2,
+        "an accepted attempt without its ticket",
+        "update audit_events set ticket_id = null where operation = 'close'",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "update notes set command_id = gen_random_uuid()",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "update proposals set paired_command_id = gen_random_uuid()",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "update approvals set decided_command_id = gen_random_uuid()",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "update sla_records set command_id = gen_random_uuid()",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "insert into outbox_events (tenant_id, id, ticket_id, event_type, event_version, payload,
+                                    command_id, correlation_id, traceparent, occurred_at, pending)
+         select tenant_id, gen_random_uuid(), ticket_id, event_type, event_version, payload,
+                gen_random_uuid(), correlation_id, traceparent, occurred_at, false
+         from outbox_events where event_type = 'note.added'",
+    ),
+    (
+        Invariant::I2,
+        "visits are not those of its document",
+        "update visits set stage = 'open' where number = 1",
+    ),
+    (
+        Invariant::I2,
+        "visits are not those of its document",
+        "delete from visits where number = 2",
+    ),
+];
+
+#[test]
+fn a_row_that_stands_alone_is_found() {
+    each_is_found(ORPHANS);
+}
+
+const STORIES: &[Plant] = &[
+    (
+        Invariant::I3,
+        "does not fold to the ticket",
+        "update tickets set doc = jsonb_set(doc, '{nte_cents}', '1')",
+    ),
+    (
+        Invariant::I3,
+        "does not fold to the ticket",
+        "update tickets set doc = jsonb_set(doc, '{version}', '99')",
+    ),
+    (
+        Invariant::I3,
+        "not applied to the version that was there",
+        "update audit_events set applied_to_version = applied_to_version - 1,
+                                 produced_version = produced_version - 1 where operation = 'close'",
+    ),
+    (
+        Invariant::I3,
+        "do not lead to the version",
+        "update audit_events set produced_version = produced_version + 1 where operation = 'close'",
+    ),
+    (
+        Invariant::I3,
+        "cannot be read",
+        "update audit_events set changes = '[{}]' where operation = 'close'",
+    ),
+    (
+        Invariant::I4,
+        "not numbered 1..n",
+        "delete from outbox_events where seq = 3",
+    ),
+    (
+        Invariant::I4,
+        "not numbered 1..n",
+        "update tickets set event_seq = event_seq + 1",
+    ),
+    (
+        Invariant::I4,
+        "knowing more than there was",
+        "update audit_events set payload = payload || '{\"applied_seq\": 99}'
+         where operation = 'record_sla'",
+    ),
+    (
+        Invariant::I7,
+        "a parked event",
+        "update outbox_events set parked_at = now(), parked_reason = 'planted' where seq = 1",
+    ),
+    (
+        Invariant::I8,
+        "the transition is not legal",
+        "update audit_events set after = 'CLOSED' where operation = 'triage' and refused is null",
+    ),
+    (
+        Invariant::I8,
+        "none that exists",
+        "update audit_events set after = 'LOST' where operation = 'close'",
+    ),
+];
+
+#[test]
+fn a_story_that_does_not_add_up_is_found() {
+    each_is_found(STORIES);
+}
+
+const LOGS: &[Plant] = &[
+    (
+        Invariant::I9,
+        "the row or one before it was changed",
+        "update audit_events set payload = payload || '{\"reason\": \"other\"}' where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "the row or one before it was changed",
+        "update audit_events set actor_id = 'usr_qa' where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "the row or one before it was changed",
+        "update audit_events set at = at + interval '1 microsecond' where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "rows before it are missing",
+        "delete from audit_events where operation = 'triage'",
+    ),
+    (
+        Invariant::I9,
+        "does not end where its ticket says",
+        "delete from audit_events a using tickets t
+         where a.ticket_id = t.id and a.position = t.chain_length",
+    ),
+    (
+        // Whoever cuts the tail off and mends the ticket's end of the chain leaves a chain that is
+        // whole in itself: only the checkpoint knows.
+        Invariant::I9,
+        "the chain was cut off",
+        "delete from audit_events a using tickets t
+         where a.ticket_id = t.id and t.chain_length > 1 and a.position = t.chain_length;
+         update tickets t set chain_length = a.position, chain_head = a.chain_hash
+         from audit_events a where a.ticket_id = t.id and a.position = t.chain_length - 1",
+    ),
+    (
+        Invariant::I9,
+        "the whole chain is missing",
+        "delete from audit_events where stream like 'actor:%'",
+    ),
+    (
+        Invariant::I9,
+        "no row carries the end",
+        "delete from audit_streams",
+    ),
+    (
+        Invariant::I9,
+        "on another ticket's chain",
+        "update audit_events set ticket_id = (select id from tickets where state = 'NEW')
+         where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "one was removed",
+        "delete from audit_checkpoints c where number = (
+             select max(number) from audit_checkpoints m where m.tenant_id = c.tenant_id)",
+    ),
+    (
+        Invariant::I9,
+        "the checkpoint was changed",
+        "update audit_checkpoints set heads = '[]'",
+    ),
+    (
+        Invariant::I9,
+        "not that of the sealing key",
+        "update audit_checkpoints set signature = repeat('ab', 32)",
+    ),
+    (
+        Invariant::I9,
+        "sealed with another key",
+        "update audit_checkpoints set key_id = 'other'",
+    ),
+    (
+        Invariant::I9,
+        "does not follow the checkpoint before it",
+        "update audit_checkpoints set number = number + 100",
+    ),
+    (
+        Invariant::I9,
+        "may change or remove what is append-only",
+        "grant delete on audit_events to dispatch_app",
+    ),
+    (
+        Invariant::I9,
+        "missing or disabled",
+        "alter table policy_decisions disable trigger append_only",
+    ),
+];
+
+#[test]
+fn a_rewritten_log_is_found() {
+    each_is_found(LOGS);
+}
+
+const WALLS: &[Plant] = &[
+    (
+        Invariant::I10,
+        "without forced row-level security",
+        "alter table notes no force row level security",
+    ),
+    (
+        Invariant::I10,
+        "without forced row-level security",
+        "create table shared (tenant_id uuid not null)",
+    ),
+    (
+        Invariant::I10,
+        "may see all tenants' rows",
+        "create policy leak on notes for select to dispatch_app using (true)",
+    ),
+    (
+        Invariant::I10,
+        "owns the schema",
+        "alter table notes owner to dispatch_app",
+    ),
+];
+
+#[test]
+fn an_open_wall_between_tenants_is_found() {
+    each_is_found(WALLS);
+}
+
+#[test]
+fn a_log_that_was_written_anew_is_found_by_its_seal() {
+    servers::run(async || {
+        let database = Database::copy_of(healthy().await).await;
+        // Changes the last row of a chain and computes its hash anew, as somebody would who knows
+        // how it is done; the end of the chain is mended too.
+        type Row = (Value, DateTime<Utc>, i64, Vec<u8>);
+        let (row, at, position, before): Row = sqlx::query_as(
+            "select to_jsonb(a) - 'chain_hash' - 'recorded_at' - 'position', a.at, a.position, p.chain_hash
+             from tickets t
+             join audit_events a on a.ticket_id = t.id and a.position = t.chain_length
+             join audit_events p on p.ticket_id = t.id and p.position = t.chain_length - 1
+             where t.state = 'CLOSED'",
+        )
+        .fetch_one(&database.admin)
+        .await
+        .unwrap();
+        let mut content = audit_row(&row, at);
+        content.actor_id = "usr_somebody_else".into();
+        let hash = link(&before, position.unsigned_abs(), &content.content());
+        let sql = format!(
+            "update audit_events set actor_id = 'usr_somebody_else', chain_hash = '\\x{0}'
+             where command_id = '{1}';
+             update tickets set chain_head = '\\x{0}' where state = 'CLOSED';
+             update idempotency_keys set actor_id = 'usr_somebody_else' where command_id = '{1}'",
+            hex(&hash),
+            content.command_id.as_uuid(),
+        );
+        break_it(&database, &sql).await;
+        let found = violations(&database).await;
+        let whats: Vec<_> = found
+            .iter()
+            .map(|v| (v.invariant, v.what.as_str()))
+            .collect();
+        assert_eq!(
+            whats,
+            [(Invariant::I9, "the row is not the one that was sealed")]
+        );
+        database.remove().await;
+    });
+}
+
+fn audit_row(row: &Value, at: DateTime<Utc>) -> AuditRow {
+    let text = |name: &str| row[name].as_str().unwrap().to_owned();
+    let word = |name: &str| row[name].as_str().map(str::to_owned);
+    let id = |name: &str| Uuid::parse_str(row[name].as_str().unwrap()).unwrap();
+    let number = |name: &str| row[name].as_u64().unwrap();
+    AuditRow {
+        id: contracts::AuditId::from_uuid(id("id")),
+        tenant_id: contracts::TenantId::from_uuid(id("tenant_id")),
+        stream: text("stream"),
+        ticket_id: Some(TicketId::from_uuid(id("ticket_id"))),
+        command_id: contracts::CommandId::from_uuid(id("command_id")),
+        decision_id: contracts::DecisionId::from_uuid(id("decision_id")),
+        request_id: text("request_id"),
+        correlation_id: text("correlation_id"),
+        trace_id: text("trace_id"),
+        actor_id: text("actor_id"),
+        actor_kind: text("actor_kind"),
+        actor_roles: row["actor_roles"].clone(),
+        tool_name: word("tool_name"),
+        operation: text("operation"),
+        at,
+        refused: word("refused"),
+        before: word("before"),
+        after: word("after"),
+        applied_to_version: number("applied_to_version"),
+        produced_version: number("produced_version"),
+        payload: row["payload"].clone(),
+        changes: row["changes"].clone(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn what_waits_too_long_is_found() {
+    servers::run(async || {
+        let database = Database::copy_of(healthy().await).await;
+        break_it(
+            &database,
+            "update outbox_events set created_at = now() - interval '1 hour' where seq = 1",
+        )
+        .await;
+        let within = |bound| violations_within(&database, bound);
+        let found = within(Duration::from_secs(60)).await;
+        assert!(
+            !found.is_empty() && found.iter().all(|v| v.invariant == Invariant::I7),
+            "{found:?}"
+        );
+        assert_eq!(within(Duration::from_secs(7200)).await, []);
+        // What was delivered does not wait.
+        break_it(&database, "update outbox_events set pending = false").await;
+        assert_eq!(within(Duration::from_secs(60)).await, []);
+        database.remove().await;
+    });
+}
+
+#[test]
+fn what_a_client_was_told_is_compared() {
+    servers::run(async || {
+        let stack = Stack::api(ApiOptions::default()).await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let body = job.body(Operation::AddNote).await;
+        let mut ledger = Vec::new();
+        for who in [Who::Dispatcher, Who::Auditor] {
+            let reply = stack
+                .command(who, Operation::AddNote, job.id(), &body)
+                .send()
+                .await;
+            ledger.push(Acknowledged {
+                tenant_id: stack.tenant().id,
+                command_id: reply.header("x-command-id").unwrap().parse().unwrap(),
+                status: reply.status.as_u16(),
+                body: Some(reply.text()),
+            });
+        }
+        let pool = &stack.database().maintenance;
+        assert_eq!(receipts(pool, &ledger).await.unwrap(), []);
+        type Change = fn(&mut Acknowledged);
+        let changes: [Change; 4] = [
+            |told| told.command_id = contracts::CommandId::from_uuid(Uuid::now_v7()),
+            |told| told.status += 1,
+            |told| told.body = Some("{}".into()),
+            |told| told.tenant_id = contracts::TenantId::from_uuid(Uuid::now_v7()),
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut told = ledger.clone();
+            change(&mut told[1]);
+            let found = receipts(pool, &told).await.unwrap();
+            assert_eq!(found.len(), 1, "change {n}: {found:?}");
+            assert_eq!(found[0].invariant, Invariant::I12);
+        }
+        stack.verify().await;
+        stack.end().await;
+    });
+}
+
+/// The invariants that the checker says it checks, each planted above or compared.
+#[test]
+fn every_invariant_of_the_checker_is_planted() {
+    use Invariant::*;
+    let planted: BTreeSet<_> = [EFFECTS, ORPHANS, STORIES, LOGS, WALLS]
+        .iter()
+        .flat_map(|plants| plants.iter().map(|plant| plant.0))
+        .chain([I12])
+        .collect();
+    let claimed = [I1, I2, I3, I4, I6, I7, I8, I9, I10, I12];
+    // Without a wildcard: a new invariant does not compile until it stands here.
+    for invariant in claimed {
+        match invariant {
+            I1 | I2 | I3 | I4 | I6 | I7 | I8 | I9 | I10 | I12 => {}
+        }
+    }
+    assert_eq!(planted, BTreeSet::from(claimed));
+}

@@ -1,0 +1,20 @@
+//! Tests of the whole system, one module per area, in one binary: they share one Postgres and one
+//! Temporal server.
+
+mod audit;
+mod bad_input;
+mod commands;
+mod concurrency;
+mod coverage;
+mod flow;
+mod idempotency;
+mod infrastructure;
+mod invariants;
+mod model;
+mod reads;
+mod rules;
+mod tenancy;
+mod timeline;
+mod tokens;
+mod trace;
+mod transaction;
