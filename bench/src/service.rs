@@ -1,0 +1,159 @@
+//! dispatch-api as a process of its own, so that its CPU time is its own: this program, started
+//! again with [`FLAG`] and its configuration on standard input. It ends when that is closed, so
+//! also when the benchmark is killed.
+
+use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
+use chrono::{TimeDelta, Utc};
+use contracts::{Actor, actor::TokenClaims};
+use policy::StarterBundles;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, Command},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::servers::Database;
+
+/// The hidden flag of the child.
+pub const FLAG: &str = "--as-dispatch-api";
+/// The secret of all tokens of a run.
+pub const SECRET: &str = "benchmarks-only-0123456789abcdef0123456789abcdef";
+/// Who issues them.
+pub const ISSUER: &str = "https://issuer.bench";
+/// Who they are for.
+pub const AUDIENCE: &str = "dispatch-api-bench";
+/// The key that audit checkpoints are sealed with.
+pub const SEALING_KEY: &str = "benchmarks-only-sealing-key-0123456789abcdef";
+
+#[derive(Serialize, Deserialize)]
+struct Start {
+    database_url: String,
+    maintenance_url: String,
+    pool_size: u32,
+}
+
+/// A running dispatch-api.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl Service {
+    /// Starts one on this database.
+    pub async fn start(database: &Database, pool_size: u32) -> Result<Self> {
+        Self::start_at(&database.addresses.app, database, pool_size).await
+    }
+
+    /// The same with another way to the database for its commands.
+    pub async fn start_at(url: &str, database: &Database, pool_size: u32) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(FLAG)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting dispatch-api")?;
+        let start = serde_json::to_vec(&Start {
+            database_url: url.to_owned(),
+            maintenance_url: database.addresses.maintenance.clone(),
+            pool_size,
+        })?;
+        let stdin = child.stdin.as_mut().context("a piped input")?;
+        stdin.write_all(&start).await?;
+        stdin.write_all(b"\n").await?;
+        let stdout = child.stdout.take().context("a piped output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).await?;
+        let Ok(address) = line.trim().parse() else {
+            bail!("dispatch-api did not start; its errors are above");
+        };
+        let pid = child.id().context("dispatch-api has ended")?;
+        Ok(Self {
+            child,
+            address,
+            pid,
+        })
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .context("dispatch-api does not stop")??;
+        if !status.success() {
+            bail!("dispatch-api ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+/// The child's life.
+pub async fn run() -> Result<()> {
+    let mut input = BufReader::new(tokio::io::stdin());
+    let mut line = String::new();
+    input.read_line(&mut line).await?;
+    let start: Start = serde_json::from_str(&line)?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::bind(ApiConfig {
+        listen: any,
+        metrics_listen: any,
+        database_url: Secret::new(start.database_url),
+        maintenance_url: Secret::new(start.maintenance_url),
+        pool_size: start.pool_size,
+        tokens: TokenConfig {
+            secret: Secret::new(SECRET),
+            issuer: ISSUER.to_owned(),
+            audience: AUDIENCE.to_owned(),
+            leeway: Duration::from_secs(5),
+        },
+        sealing_key: Secret::new(SEALING_KEY),
+        sealing_interval: Duration::from_secs(5),
+        bundles: Arc::new(StarterBundles::new()?),
+        limits: Limits::default(),
+        failpoints: false,
+    })
+    .await?;
+    let mut output = tokio::io::stdout();
+    output
+        .write_all(format!("{}\n", server.api_address()?).as_bytes())
+        .await?;
+    output.flush().await?;
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        // The parent closes it, or is gone.
+        let _ = input.read_to_end(&mut Vec::new()).await;
+        stop.cancel();
+    });
+    server.run(shutdown).await;
+    Ok(())
+}
+
+/// A token for this actor, valid for a day.
+pub fn token(actor: &Actor) -> Result<String> {
+    let now = Utc::now();
+    Ok(api::token::mint(
+        SECRET,
+        &TokenClaims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: actor.id.clone(),
+            iat: now.timestamp(),
+            nbf: now.timestamp(),
+            exp: (now + TimeDelta::days(1)).timestamp(),
+            tenant: actor.tenant_id,
+            kind: actor.kind,
+            roles: actor.roles.clone(),
+            technician_id: actor.technician_id,
+        },
+    )?)
+}
