@@ -99,6 +99,12 @@ impl Cast {
             .ok_or_else(|| Failure::failed(format!("{id} is no technician of the demo tenant")))
     }
 
+    /// The one who is called when nobody else is there.
+    pub fn first_technician(&self) -> Result<TechnicianId, Failure> {
+        let first = self.technicians.first().map(|(id, _)| *id);
+        first.ok_or_else(|| Failure::failed("the demo tenant has no technicians"))
+    }
+
     /// What to call a technician on screen.
     pub fn name(&self, id: TechnicianId) -> String {
         self.technician(id)

