@@ -73,45 +73,49 @@ async fn execute(pool: &PgPool, sql: String) -> Result<()> {
     Ok(())
 }
 
-/// The command transactions in the log, those of this database.
+/// The command transactions in the log, those of this database, in the order in which they began.
 fn transactions(log: &str, database: &str) -> Vec<Vec<Statement>> {
     let mut all: Vec<Vec<Statement>> = Vec::new();
-    let mut open = false;
+    // The process that is in a transaction; the relays' wake comes from another one.
+    let mut open: Option<String> = None;
     for record in records(log) {
         let Some((head, rest)) = record.split_once("] ") else {
             continue;
         };
-        if head.split(' ').nth(1) != Some(database) {
+        let Some((process, of)) = head.split_once(' ') else {
+            continue;
+        };
+        if of != database {
             continue;
         }
+        let is_open = open.as_deref() == Some(process);
         if let Some(text) = rest.strip_prefix("DETAIL:  parameters: ") {
             let statement = all.last_mut().and_then(|last| last.last_mut());
-            if let Some(statement) = statement.filter(|_| open) {
+            if let Some(statement) = statement.filter(|_| is_open) {
                 statement.parameters = parameters(text);
             }
             continue;
         }
-        let Some(text) = rest.strip_prefix("LOG:  ") else {
+        let Some((kind, sql)) = rest
+            .strip_prefix("LOG:  ")
+            .and_then(|text| text.split_once(": "))
+        else {
             continue;
         };
-        let Some((kind, sql)) = text.split_once(": ") else {
-            continue;
-        };
-        let statement = Statement {
-            simple: kind == "statement",
-            sql: sql.to_owned(),
-            parameters: Vec::new(),
-        };
-        if sql.starts_with("begin isolation level read committed") {
-            open = true;
+        let begins = sql.starts_with("begin isolation level read committed");
+        if begins {
+            open = Some(process.to_owned());
             all.push(Vec::new());
         }
-        // The relays' wake comes from another connection, between the transactions.
-        if let Some(last) = all.last_mut().filter(|_| open) {
-            last.push(statement);
+        if let Some(last) = all.last_mut().filter(|_| is_open || begins) {
+            last.push(Statement {
+                simple: kind == "statement",
+                sql: sql.to_owned(),
+                parameters: Vec::new(),
+            });
         }
-        if matches!(sql, "commit" | "rollback") {
-            open = false;
+        if is_open && matches!(sql, "commit" | "rollback") {
+            open = None;
         }
     }
     all
@@ -268,9 +272,9 @@ mod tests {
 [8 mine] LOG:  execute sqlx_s_1: select * from command_open($1, $2)
 [8 mine] DETAIL:  parameters: $1 = 'it''s', $2 = NULL
 2026-11-21 checkpoint starting
-[8 mine] LOG:  statement: commit
 [9 mine] LOG:  execute sqlx_s_1: select pg_notify($1, '')
 [9 mine] DETAIL:  parameters: $1 = 'x'
+[8 mine] LOG:  statement: commit
 ";
 
     #[test]

@@ -171,6 +171,10 @@ pub struct DemoArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Seconds between two steps; 0 is as fast as it goes [default: 2 in a terminal, else 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=60))]
+    pub pace: Option<u64>,
+
     /// Where dispatch-api is [default: `api.url`]
     #[arg(long, value_name = "URL")]
     pub api_url: Option<Url>,

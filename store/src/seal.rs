@@ -116,9 +116,15 @@ pub async fn run(pool: PgPool, key: Vec<u8>, interval: Duration, shutdown: Cance
 
 /// Seals whatever grew since the last pass; answers how many chains.
 pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
+    // Once for all passes: the first one's checkpoint would hide what the next ones are to find.
+    let since: Option<DateTime<Utc>> =
+        sqlx::query_scalar("select max(at) - $1::interval from audit_checkpoints")
+            .bind(OVERLAP)
+            .fetch_one(pool)
+            .await?;
     let mut sealed = 0;
     loop {
-        let some = pass(pool, key).await?;
+        let some = pass(pool, key, since).await?;
         sealed += some;
         if some < MOST_HEADS {
             return Ok(sealed);
@@ -126,7 +132,11 @@ pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
     }
 }
 
-async fn pass(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
+async fn pass(
+    pool: &PgPool,
+    key: &SealingKey,
+    since: Option<DateTime<Utc>>,
+) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
     let (alone, at): (bool, DateTime<Utc>) = sqlx::query_as(
         "select pg_try_advisory_xact_lock(hashtextextended('dispatch sealer', 0)), clock_timestamp()",
@@ -136,7 +146,7 @@ async fn pass(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
     if !alone {
         return Ok(0);
     }
-    let grown = grown(&mut tx).await?;
+    let grown = grown(&mut tx, since).await?;
     let count = grown.values().map(Vec::len).sum();
     for (tenant_id, heads) in grown {
         insert(&mut tx, key, tenant_id, at, heads).await?;
@@ -145,13 +155,11 @@ async fn pass(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
     Ok(count)
 }
 
-/// The chains that are longer than their last sealed end.
-async fn grown(tx: &mut PgConnection) -> Result<BTreeMap<TenantId, Vec<Head>>, Error> {
-    let since: Option<DateTime<Utc>> =
-        sqlx::query_scalar("select max(at) - $1::interval from audit_checkpoints")
-            .bind(OVERLAP)
-            .fetch_one(&mut *tx)
-            .await?;
+/// The chains that grew since then and are longer than their last sealed end.
+async fn grown(
+    tx: &mut PgConnection,
+    since: Option<DateTime<Utc>>,
+) -> Result<BTreeMap<TenantId, Vec<Head>>, Error> {
     let rows: Vec<(Uuid, String, i64, Vec<u8>)> = sqlx::query_as(
         "with recent as (
              select tenant_id, stream, max(position) as length from audit_events

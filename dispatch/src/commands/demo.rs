@@ -1,5 +1,7 @@
 //! `dispatch demo`.
 
+use std::time::Duration;
+
 use crate::{
     cli::{DemoArgs, Global},
     demo,
@@ -18,5 +20,8 @@ pub async fn run(global: &Global, args: DemoArgs) -> Result<(), Failure> {
         api_url: settings.api.url,
         world: demo::World::seeded(),
     };
-    demo::run(&stage, args.json, &mut std::io::stdout()).await
+    let pace = args
+        .pace
+        .map_or_else(|| demo::pace(args.json), Duration::from_secs);
+    demo::run(&stage, args.json, pace, &mut std::io::stdout()).await
 }

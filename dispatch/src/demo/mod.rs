@@ -13,7 +13,10 @@ mod play;
 mod script;
 mod text;
 
-use std::io::Write;
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
 
 use client::Client;
 use url::Url;
@@ -36,13 +39,29 @@ pub struct Stage {
     pub world: World,
 }
 
-/// Plays the job; prints each step to `out`, as text or as one JSON object a line.
-pub async fn run(stage: &Stage, json: bool, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+/// How long a step stays on the screen before the next: a person follows a job in a minute, a
+/// program is not kept waiting.
+pub fn pace(json: bool) -> Duration {
+    if !json && std::io::stdout().is_terminal() {
+        Duration::from_secs(2)
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// Plays the job, `pace` between two steps; prints each to `out`, as text or as one JSON object a
+/// line.
+pub async fn run(
+    stage: &Stage,
+    json: bool,
+    pace: Duration,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Failure> {
     // Connected first: without Temporal nobody needs to see half a demo.
     let temporal = stage.temporal.connect().await?;
     let anonymous = Client::new(&stage.api_url, "")?;
     let cast = Cast::new(&anonymous, &stage.minter, &stage.world)?;
-    let mut play = Play::new(json, out);
+    let mut play = Play::new(json, pace, out);
     script::run(&mut play, &cast, stage).await?;
     check::run(&mut play, &cast, &stage.world, &temporal).await?;
     play.end()

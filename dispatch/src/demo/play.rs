@@ -24,6 +24,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// One run of the demo.
 pub struct Play<'a> {
     json: bool,
+    pace: Duration,
     out: &'a mut (dyn Write + Send),
     started: Instant,
     steps: u32,
@@ -35,11 +36,12 @@ pub struct Play<'a> {
 
 impl<'a> Play<'a> {
     /// Nothing played yet.
-    pub fn new(json: bool, out: &'a mut (dyn Write + Send)) -> Self {
+    pub fn new(json: bool, pace: Duration, out: &'a mut (dyn Write + Send)) -> Self {
         let correlation = CorrelationId::new(format!("demo-{}", Uuid::now_v7()))
             .expect("a UUID is visible ASCII of less than 128 characters");
         Self {
             json,
+            pace,
             out,
             started: Instant::now(),
             steps: 0,
@@ -47,6 +49,14 @@ impl<'a> Play<'a> {
             correlation,
             ticket: None,
         }
+    }
+
+    /// Leaves time to read the step before.
+    async fn next_step(&mut self) {
+        if self.steps > 0 {
+            tokio::time::sleep(self.pace).await;
+        }
+        self.steps += 1;
     }
 
     /// Says a line.
@@ -88,7 +98,7 @@ impl<'a> Play<'a> {
         body: &B,
         about: impl Into<String>,
     ) -> Result<CommandReceipt, Failure> {
-        self.steps += 1;
+        self.next_step().await;
         let receipt = who
             .client
             .command(operation, self.id(), body, &self.options())
@@ -118,7 +128,7 @@ impl<'a> Play<'a> {
         expected: ErrorCode,
         dry_run: bool,
     ) -> Result<(), Failure> {
-        self.steps += 1;
+        self.next_step().await;
         let state = self.ticket()?.state;
         let options = CallOptions {
             dry_run,

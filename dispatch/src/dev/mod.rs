@@ -243,7 +243,7 @@ async fn serve(
 
 /// The demo, and what must hold after it.
 async fn play(stage: &demo::Stage, settings: &Settings) -> Result<(), Failure> {
-    demo::run(stage, false, &mut std::io::stdout()).await?;
+    demo::run(stage, false, demo::pace(false), &mut std::io::stdout()).await?;
     let outcome = verify::check(settings, true, true).await?;
     println!("{}", outcome.text().trim_end());
     if outcome.ok {

@@ -2,12 +2,14 @@
 
 use contracts::{Operation, TicketState};
 use dispatch_tests::{
+    database::Database,
     job::Job,
     servers,
-    stack::{ApiOptions, Stack, with_api},
+    stack::{ApiOptions, SEALING_KEY, Stack, with_api},
     wait,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use store::seal::{SealingKey, seal};
 
 /// Statements that would rewrite the log, for each table that must not be rewritten.
 fn rewrites() -> Vec<String> {
@@ -107,4 +109,33 @@ async fn sealed(stack: &Stack, job: &Job) -> Result<(), (i64, Option<i64>)> {
     } else {
         Err(lengths)
     }
+}
+
+#[test]
+fn a_backlog_of_any_size_is_sealed() {
+    servers::run(async || {
+        const CHAINS: usize = 6_000;
+        let database = Database::create().await;
+        // Chains that ended an hour ago, while no sealer ran.
+        let mut connection = database.admin.acquire().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "set session_replication_role = replica;
+             insert into audit_events
+                 (tenant_id, stream, position, id, command_id, decision_id, request_id,
+                  correlation_id, trace_id, actor_id, actor_kind, actor_roles, operation, at,
+                  applied_to_version, produced_version, payload, changes, chain_hash, recorded_at)
+             select gen_random_uuid(), 'actor:' || n, 1, gen_random_uuid(), gen_random_uuid(),
+                    gen_random_uuid(), 'r', 'c', 't', 'a', 'person', '[]', 'add_note', now(),
+                    0, 0, '{{}}', '[]', sha256('x'), now() - interval '1 hour'
+             from generate_series(1, {CHAINS}) n"
+        )))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+        connection.close_on_drop();
+        let key = SealingKey::new(SEALING_KEY);
+        assert_eq!(seal(&database.maintenance, &key).await.unwrap(), CHAINS);
+        assert_eq!(seal(&database.maintenance, &key).await.unwrap(), 0);
+        database.remove().await;
+    });
 }
