@@ -81,7 +81,7 @@ pub enum Role {
 pub struct Actor {
     /// The tenant whose rows the caller may touch.
     pub tenant_id: TenantId,
-    /// The token's subject, 1 to 128 characters; a stable opaque id, not a name.
+    /// The token's subject: a stable opaque id, not a name ([`is_actor_id`]).
     pub id: String,
     /// Person, agent, workflow or integration.
     pub kind: ActorKind,
@@ -122,7 +122,38 @@ pub struct TokenClaims {
 /// The header that names the tool an agent used; recorded in the audit row.
 pub const TOOL_NAME_HEADER: &str = "x-tool-name";
 
+/// Whether a token's subject may be an actor id: 1 to 128 characters of `A-Za-z0-9._:-`. Actor ids
+/// are kept for ever, so what looks like a name or an e-mail address is none.
+pub fn is_actor_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+}
+
 /// The actor id of a tenant's workflows: one per tenant, so that a key survives runs.
 pub fn workflow_actor_id(tenant: TenantId) -> String {
     format!("workflow:{tenant}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_id_is_no_name_and_no_address() {
+        let workflow = workflow_actor_id(TenantId::from_uuid(uuid::Uuid::max()));
+        for good in ["u", "usr_1", "idp:8f.2-a", &workflow] {
+            assert!(is_actor_id(good), "{good}");
+        }
+        for bad in [
+            "",
+            "Anna Jansen",
+            "anna@example.test",
+            "é",
+            &"x".repeat(129),
+        ] {
+            assert!(!is_actor_id(bad), "{bad}");
+        }
+    }
 }

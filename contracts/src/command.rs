@@ -322,7 +322,8 @@ bodies! {
         kind: SlaRecordKind,
         /// The clock's revision.
         revision: u32,
-        /// The deadline that passed, as the workflow knew it; must not be before the stored one.
+        /// The deadline that passed: exactly the stored one while the clock runs, otherwise one not
+        /// later than the moment at which the clock was paused or stopped.
         effective_at: DateTime<Utc>,
         /// The workflow's `applied_seq`.
         applied_seq: u64,

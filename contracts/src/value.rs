@@ -99,7 +99,10 @@ checked_string! {
 
 /// A structured detail of an incident (`pane_count: 2`, `public_hazard: true`): no free text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "must be true or false, a whole number, or a word (a-z, 0-9, _)"
+)]
 pub enum DetailValue {
     /// Yes or no.
     Flag(bool),
@@ -120,6 +123,17 @@ mod tests {
         }
         for bad in ["", "2x", "Has Space", "naïve", &"a".repeat(65)] {
             assert!(Slug::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_detail_is_told_what_is_good() {
+        for good in ["true", "-3", "\"sliding\""] {
+            assert!(serde_json::from_str::<DetailValue>(good).is_ok(), "{good}");
+        }
+        for bad in ["null", "1.5", "\"Anna Jansen\"", "[]"] {
+            let error = serde_json::from_str::<DetailValue>(bad).unwrap_err();
+            assert!(error.to_string().contains("a whole number, or a word"));
         }
     }
 

@@ -84,6 +84,7 @@ pub(crate) fn glass() -> IncidentTemplate {
         id: TemplateId::new("glass").unwrap(),
         title: "Glass".to_owned(),
         default_priority: Priority::P2,
+        known_details: BTreeMap::new(),
         required_details: Vec::new(),
         required_skills: vec![slug("glazing")],
         evidence: BTreeMap::new(),

@@ -21,6 +21,8 @@ pub(crate) fn files() -> Result<BundleFiles, BundleError> {
         "dispatch/billing.rego",
         "dispatch/billing_test.rego",
         "dispatch/decision.rego",
+        "dispatch/details.rego",
+        "dispatch/details_test.rego",
         "dispatch/evidence.rego",
         "dispatch/evidence_test.rego",
         "dispatch/fixtures_test.rego",

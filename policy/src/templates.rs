@@ -5,7 +5,10 @@ use std::{
     str::FromStr,
 };
 
-use contracts::{Operation, TemplateId, template::IncidentTemplate};
+use contracts::{
+    Operation, TemplateId,
+    template::{DetailKind, IncidentTemplate},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,6 +46,24 @@ fn check(key: &str, template: &IncidentTemplate) -> Result<(), String> {
     }
     if template.visit_minutes == 0 {
         return Err("`visit_minutes` is 0".into());
+    }
+    if let Some(detail) = template
+        .required_details
+        .iter()
+        .find(|detail| !template.known_details.contains_key(*detail))
+    {
+        return Err(format!(
+            "`required_details`: `{detail}` is not one of `known_details`"
+        ));
+    }
+    let wordless =
+        |kind: &DetailKind| matches!(kind, DetailKind::Word { one_of } if one_of.is_empty());
+    if let Some((detail, _)) = template
+        .known_details
+        .iter()
+        .find(|(_, kind)| wordless(kind))
+    {
+        return Err(format!("`known_details`: `{detail}` could be no word"));
     }
     if let Some(step) = template
         .evidence

@@ -101,13 +101,17 @@ fn templates_that_do_not_parse() {
         edit(&mut templates["emergency_glass"]);
         templates.to_string()
     };
-    let edits: [&dyn Fn(&mut serde_json::Value); 10] = [
+    let edits: [&dyn Fn(&mut serde_json::Value); 14] = [
         &|t| t["id"] = "emergency_door".into(),
         &|t| t["colour"] = "red".into(),
         &|t| t["default_priority"] = "P0".into(),
         &|t| t["title"] = " ".into(),
         &|t| t["nte_cents"] = (-1).into(),
         &|t| t["visit_minutes"] = 0.into(),
+        &|t| t["required_details"][0] = "door_kind".into(),
+        &|t| t["known_details"]["glass_kind"]["word"]["one_of"] = serde_json::json!([]),
+        &|t| t["known_details"]["pane_count"] = "text".into(),
+        &|t| t["known_details"]["pane_count"]["number"]["max"] = (-1).into(),
         &|t| t["evidence"]["compleet"] = serde_json::json!(["photo"]),
         &|t| t["clocks"][0]["name"] = "make_safe".into(),
         &|t| t["clocks"][0]["minutes"]["P1"] = 0.into(),

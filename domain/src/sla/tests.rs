@@ -258,6 +258,17 @@ fn a_warning_and_a_breach_are_recorded_once_each_and_not_early() {
     assert_eq!(rejection.field().unwrap().pointer, "/effective_at");
     let rejection = desk.refuse(record("make_safe", SlaRecordKind::Breach, warn_at));
     assert_eq!(rejection.field().unwrap().pointer, "/effective_at");
+    for late in [
+        due_at + TimeDelta::microseconds(1),
+        at("9999-01-01T00:00:00Z"),
+    ] {
+        let rejection = desk.refuse(record("make_safe", SlaRecordKind::Breach, late));
+        assert_eq!(rejection.field().unwrap().pointer, "/effective_at");
+        assert!(
+            rejection.detail().contains("2026-11-23T12:00:00Z"),
+            "{rejection}"
+        );
+    }
     // Ours is still in the morning: under time skipping the two clocks differ.
     desk.run(record("make_safe", SlaRecordKind::Warning, warn_at));
     desk.run(record("make_safe", SlaRecordKind::Breach, due_at));
@@ -305,10 +316,21 @@ fn a_promise_that_was_broken_can_be_recorded_after_its_clock_stopped() {
     desk.pass(200);
     let due_at = due(&desk, "make_safe").unwrap();
     desk.run(return_visit());
-    desk.run(RecordSla {
+    let stopped_at = desk.now;
+    let breach = |effective_at| RecordSla {
         revision: 2,
-        ..record("make_safe", SlaRecordKind::Breach, due_at)
-    });
+        ..record("make_safe", SlaRecordKind::Breach, effective_at)
+    };
+    desk.pass(10);
+    let moment = TimeDelta::microseconds(1);
+    for never in [desk.ticket().created_at - moment, stopped_at + moment] {
+        let rejection = desk.refuse(breach(never));
+        assert_eq!(rejection.field().unwrap().pointer, "/effective_at");
+    }
+    // Who saw the deadline pass says when; who heard of the stop first says when that was.
+    for known in [due_at, stopped_at] {
+        desk.clone().run(breach(known));
+    }
 }
 
 /// Counted time from one instant to another, by the clock's own hours.

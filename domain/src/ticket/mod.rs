@@ -45,6 +45,7 @@ use contracts::{
 use crate::{Decided, Effect, Facts, Rejection, TicketKey, pairing, rejection::Obstacle, sla};
 
 pub use evolve::evolve;
+pub use request_change::APPROVERS as CHANGE_APPROVERS;
 
 /// What one command leads to: its event, and rows beside the ticket.
 struct Plan {

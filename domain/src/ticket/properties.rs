@@ -154,6 +154,13 @@ fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
         }
         Operation::RecordSla => {
             let clock = clocks.get(variant as usize % clocks.len().max(1));
+            let deadline = clock.map(|clock| match clock.phase {
+                ClockPhase::Running { warn_at, .. } if variant.is_multiple_of(2) => warn_at,
+                ClockPhase::Running { due_at, .. } => due_at,
+                ClockPhase::Paused { since: ended } | ClockPhase::Stopped { at: ended, .. } => {
+                    ended
+                }
+            });
             RecordSla {
                 clock: clock.map_or(slug("none"), |clock| clock.name.clone()),
                 kind: if variant.is_multiple_of(2) {
@@ -162,7 +169,9 @@ fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
                     SlaRecordKind::Breach
                 },
                 revision: clock.map_or(1, |clock| clock.revision),
-                effective_at: desk.now,
+                effective_at: deadline
+                    .filter(|_| !variant.is_multiple_of(5))
+                    .unwrap_or(desk.now),
                 applied_seq: desk.seq,
             }
             .into()

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use super::{Plan, check};
 use crate::{Effect, Facts, Rejection, TicketKey};
 
+/// One of these decides a change order.
+pub const APPROVERS: [Role; 2] = [Role::Approver, Role::AccountManager];
+
 const MOST_CENTS: i64 = 1_000_000_000;
 
 pub(super) fn plan(
@@ -42,7 +45,7 @@ pub(super) fn plan(
         kind: ApprovalKind::ChangeOrder,
         state: ApprovalState::Pending,
         requested_by: facts.actor_id.clone(),
-        required_roles: vec![Role::Approver, Role::AccountManager],
+        required_roles: APPROVERS.to_vec(),
         request_sha256: sha256(&request)?,
         request,
         requested_at: facts.now,
