@@ -72,3 +72,6 @@ select protect_tenant_rows(t) from unnest(array[
 grant select on tenants, sites, assets, technicians, technician_absences to dispatch_app;
 -- Whether a contact exists, and nothing about them.
 grant select (tenant_id, id) on contacts to dispatch_app;
+-- And nothing about them to the checker either, which has no question about people.
+revoke select on contacts from dispatch_maintenance;
+grant select (tenant_id, id) on contacts to dispatch_maintenance;

@@ -40,6 +40,9 @@ create table audit_events (
     ticket_id          uuid,
     command_id         uuid not null,
     decision_id        uuid not null,
+    -- Over the decision's result, reasons, obligations, bundle and input: the chain covers them too.
+    decision_sha256    text not null,
+    bundle_sha256      text not null,
     request_id         text not null,
     correlation_id     text not null,
     trace_id           text not null,
@@ -99,6 +102,14 @@ create table audit_sealed_heads (
     length    bigint not null,
     primary key (tenant_id, stream)
 );
+
+-- Every row recorded before this moment is in a checkpoint. It moves only after a pass of the sealer
+-- that found no more than it could take.
+create table audit_sealer (
+    only_row       boolean primary key default true check (only_row),
+    sealed_through timestamptz not null default '-infinity'
+);
+insert into audit_sealer default values;
 
 create table idempotency_keys (
     tenant_id     uuid not null,
@@ -199,6 +210,7 @@ grant select, insert, update, delete on relays to dispatch_relay;
 grant select on relay_leases, relays to dispatch_maintenance;
 grant insert on audit_checkpoints to dispatch_maintenance;
 grant insert, update on audit_sealed_heads to dispatch_maintenance;
+grant select, update (sealed_through) on audit_sealer to dispatch_maintenance;
 create policy sealing on audit_checkpoints for insert to dispatch_maintenance with check (true);
 create policy sealing on audit_sealed_heads for insert to dispatch_maintenance with check (true);
 create policy sealing_on on audit_sealed_heads for update to dispatch_maintenance using (true) with check (true);

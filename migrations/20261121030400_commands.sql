@@ -178,12 +178,13 @@ begin
     end if;
 
     insert into audit_events
-        (tenant_id, stream, position, id, ticket_id, command_id, decision_id, request_id,
-         correlation_id, trace_id, actor_id, actor_kind, actor_roles, tool_name, operation, at,
+        (tenant_id, stream, position, id, ticket_id, command_id, decision_id, decision_sha256,
+         bundle_sha256, request_id, correlation_id, trace_id, actor_id, actor_kind, actor_roles, tool_name, operation, at,
          refused, before, after, applied_to_version, produced_version, payload, changes, chain_hash)
     values
         (for_tenant, chain, link.position, (attempt ->> 'audit_id')::uuid, about_ticket,
-         with_command, with_decision, attempt ->> 'request_id', attempt ->> 'correlation_id',
+         with_command, with_decision, attempt ->> 'decision_sha256', attempt ->> 'bundle_sha256',
+         attempt ->> 'request_id', attempt ->> 'correlation_id',
          attempt ->> 'trace_id', by_actor, attempt ->> 'actor_kind', attempt -> 'actor_roles',
          attempt ->> 'tool_name', attempt ->> 'operation', at, attempt ->> 'refused',
          attempt ->> 'before', attempt ->> 'after', (attempt ->> 'applied_to_version')::bigint,

@@ -8,7 +8,10 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use contracts::{Actor, actor::TokenClaims};
+use contracts::{
+    Actor,
+    actor::{TokenClaims, is_actor_id},
+};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, errors::ErrorKind,
 };
@@ -58,6 +61,10 @@ pub enum TokenError {
     Signature,
     #[error("the token lacks a claim or has one of the wrong form")]
     Claims,
+    #[error(
+        "the token's sub is not an opaque id: 1 to 128 characters A-Z, a-z, 0-9, dot, underscore, colon or hyphen"
+    )]
+    Subject,
     #[error("the token is malformed")]
     Malformed,
 }
@@ -107,10 +114,11 @@ impl Verifier {
             return Err(TokenError::NotYetValid);
         }
         let lifetime = claims.exp.saturating_sub(claims.iat);
-        let subject_is_id = (1..=128).contains(&claims.sub.len())
-            && claims.sub.bytes().all(|b| b.is_ascii_graphic());
-        if !(1..=MAX_LIFETIME_SECONDS).contains(&lifetime) || !subject_is_id {
+        if !(1..=MAX_LIFETIME_SECONDS).contains(&lifetime) {
             return Err(TokenError::Claims);
+        }
+        if !is_actor_id(&claims.sub) {
+            return Err(TokenError::Subject);
         }
         Ok(Actor {
             tenant_id: claims.tenant,
@@ -218,7 +226,7 @@ pub(crate) mod tests {
         let now = Utc::now();
         let t = now.timestamp();
         type Change = fn(&mut TokenClaims, i64);
-        let cases: [(Change, TokenError); 10] = [
+        let cases: [(Change, TokenError); 11] = [
             (
                 |c, t| (c.iat, c.exp) = (t - 600, t - 6),
                 TokenError::Expired,
@@ -227,9 +235,13 @@ pub(crate) mod tests {
             (|c, t| c.iat = t + 60, TokenError::NotYetValid),
             (|c, _| c.iss = "other".into(), TokenError::Issuer),
             (|c, _| c.aud = "other".into(), TokenError::Audience),
-            (|c, _| c.sub = String::new(), TokenError::Claims),
-            (|c, _| c.sub = "two words".into(), TokenError::Claims),
-            (|c, _| c.sub = "x".repeat(129), TokenError::Claims),
+            (|c, _| c.sub = String::new(), TokenError::Subject),
+            (|c, _| c.sub = "two words".into(), TokenError::Subject),
+            (
+                |c, _| c.sub = "anna@example.test".into(),
+                TokenError::Subject,
+            ),
+            (|c, _| c.sub = "x".repeat(129), TokenError::Subject),
             (|c, _| c.exp = i64::MAX, TokenError::Claims),
             (
                 |c, t| c.exp = t + MAX_LIFETIME_SECONDS + 1,

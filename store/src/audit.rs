@@ -6,7 +6,10 @@
 //! same computation for those who check it.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use contracts::{AuditId, CommandId, DecisionId, TenantId, TicketId, canonical::canonical_json};
+use contracts::{
+    AuditId, CommandId, DecisionId, TenantId, TicketId,
+    canonical::{canonical_json, canonical_sha256},
+};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -26,6 +29,8 @@ pub struct AuditRow {
     pub ticket_id: Option<TicketId>,
     pub command_id: CommandId,
     pub decision_id: DecisionId,
+    pub decision_sha256: String,
+    pub bundle_sha256: String,
     pub request_id: String,
     pub correlation_id: String,
     pub trace_id: String,
@@ -72,6 +77,18 @@ pub fn link(previous: &[u8], position: u64, content: &str) -> [u8; 32] {
         .into()
 }
 
+/// What an audit row holds of its decision, so that the chain covers it: SHA-256, in hex, over the
+/// decision (`contracts::policy::PolicyDecision`, or the same as JSON) and the canonical JSON of its
+/// input.
+pub fn decision_sha256(decision: &impl Serialize, input: &str) -> String {
+    #[derive(Serialize)]
+    struct Hashed<'a, D> {
+        decision: &'a D,
+        input: &'a str,
+    }
+    canonical_sha256(&Hashed { decision, input }).expect("words and JSON values always serialise")
+}
+
 /// The moment as Postgres keeps it: whole microseconds. What is hashed must read back the same.
 pub fn stored_instant(at: DateTime<Utc>) -> DateTime<Utc> {
     at.trunc_subsecs(6)
@@ -91,6 +108,8 @@ mod tests {
             ticket_id: None,
             command_id: CommandId::from_uuid(Uuid::nil()),
             decision_id: DecisionId::from_uuid(Uuid::nil()),
+            decision_sha256: "d".into(),
+            bundle_sha256: "b".into(),
             request_id: "r".into(),
             correlation_id: "c".into(),
             trace_id: "t".into(),
@@ -128,6 +147,15 @@ mod tests {
             hex::encode(link(b"", 1, "{}")),
             hex::encode(Sha256::digest(b"1 {}"))
         );
+    }
+
+    #[test]
+    fn a_decision_is_hashed_with_its_input() {
+        let decision = |result| json!({ "result": result, "reasons": [] });
+        let hash = decision_sha256(&decision("ALLOW"), "{}");
+        assert_eq!(hash, decision_sha256(&decision("ALLOW"), "{}"));
+        assert_ne!(hash, decision_sha256(&decision("DENY"), "{}"));
+        assert_ne!(hash, decision_sha256(&decision("ALLOW"), "[]"));
     }
 
     #[test]

@@ -99,8 +99,15 @@ fn class(code: Option<Cow<'_, str>>) -> Class {
         Some("RD001") => Class::Guard,
         // Serialization failure and deadlock; cancelled, idle too long; read-only standby.
         Some("40001" | "40P01" | "57014" | "25P03" | "25006") => Class::Retry,
-        // Connection exceptions, lack of resources, operator intervention.
-        Some(state) if ["08", "53", "57"].iter().any(|c| state.starts_with(c)) => Class::Retry,
+        // Connection exceptions, a login refused (its password is being changed, access is closed for
+        // maintenance), lack of resources, operator intervention.
+        Some(state)
+            if ["08", "28", "53", "57"]
+                .iter()
+                .any(|c| state.starts_with(c)) =>
+        {
+            Class::Retry
+        }
         _ => Class::Other,
     }
 }
@@ -118,6 +125,9 @@ mod tests {
             ("08006", Class::Retry),
             ("53300", Class::Retry),
             ("57P01", Class::Retry),
+            ("57P03", Class::Retry),
+            ("28000", Class::Retry),
+            ("28P01", Class::Retry),
             ("RD001", Class::Guard),
             ("23505", Class::Other),
             ("42501", Class::Other),

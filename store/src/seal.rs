@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// How far back a pass looks behind the last checkpoint. A transaction may commit this much later
-/// than it wrote; the application login's timeouts end it long before.
+/// How far back a pass looks behind the moment up to which all is sealed. A transaction may commit
+/// this much later than it wrote; the application login's timeouts end it long before.
 const OVERLAP: &str = "2 minutes";
 
 /// Chain ends in one checkpoint.
@@ -116,15 +116,9 @@ pub async fn run(pool: PgPool, key: Vec<u8>, interval: Duration, shutdown: Cance
 
 /// Seals whatever grew since the last pass; answers how many chains.
 pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
-    // Once for all passes: the first one's checkpoint would hide what the next ones are to find.
-    let since: Option<DateTime<Utc>> =
-        sqlx::query_scalar("select max(at) - $1::interval from audit_checkpoints")
-            .bind(OVERLAP)
-            .fetch_one(pool)
-            .await?;
     let mut sealed = 0;
     loop {
-        let some = pass(pool, key, since).await?;
+        let some = pass(pool, key, MOST_HEADS).await?;
         sealed += some;
         if some < MOST_HEADS {
             return Ok(sealed);
@@ -132,11 +126,9 @@ pub async fn seal(pool: &PgPool, key: &SealingKey) -> Result<usize, Error> {
     }
 }
 
-async fn pass(
-    pool: &PgPool,
-    key: &SealingKey,
-    since: Option<DateTime<Utc>>,
-) -> Result<usize, Error> {
+/// Seals at most `limit` chains. Only a pass that found fewer says that all before it is sealed: one
+/// that stopped at the limit, or was the last before a crash, leaves the rest to the next.
+async fn pass(pool: &PgPool, key: &SealingKey, limit: usize) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
     let (alone, at): (bool, DateTime<Utc>) = sqlx::query_as(
         "select pg_try_advisory_xact_lock(hashtextextended('dispatch sealer', 0)), clock_timestamp()",
@@ -146,24 +138,31 @@ async fn pass(
     if !alone {
         return Ok(0);
     }
-    let grown = grown(&mut tx, since).await?;
-    let count = grown.values().map(Vec::len).sum();
+    let grown = grown(&mut tx, limit).await?;
+    let count: usize = grown.values().map(Vec::len).sum();
     for (tenant_id, heads) in grown {
         insert(&mut tx, key, tenant_id, at, heads).await?;
+    }
+    if count < limit {
+        sqlx::query("update audit_sealer set sealed_through = $1")
+            .bind(at)
+            .execute(&mut *tx)
+            .await?;
     }
     tx.commit().await?;
     Ok(count)
 }
 
-/// The chains that grew since then and are longer than their last sealed end.
+/// The chains that grew since all was sealed and are longer than their last sealed end.
 async fn grown(
     tx: &mut PgConnection,
-    since: Option<DateTime<Utc>>,
+    limit: usize,
 ) -> Result<BTreeMap<TenantId, Vec<Head>>, Error> {
     let rows: Vec<(Uuid, String, i64, Vec<u8>)> = sqlx::query_as(
         "with recent as (
              select tenant_id, stream, max(position) as length from audit_events
-             where recorded_at >= coalesce($1, '-infinity') group by tenant_id, stream)
+             where recorded_at >= (select sealed_through - $1::interval from audit_sealer)
+             group by tenant_id, stream)
          select r.tenant_id, r.stream, r.length, a.chain_hash
          from recent r
          left join audit_sealed_heads s on s.tenant_id = r.tenant_id and s.stream = r.stream
@@ -172,8 +171,8 @@ async fn grown(
          where r.length > coalesce(s.length, 0)
          order by r.tenant_id, r.stream limit $2",
     )
-    .bind(since)
-    .bind(MOST_HEADS as i64)
+    .bind(OVERLAP)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(tx)
     .await?;
     let mut grown: BTreeMap<TenantId, Vec<Head>> = BTreeMap::new();

@@ -4,9 +4,10 @@
 use contracts::{
     ActorKind, Command,
     canonical::{canonical_json, canonical_sha256},
+    template::IncidentTemplate,
     ticket::EvidenceRef,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Call;
@@ -33,6 +34,37 @@ impl Intent {
             sha256: Sha256::digest(text).into(),
             payload: payload(&call.command),
         }
+    }
+
+    /// Keeps no detail that the template does not list: a refused attempt is recorded too, and such
+    /// a key or value may be somebody's name. The keys become their number under `?`, which is no
+    /// key; a value that is not admitted becomes null. The policy refuses both.
+    pub(super) fn hide_unlisted_details(
+        &mut self,
+        command: &Command,
+        template: Option<&IncidentTemplate>,
+    ) {
+        let details = match command {
+            Command::CreateTicket(body) => &body.details,
+            Command::Triage(body) => &body.details,
+            _ => return,
+        };
+        let mut kept = Map::new();
+        let mut unlisted = 0_u64;
+        for (name, value) in details {
+            match template.and_then(|template| template.known_details.get(name)) {
+                Some(kind) if kind.admits(value) => kept.insert(name.to_string(), json!(value)),
+                Some(_) => kept.insert(name.to_string(), Value::Null),
+                None => {
+                    unlisted += 1;
+                    None
+                }
+            };
+        }
+        if unlisted > 0 {
+            kept.insert("?".into(), unlisted.into());
+        }
+        self.payload["details"] = kept.into();
     }
 }
 
@@ -127,8 +159,8 @@ fn evidence(evidence: &[EvidenceRef]) -> Value {
 mod tests {
     use chrono::{DateTime, TimeDelta};
     use contracts::{
-        FreeText, Slug, TicketId, TraceContext,
-        command::{AddNote, Cancel, Complete, RecordSla},
+        FreeText, Slug, TemplateId, TicketId, TraceContext,
+        command::{AddNote, Cancel, Complete, RecordSla, Triage},
         sla::SlaRecordKind,
     };
     use uuid::Uuid;
@@ -188,6 +220,29 @@ mod tests {
             complete("Anna, 06-1234")["evidence"][0]["sha256"],
             json!({ "chars": 13 })
         );
+    }
+
+    #[test]
+    fn what_a_template_does_not_list_is_not_kept() {
+        let details = json!({
+            "name": "anna_jansen", "phone": 31_612_345_678_i64, "pane_count": 31_612_345_678_i64,
+            "glass_kind": "laminated", "public_hazard": true,
+        });
+        let triage = json!({ "priority": "P1", "details": details });
+        let triage: Triage = serde_json::from_value(triage).unwrap();
+        let call = call(ActorKind::Person, triage);
+        let bundle = policy::Bundle::starter().unwrap();
+        let glass = TemplateId::new("emergency_glass").unwrap();
+        let kept = |template| {
+            let mut intent = Intent::of(&call);
+            intent.hide_unlisted_details(&call.command, template);
+            intent.payload["details"].take()
+        };
+        assert_eq!(
+            kept(bundle.template(&glass)),
+            json!({ "?": 2, "pane_count": null, "glass_kind": "laminated", "public_hazard": true })
+        );
+        assert_eq!(kept(None), json!({ "?": 5 }), "nothing is known of it");
     }
 
     #[test]

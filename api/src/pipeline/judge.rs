@@ -11,6 +11,7 @@ use contracts::{
     problem::FieldError,
     schedule::TenantSettings,
     template::IncidentTemplate,
+    ticket::Ticket,
 };
 use domain::{Decided, Facts, Rejection, TicketKey};
 use policy::{Bundle, primary_code};
@@ -184,13 +185,15 @@ fn decide(situation: Situation<'_>) -> Outcome {
         tenant_id: call.actor.tenant_id,
         ticket_id: ids.ticket,
     };
+    let event_seq = ticket.map_or(0, |locked| locked.event_seq);
+    let ticket = ticket.map(|locked| &locked.ticket);
     let facts = Facts {
         now: at,
         ids: ids.rows,
         actor_id: call.actor.id.clone(),
         actor_kind: call.actor.kind,
         command_id: ids.command,
-        template: template(call, ticket, bundle),
+        template: template(call, ticket, bundle).cloned(),
         calendar: settings.calendar,
         site_known: facts.site_known,
         asset_known: facts.asset_known,
@@ -202,10 +205,9 @@ fn decide(situation: Situation<'_>) -> Outcome {
         credit_note_number: facts.numbers.credit_note_number(),
         open_proposals: facts.open_proposals(),
         sla_recorded: std::mem::take(&mut facts.sla_recorded),
-        event_seq: ticket.map_or(0, |locked| locked.event_seq),
+        event_seq,
         expected_version: call.expected_version,
     };
-    let ticket = ticket.map(|locked| &locked.ticket);
     match domain::decide(key, ticket, &call.command, &facts) {
         Ok(decided) => Outcome::Accepted(Box::new(decided)),
         Err(rejection) => {
@@ -218,18 +220,17 @@ fn decide(situation: Situation<'_>) -> Outcome {
 }
 
 /// The template that the body names, else the ticket's.
-fn template(
+pub(super) fn template<'a>(
     call: &Call,
-    ticket: Option<&LockedTicket>,
-    bundle: &Bundle,
-) -> Option<IncidentTemplate> {
+    ticket: Option<&Ticket>,
+    bundle: &'a Bundle,
+) -> Option<&'a IncidentTemplate> {
     let named: Option<&TemplateId> = match &call.command {
         Command::CreateTicket(body) => Some(&body.template),
         Command::Triage(body) => body.template.as_ref(),
         _ => None,
     };
-    let id = named.or_else(|| ticket.map(|locked| &locked.ticket.template))?;
-    bundle.template(id).cloned()
+    bundle.template(named.or_else(|| ticket.map(|ticket| &ticket.template))?)
 }
 
 #[cfg(test)]

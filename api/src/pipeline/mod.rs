@@ -109,7 +109,7 @@ impl Pipeline {
 
     async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
-        let intent = Intent::of(call);
+        let mut intent = Intent::of(call);
         let asks = asks::of(&call.command);
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
@@ -137,6 +137,7 @@ impl Pipeline {
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(&sha256)?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
+        intent.hide_unlisted_details(&call.command, judge::template(call, before, &bundle));
 
         let input = input::of(
             call,
@@ -172,14 +173,15 @@ impl Pipeline {
 
         let event_seq = ticket.as_ref().map_or(0, |locked| locked.event_seq);
         let after = outcome.accepted().map(|decided| &decided.ticket);
+        let decision = DecisionRow {
+            decision: &decision,
+            input: canonical_json(&input)
+                .expect("a policy input holds strings, integers and booleans only"),
+            evaluation_micros,
+        };
         let attempt = Attempt {
-            audit: audit_row(call, at, &ids, &intent, before, &outcome),
-            decision: DecisionRow {
-                decision: &decision,
-                input: canonical_json(&input)
-                    .expect("a policy input holds strings, integers and booleans only"),
-                evaluation_micros,
-            },
+            audit: audit_row(call, at, &ids, &intent, &decision, before, &outcome),
+            decision,
             trace: &call.trace,
             event_seq,
             ticket: after.filter(|after| Some(*after) != before),
@@ -269,6 +271,7 @@ fn audit_row(
     at: DateTime<Utc>,
     ids: &Minted,
     intent: &Intent,
+    decision: &DecisionRow<'_>,
     before: Option<&Ticket>,
     outcome: &Outcome,
 ) -> AuditRow {
@@ -291,6 +294,8 @@ fn audit_row(
         ticket_id,
         command_id: ids.command,
         decision_id: ids.decision,
+        decision_sha256: decision.sha256(),
+        bundle_sha256: decision.decision.bundle.sha256.clone(),
         request_id: call.request_id.clone(),
         correlation_id: call.correlation_id.to_string(),
         trace_id: call.trace.trace_id().to_owned(),

@@ -9,7 +9,10 @@ use serde_json::json;
 use sqlx::types::Json;
 
 use super::Writes;
-use crate::{Error, TenantTx, audit::AuditRow};
+use crate::{
+    Error, TenantTx,
+    audit::{AuditRow, decision_sha256},
+};
 
 /// A finished attempt, accepted or refused.
 #[derive(Debug)]
@@ -39,6 +42,13 @@ pub struct DecisionRow<'a> {
     pub input: String,
     /// How long the evaluation took.
     pub evaluation_micros: u64,
+}
+
+impl DecisionRow<'_> {
+    /// What the audit row holds of it.
+    pub fn sha256(&self) -> String {
+        decision_sha256(self.decision, &self.input)
+    }
 }
 
 /// An answer to keep.
@@ -94,6 +104,7 @@ async fn commit_with_content(
         "ticket_id": audit.ticket_id.map(|id| id.as_uuid()),
         "command_id": audit.command_id.as_uuid(),
         "decision_id": audit.decision_id.as_uuid(),
+        "decision_sha256": audit.decision_sha256,
         "audit_id": audit.id.as_uuid(),
         "stream": audit.stream,
         "request_id": audit.request_id,

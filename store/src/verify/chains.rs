@@ -13,10 +13,14 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Findings, Invariant};
+use super::{
+    Findings, Invariant,
+    beside::{self, Beside},
+    receipt,
+};
 use crate::{
     Error,
-    audit::{AuditRow, link},
+    audit::{AuditRow, decision_sha256, link},
     seal::{Head, SealingKey, checkpoint_hash},
 };
 
@@ -35,6 +39,8 @@ struct Row {
     ticket_id: Option<Uuid>,
     command_id: Uuid,
     decision_id: Uuid,
+    decision_sha256: String,
+    bundle_sha256: String,
     request_id: String,
     correlation_id: String,
     trace_id: String,
@@ -52,7 +58,35 @@ struct Row {
     payload: Value,
     changes: Value,
     chain_hash: Vec<u8>,
+    #[sqlx(flatten)]
+    kept: Kept,
 }
+
+/// What else is kept of an attempt, in one piece each.
+#[derive(FromRow, Default, Clone)]
+struct Kept {
+    /// The decision as `contracts::policy::PolicyDecision` has it.
+    decision: Option<Value>,
+    decision_input: Option<String>,
+    /// The stored answer to an accepted attempt.
+    receipt: Option<String>,
+}
+
+/// Rows in one read: a whole chain need not fit.
+const PAGE: i64 = 2_000;
+
+const ROWS: &str = "select a.*, d.input as decision_input, k.body as receipt,
+        case when d.id is not null then jsonb_build_object(
+            'result', d.result, 'reasons', d.reasons, 'obligations', d.obligations,
+            'bundle', jsonb_build_object('version', d.bundle_version, 'sha256', d.bundle_sha256))
+        end as decision
+     from (select * from audit_events where (tenant_id, stream, position) > ($1, $2, $3)
+           order by tenant_id, stream, position limit $4) a
+     left join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+     left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
+       and k.operation = a.operation and k.request_id = a.request_id
+       and k.command_id = a.command_id and k.status < 400
+     order by a.tenant_id, a.stream, a.position";
 
 impl Row {
     fn content(self) -> AuditRow {
@@ -63,6 +97,8 @@ impl Row {
             ticket_id: self.ticket_id.map(TicketId::from_uuid),
             command_id: CommandId::from_uuid(self.command_id),
             decision_id: DecisionId::from_uuid(self.decision_id),
+            decision_sha256: self.decision_sha256,
+            bundle_sha256: self.bundle_sha256,
             request_id: self.request_id,
             correlation_id: self.correlation_id,
             trace_id: self.trace_id,
@@ -93,6 +129,8 @@ struct Walk {
     ticket: Option<Ticket>,
     /// The fold failed and says nothing any more.
     lost: bool,
+    /// The rows that it tells of.
+    beside: Beside,
 }
 
 /// Checks all chains, what they fold to, and the checkpoints.
@@ -116,17 +154,26 @@ pub(super) async fn check(
     let mut ends = ends(tx, found).await?;
     let mut pending_seals = sealed.heads;
     let mut current: Option<(Stream, Walk)> = None;
-    {
-        let mut rows = sqlx::query_as::<_, Row>(
-            "select * from audit_events order by tenant_id, stream, position",
-        )
-        .fetch(&mut *tx);
-        while let Some(row) = rows.try_next().await? {
+    let mut read_to = (Uuid::nil(), String::new(), 0);
+    loop {
+        let page: Vec<Row> = sqlx::query_as(ROWS)
+            .bind(read_to.0)
+            .bind(&read_to.1)
+            .bind(read_to.2)
+            .bind(PAGE)
+            .fetch_all(&mut *tx)
+            .await?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        read_to = (last.tenant_id, last.stream.clone(), last.position);
+        let mut told = Vec::new();
+        for row in page {
             seen.attempts += 1;
             let stream = (TenantId::from_uuid(row.tenant_id), row.stream.clone());
             if current.as_ref().is_none_or(|(open, _)| *open != stream) {
                 if let Some((stream, walk)) = current.take() {
-                    finish(&stream, walk, &mut ends, found);
+                    told.extend(finish(&stream, walk, &mut ends, found));
                 }
                 current = Some((stream.clone(), Walk::new()));
             }
@@ -141,9 +188,11 @@ pub(super) async fn check(
                 }
             }
         }
+        beside::compare(tx, told, found).await?;
     }
     if let Some((stream, walk)) = current {
-        finish(&stream, walk, &mut ends, found);
+        let told = finish(&stream, walk, &mut ends, found);
+        beside::compare(tx, told.into_iter().collect(), found).await?;
     }
     for (stream, _) in ends {
         found.add(
@@ -170,16 +219,18 @@ impl Walk {
             hash: Vec::new(),
             ticket: None,
             lost: false,
+            beside: Beside::default(),
         }
     }
 
-    fn step(&mut self, stream: &Stream, row: Row, found: &mut Findings) {
+    fn step(&mut self, stream: &Stream, mut row: Row, found: &mut Findings) {
         let position = row.position.unsigned_abs();
         let place = place(stream, position);
         if position != self.length + 1 {
             found.add(Invariant::I9, &place, "rows before it are missing");
         }
-        let stored = row.chain_hash.clone();
+        let stored = std::mem::take(&mut row.chain_hash);
+        let kept = std::mem::take(&mut row.kept);
         let row = row.content();
         let computed = link(&self.hash, position, &row.content());
         if computed[..] != stored[..] {
@@ -191,8 +242,9 @@ impl Walk {
         }
         self.length = position;
         self.hash = stored;
+        decision(&place, &row, &kept, found);
         match row.ticket_id {
-            Some(ticket_id) => self.fold(&place, ticket_id, &row, found),
+            Some(ticket_id) => self.fold(&place, ticket_id, &row, kept.receipt.as_deref(), found),
             None if row.refused.is_none() => {
                 found.add(
                     Invariant::I2,
@@ -204,7 +256,14 @@ impl Walk {
         }
     }
 
-    fn fold(&mut self, place: &str, ticket_id: TicketId, row: &AuditRow, found: &mut Findings) {
+    fn fold(
+        &mut self,
+        place: &str,
+        ticket_id: TicketId,
+        row: &AuditRow,
+        receipt: Option<&str>,
+        found: &mut Findings,
+    ) {
         if row.stream != crate::audit::ticket_stream(ticket_id) {
             found.add(Invariant::I9, place, "the row is on another ticket's chain");
         }
@@ -227,8 +286,17 @@ impl Walk {
         };
         match serde_json::from_value::<Vec<TicketChange>>(row.changes.clone()) {
             Ok(changes) => {
+                let before = self.ticket.clone();
                 for change in &changes {
                     self.ticket = Some(domain::evolve(key, self.ticket.take(), change));
+                }
+                if let Some(ticket) = &self.ticket {
+                    self.beside.add(row, &changes, before.as_ref(), ticket);
+                    if receipt.is_some_and(|body| !receipt::tells(body, row, &changes, ticket)) {
+                        let what =
+                            "a stored answer that does not tell the ticket and rows it led to";
+                        found.add(Invariant::I1, place, what);
+                    }
                 }
                 if self.ticket.as_ref().map_or(0, |ticket| ticket.version) != after {
                     found.add(
@@ -247,6 +315,19 @@ impl Walk {
                 );
             }
         }
+    }
+}
+
+/// The decision is the one that the chain covers.
+fn decision(place: &str, row: &AuditRow, kept: &Kept, found: &mut Findings) {
+    let (Some(decision), Some(input)) = (&kept.decision, &kept.decision_input) else {
+        return; // Missing: another check says so.
+    };
+    let same = decision_sha256(decision, input) == row.decision_sha256
+        && decision["bundle"]["sha256"] == row.bundle_sha256.as_str();
+    if !same {
+        let what = "the policy decision is not the one that the row was chained with";
+        found.add(Invariant::I9, place, what);
     }
 }
 
@@ -315,11 +396,17 @@ async fn ends(tx: &mut PgConnection, found: &mut Findings) -> Result<BTreeMap<St
     Ok(ends)
 }
 
-fn finish(stream: &Stream, walk: Walk, ends: &mut BTreeMap<Stream, End>, found: &mut Findings) {
+/// Compares the chain's end; answers the rows beside the ticket that it told of.
+fn finish(
+    stream: &Stream,
+    walk: Walk,
+    ends: &mut BTreeMap<Stream, End>,
+    found: &mut Findings,
+) -> Option<(Ticket, Beside)> {
     let place = place(stream, walk.length);
     let Some(end) = ends.remove(stream) else {
         found.add(Invariant::I9, place, "no row carries the end of this chain");
-        return;
+        return None;
     };
     if (end.length, &end.head) != (walk.length, &walk.hash) {
         found.add(
@@ -335,6 +422,8 @@ fn finish(stream: &Stream, walk: Walk, ends: &mut BTreeMap<Stream, End>, found: 
             "the timeline does not fold to the ticket that is stored",
         );
     }
+    let ticket = walk.ticket.filter(|_| !walk.lost)?;
+    Some((ticket, walk.beside))
 }
 
 #[derive(FromRow)]
@@ -458,6 +547,8 @@ mod tests {
             ticket_id: Some(ticket_id().as_uuid()),
             command_id: Uuid::nil(),
             decision_id: Uuid::nil(),
+            decision_sha256: String::new(),
+            bundle_sha256: String::new(),
             request_id: "r".into(),
             correlation_id: "c".into(),
             trace_id: "t".into(),
@@ -475,6 +566,7 @@ mod tests {
             payload: json!({}),
             changes,
             chain_hash: Vec::new(),
+            kept: Kept::default(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! nothing of how the rows came to be: it recomputes hashes, folds the timeline anew and compares.
 //! What it finds are [`Violation`]s; an error means that it could not look.
 
+mod beside;
 mod chains;
+mod receipt;
 mod receipts;
 mod rows;
 mod schema;
@@ -60,6 +62,8 @@ pub struct Options {
     pub sealing_key: Option<SealingKey>,
     /// How long an event may wait for delivery; `None`: as long as it likes (no relay runs).
     pub delivery_within: Option<std::time::Duration>,
+    /// How long an audit row may wait for a checkpoint; `None`: as long as it likes (no sealer runs).
+    pub sealed_within: Option<std::time::Duration>,
 }
 
 /// What was looked at, and what was found.

@@ -76,23 +76,6 @@ const CHECKS: &[Check] = &[
     },
     Check {
         invariant: Invariant::I1,
-        what: "an accepted attempt without the row that it wrote beside the ticket",
-        sql: "select 'audit_events ' || a.command_id from audit_events a
-              where a.refused is null and (
-                  a.operation = 'record_sla' and not exists (select from sla_records r
-                      where r.tenant_id = a.tenant_id and r.ticket_id = a.ticket_id and r.command_id = a.command_id)
-                  or a.operation = 'record_proposal' and not exists (select from proposals r
-                      where r.tenant_id = a.tenant_id and r.ticket_id = a.ticket_id and r.command_id = a.command_id)
-                  or a.operation = 'request_change' and not exists (select from approvals r
-                      where r.tenant_id = a.tenant_id and r.ticket_id = a.ticket_id and r.command_id = a.command_id)
-                  or a.operation = 'decide_approval' and not exists (select from approvals r
-                      where r.tenant_id = a.tenant_id and r.ticket_id = a.ticket_id and r.decided_command_id = a.command_id)
-                  or (a.operation = 'add_note' or a.payload ?| array['description', 'note'])
-                      and not exists (select from notes r
-                      where r.tenant_id = a.tenant_id and r.ticket_id = a.ticket_id and r.command_id = a.command_id))",
-    },
-    Check {
-        invariant: Invariant::I1,
         what: "an accepted attempt that the policy did not allow",
         sql: "select 'audit_events ' || a.command_id from audit_events a
               join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
@@ -105,6 +88,13 @@ const CHECKS: &[Check] = &[
               left join audit_events a on a.tenant_id = d.tenant_id and a.command_id = d.command_id
                 and a.decision_id = d.id
               where a.id is null",
+    },
+    Check {
+        invariant: Invariant::I2,
+        what: "a decision about something else than its audit row",
+        sql: "select 'policy_decisions ' || d.id from policy_decisions d
+              join audit_events a on a.tenant_id = d.tenant_id and a.decision_id = d.id
+              where a.operation <> d.operation or a.at <> d.at or a.ticket_id is distinct from d.ticket_id",
     },
     Check {
         invariant: Invariant::I2,
@@ -144,17 +134,22 @@ const CHECKS: &[Check] = &[
     Check {
         invariant: Invariant::I2,
         what: "a ticket's visits are not those of its document",
-        sql: "select 'tickets ' || t.id from tickets t
+        sql: r#"select 'tickets ' || t.id from tickets t
               where (select count(*) from visits v
                      where v.tenant_id = t.tenant_id and v.ticket_id = t.id)
                     <> jsonb_array_length(jsonb_path_query_array(t.doc, '$.visits[*]'))
                  or exists (
                     select from jsonb_to_recordset(jsonb_path_query_array(t.doc, '$.visits[*]')) as n (
-                        id text, number integer, stage text, technician_id text, ended_at timestamptz)
+                        id text, number integer, stage text, technician_id text, "window" jsonb,
+                        eta timestamptz, checked_in_at timestamptz, ended_at timestamptz)
                     left join visits v on v.tenant_id = t.tenant_id and v.id = row_id(n.id)
                     where v.id is null or v.ticket_id <> t.id or v.number <> n.number
                        or v.stage <> n.stage or v.ended_at is distinct from n.ended_at
-                       or v.technician_id is distinct from row_id(n.technician_id))",
+                       or v.starts_at is distinct from (n."window" ->> 'start')::timestamptz
+                       or v.ends_at is distinct from (n."window" ->> 'end')::timestamptz
+                       or v.eta is distinct from n.eta
+                       or v.checked_in_at is distinct from n.checked_in_at
+                       or v.technician_id is distinct from row_id(n.technician_id))"#,
     },
     Check {
         invariant: Invariant::I4,
@@ -212,6 +207,15 @@ const GAPLESS: Check = Check {
 const OVERDUE: &str = "select 'outbox_events ' || id from outbox_events
      where pending and parked_at is null and created_at < now() - make_interval(secs => $1)";
 
+/// By the sealer's own account, which is compared with the checkpoints elsewhere.
+const UNSEALED: &str =
+    "select 'audit_events ' || a.tenant_id || ' ' || a.stream || ' #' || min(a.position)
+     from audit_events a
+     left join audit_sealed_heads s on s.tenant_id = a.tenant_id and s.stream = a.stream
+     where a.position > coalesce(s.length, 0)
+       and a.recorded_at < now() - make_interval(secs => $1)
+     group by a.tenant_id, a.stream";
+
 pub(super) async fn check(
     tx: &mut PgConnection,
     options: &Options,
@@ -223,14 +227,28 @@ pub(super) async fn check(
             found.add(check.invariant, place, check.what);
         }
     }
-    if let Some(within) = options.delivery_within {
-        let places: Vec<String> = sqlx::query_scalar(OVERDUE)
+    let waiting = [
+        (
+            options.delivery_within,
+            Invariant::I7,
+            OVERDUE,
+            "an event that waits for delivery",
+        ),
+        (
+            options.sealed_within,
+            Invariant::I9,
+            UNSEALED,
+            "a row that no checkpoint covers",
+        ),
+    ];
+    for (within, invariant, sql, what) in waiting {
+        let Some(within) = within else { continue };
+        let places: Vec<String> = sqlx::query_scalar(sql)
             .bind(within.as_secs_f64())
-            .fetch_all(tx)
+            .fetch_all(&mut *tx)
             .await?;
         for place in places.into_iter().take(MOST_PER_CHECK) {
-            let what = format!("an event that waits for delivery for more than {within:?}");
-            found.add(Invariant::I7, place, what);
+            found.add(invariant, place, format!("{what} for more than {within:?}"));
         }
     }
     Ok(())
