@@ -19,7 +19,7 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// Flags of every command.
@@ -69,11 +69,14 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Starts everything on this machine: Postgres, Temporal with its Web UI, api, relay, worker
     ///
     /// Needs no configuration and no Docker. State is kept in .dispatch/ and reused at the next
     /// start. Prints the addresses, a token per role and what to type next; Ctrl-C stops all.
+    ///
+    /// With DATABASE_URL (a superuser's address) no Postgres is started: the database `dispatch` and
+    /// its logins are made on that server. With TEMPORAL_ADDRESS no Temporal is started.
     #[command(after_help = exit::HELP)]
     Dev(DevArgs),
 
@@ -242,9 +245,15 @@ pub struct MigrateArgs {
     #[arg(long)]
     pub bootstrap: bool,
 
-    /// Adds the demo tenant: sites, assets, technicians
+    /// Adds the demo tenant: sites, assets, technicians (not for production)
     #[arg(long)]
-    pub seed: bool,
+    pub seed_demo: bool,
+
+    /// Lets this program's policy bundle (or that of `policy.bundle_dir`) decide from now on; else
+    /// it does so only when no bundle is active. Programs that do not have the bundle refuse every
+    /// command from then on
+    #[arg(long)]
+    pub activate_bundle: bool,
 
     /// Leaves Temporal's search attributes alone
     #[arg(long)]
@@ -345,7 +354,7 @@ mod tests {
     #[test]
     fn roles_come_with_commas() {
         let cli = Cli::try_parse_from(["dispatch", "token", "--role", "qa,billing"]).unwrap();
-        let Command::Token(args) = cli.command else {
+        let CliCommand::Token(args) = cli.command else {
             panic!("not a token command");
         };
         assert_eq!(args.role, [Role::Qa, Role::Billing]);

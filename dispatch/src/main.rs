@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod dev;
 mod exit;
+mod owner;
 mod parts;
 mod secret;
 mod shutdown;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command, ConfigCommand},
+    cli::{Cli, CliCommand, ConfigCommand},
     exit::Failure,
     telemetry::Destination,
 };
@@ -51,25 +52,25 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     // One TLS implementation for all of us, chosen before anybody needs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Cli { global, command } = cli;
-    if !matches!(command, Command::Dev(_)) {
+    if !matches!(command, CliCommand::Dev(_)) {
         let quiet = match command {
-            Command::Api(_) | Command::Relay { .. } | Command::Worker { .. } => "info",
+            CliCommand::Api(_) | CliCommand::Relay { .. } | CliCommand::Worker { .. } => "info",
             _ => "warn",
         };
         telemetry::init(global.log_format, Destination::Stderr, quiet);
     }
     match command {
-        Command::Dev(args) => dev::run(&global, &args).await,
-        Command::Demo(args) => commands::demo::run(&global, args).await,
-        Command::Api(args) => commands::api::run(&global, &args).await,
-        Command::Relay { command } => commands::relay::run(&global, command).await,
-        Command::Worker { command } => commands::worker::run(&global, command).await,
-        Command::Migrate(args) => commands::migrate::run(&global, &args).await,
-        Command::Token(args) => commands::token::run(&global, &args),
-        Command::Doctor(args) => commands::doctor::run(&global, &args).await,
-        Command::Verify(args) => commands::verify::run(&global, &args).await,
-        Command::Openapi => commands::openapi::run(),
-        Command::Config {
+        CliCommand::Dev(args) => dev::run(&global, &args).await,
+        CliCommand::Demo(args) => commands::demo::run(&global, args).await,
+        CliCommand::Api(args) => commands::api::run(&global, &args).await,
+        CliCommand::Relay { command } => commands::relay::run(&global, command).await,
+        CliCommand::Worker { command } => commands::worker::run(&global, command).await,
+        CliCommand::Migrate(args) => commands::migrate::run(&global, &args).await,
+        CliCommand::Token(args) => commands::token::run(&global, &args),
+        CliCommand::Doctor(args) => commands::doctor::run(&global, &args).await,
+        CliCommand::Verify(args) => commands::verify::run(&global, &args).await,
+        CliCommand::Openapi => commands::openapi::run(),
+        CliCommand::Config {
             command: ConfigCommand::Show(args),
         } => commands::config::run(&global, &args),
     }

@@ -85,9 +85,22 @@ pub async fn bootstrap(
     Ok(())
 }
 
-/// Migrates, and makes the configured bundle the active one if none is, or if the active one is
-/// the starter bundle of another version of this program.
-pub async fn migrate(settings: &Settings) -> Result<(), Failure> {
+/// When `migrate` makes this installation's bundle the one that decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Only while none is active. Running programs of another version may know no other bundle than
+    /// the active one; replaced under them, each of their commands would be refused.
+    IfNone,
+    /// Whatever is active.
+    Always,
+}
+
+/// Migrates and, as told, activates the bundle of `policy.bundle_dir`, or the starter bundle of
+/// this program. Answers the version of an active bundle that was left in place and is another.
+pub async fn migrate(
+    settings: &Settings,
+    activation: Activation,
+) -> Result<Option<String>, Failure> {
     const KEY: &str = "database.owner_url";
     let url = settings.database.owner_url.as_ref();
     let trouble = |error: store::Error| database(KEY, &error);
@@ -97,16 +110,28 @@ pub async fn migrate(settings: &Settings) -> Result<(), Failure> {
         .await
         .map_err(trouble)?
         .bundle;
-    let bundle = match (&settings.policy.bundle_dir, active) {
-        // Somebody chose it: only they replace it.
-        (Some(_), Some(_)) => return Ok(()),
-        (Some(dir), None) => Bundle::from_dir(dir),
-        (None, _) => Bundle::starter(),
+    let dir = settings.policy.bundle_dir.as_ref();
+    if let (Some(active), Activation::IfNone) = (active, activation) {
+        // A folder may hold several bundles; which of them decides was somebody's choice.
+        let other = match dir {
+            Some(_) => bundles(settings)?.load(&active.sha256).is_err(),
+            None => *starter()?.reference() != active,
+        };
+        return Ok(other.then_some(active.version));
+    }
+    let bundle = match dir {
+        Some(dir) => Bundle::from_dir(dir).map_err(|error| Failure::failed(chain(&error)))?,
+        None => starter()?,
     };
-    let bundle = bundle.map_err(|error| Failure::failed(chain(&error)))?;
     store::deployment::activate_bundle(&owner, bundle.reference())
         .await
-        .map_err(trouble)
+        .map_err(trouble)?;
+    Ok(None)
+}
+
+fn starter() -> Result<Bundle, Failure> {
+    Bundle::starter()
+        .map_err(|error| Failure::failed(format!("the starter bundle: {}", chain(&error))))
 }
 
 /// Adds the demo tenant.

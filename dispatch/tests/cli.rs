@@ -83,6 +83,7 @@ fn wrong_usage_is_exit_code_2() {
         2,
         &["there are: dispatcher, technician"],
     );
+    refused(&dispatch(&["token"], &[]), 2, &["--role"]);
     refused(&dispatch(&["relay", "new-epoch"], &[]), 2, &[]);
     refused(
         &dispatch(&["relay", "parked", "replay"], &[]),
@@ -100,7 +101,14 @@ fn wrong_configuration_names_the_key_and_the_way_out() {
         &["`database.app_url` is not set", "DISPATCH_DATABASE_APP_URL"],
     );
     let output = dispatch(&["config", "show"], &[("DISPATCH_API_LISTNE", "x")]);
-    refused(&output, 2, &["DISPATCH_API_LISTNE", "dispatch config show"]);
+    refused(
+        &output,
+        2,
+        &[
+            "no variable DISPATCH_API_LISTNE, did you mean `DISPATCH_API_LISTEN`?",
+            "dispatch config show",
+        ],
+    );
     let output = dispatch(&["config", "show", "--set", "api.pool=many"], &[]);
     refused(&output, 2, &["`api.pool`"]);
     let output = dispatch(&["config", "show", "--set", "relay.lease_seconds=0"], &[]);

@@ -86,6 +86,15 @@ pub enum EmbeddedError {
         detail: String,
     },
 
+    /// Nowhere to keep programs that are downloaded or built.
+    #[error(
+        "no folder to keep downloaded and built programs in: {tried}; set XDG_CACHE_HOME to a folder of this user"
+    )]
+    NoCache {
+        /// Each place, and why it did not do.
+        tried: String,
+    },
+
     /// A program ran and failed.
     #[error("{program} failed: {detail}\nits output is in {}", log.display())]
     ProgramFailed {
@@ -144,6 +153,7 @@ impl EmbeddedError {
             Self::DataVersion { .. } => "DATA_VERSION",
             Self::DiskFull { .. } => "DISK_FULL",
             Self::Permission { .. } => "PERMISSION",
+            Self::NoCache { .. } => "NO_CACHE",
             Self::ProgramFailed { .. } => "PROGRAM_FAILED",
             Self::NotReady { .. } => "NOT_READY",
             Self::Unreachable { .. } => "UNREACHABLE",

@@ -7,7 +7,7 @@ use crate::{
     cli::{Global, MigrateArgs},
     config::Settings,
     exit::Failure,
-    parts,
+    parts::{self, Activation},
     secret::Secret,
 };
 
@@ -19,9 +19,20 @@ pub async fn run(global: &Global, args: &MigrateArgs) -> Result<(), Failure> {
         parts::bootstrap(&mut settings.database, &name, &passwords).await?;
         super::print(&format!("database {name} and its logins are there\n"))?;
     }
-    parts::migrate(&settings).await?;
+    let activation = if args.activate_bundle {
+        Activation::Always
+    } else {
+        Activation::IfNone
+    };
+    let other = parts::migrate(&settings, activation).await?;
     super::print("database is current\n")?;
-    if args.seed {
+    if let Some(other) = other {
+        super::print(&format!(
+            "policy bundle {other} stays active; this program brings another. Once it may decide: \
+             dispatch migrate --activate-bundle\n"
+        ))?;
+    }
+    if args.seed_demo {
         parts::seed(&settings).await?;
         super::print("demo tenant is there\n")?;
     }

@@ -27,6 +27,9 @@ pub async fn run(global: &Global, command: Option<RelayCommand>) -> Result<(), F
         RelayCommand::Parked {
             command: ParkedCommand::Replay(which),
         } => {
+            if let Some(ticket) = which.ticket {
+                known(&pool, ticket).await?;
+            }
             let replayed = admin::parked_replay(&pool, which.ticket)
                 .await
                 .map_err(failure)?;
@@ -43,6 +46,17 @@ pub async fn run(global: &Global, command: Option<RelayCommand>) -> Result<(), F
             ))
         }
         RelayCommand::Resync(which) => resync(&settings, &pool, which.ticket).await,
+    }
+}
+
+/// A ticket that nobody knows is a typo, not one without parked events.
+async fn known(pool: &sqlx::PgPool, ticket: contracts::TicketId) -> Result<(), Failure> {
+    let tenant = store::outbox::tenant_of(pool, ticket)
+        .await
+        .map_err(|error| parts::database("database.relay_url", &error))?;
+    match tenant {
+        Some(_) => Ok(()),
+        None => Err(failure(admin::AdminError::UnknownTicket(ticket))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `dispatch token`.
 
 use chrono::Utc;
-use contracts::Role;
+use contracts::{ActorKind, Role, actor::is_actor_id};
 
 use crate::{
     cli::{Global, TokenArgs},
@@ -20,12 +20,21 @@ pub fn run(global: &Global, args: &TokenArgs) -> Result<(), Failure> {
             "--technician says who a technician is: add --role technician",
         ));
     }
+    if args.kind == ActorKind::Person && args.role.is_empty() {
+        return Err(Failure::usage(
+            "a person without a role may do nothing: add --role ROLE (`dispatch token --help` lists \
+             them)",
+        ));
+    }
     let sub = args.sub.clone().unwrap_or_else(|| match args.role.first() {
         Some(role) => format!("dev_{role}"),
         None => format!("dev_{}", args.kind),
     });
-    if !(1..=128).contains(&sub.chars().count()) {
-        return Err(Failure::usage("--sub must have 1 to 128 characters"));
+    if !is_actor_id(&sub) {
+        return Err(Failure::usage(
+            "--sub must be an opaque id, not a name or an address: 1 to 128 characters A-Z, a-z, \
+             0-9, `.`, `_`, `:` or `-`",
+        ));
     }
     let caller = Caller {
         tenant: args.tenant.unwrap_or(world.tenant),

@@ -27,6 +27,11 @@ pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
+/// Whether this is a variable's name that was kept because no key has it.
+pub fn is_unknown_variable(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
 /// Keys with text values. Nothing is guessed from the text (a password of digits stays text); the
 /// settings' types read it.
 #[derive(Debug)]

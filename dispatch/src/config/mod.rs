@@ -10,7 +10,10 @@ mod environment;
 mod settings;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use figment::{
     Figment,
@@ -20,7 +23,10 @@ use figment::{
 
 use self::environment::Variables;
 pub use self::{settings::*, show::show};
-use crate::{cli::Global, exit::Failure};
+use crate::{cli::Global, exit::Failure, owner};
+
+/// More than this and it is another word.
+const MOST_TYPOS: usize = 4;
 
 /// The user's file, looked for in the current folder.
 pub const FILE: &str = "dispatch.toml";
@@ -98,6 +104,7 @@ impl Config {
         let written = sources.state_dir.as_ref().map(|dir| dir.join(FILE));
         for file in written.into_iter().chain([file]) {
             if file.is_file() {
+                readable(&file)?;
                 figment = figment.merge(Toml::file_exact(file));
             }
         }
@@ -138,6 +145,29 @@ fn shown(path: &Path) -> String {
         .to_string()
 }
 
+/// Says whose a file is that we may not read: mostly the state of another user's `dispatch dev`.
+fn readable(file: &Path) -> Result<(), Failure> {
+    File::open(file).map(drop).map_err(|error| {
+        Failure::usage(format!(
+            "cannot read {}: {error}{}; run as its owner, or choose other settings with --config or \
+             --state-dir",
+            shown(file),
+            owner::of(file)
+        ))
+    })
+}
+
+/// The key that was probably meant.
+fn nearest(key: &str, name: impl Fn(&str) -> String) -> Option<String> {
+    keys()
+        .iter()
+        .map(|known| name(known))
+        .map(|known| (strsim::damerau_levenshtein(&known, key), known))
+        .filter(|(distance, _)| *distance <= MOST_TYPOS)
+        .min()
+        .map(|(_, known)| known)
+}
+
 /// One sentence: which key, where, what is wrong, what would be right.
 fn explain(error: &figment::Error) -> Failure {
     let mut path = error.path.clone();
@@ -146,8 +176,17 @@ fn explain(error: &figment::Error) -> Failure {
             if path.last() != Some(name) {
                 path.push(name.clone());
             }
+            if environment::is_unknown_variable(name) {
+                return Failure::usage(format!(
+                    "there is no variable {name}{}; `dispatch config show` lists all keys, and \
+                     `api.listen` is {}",
+                    did_you_mean(nearest(name, environment::variable)),
+                    environment::variable("api.listen")
+                ));
+            }
             format!(
-                "there is no such key; there are: {}. `dispatch config show` lists all.",
+                "there is no such key{}; there are: {}. `dispatch config show` lists all.",
+                did_you_mean(nearest(&path.join("."), str::to_owned)),
                 expected.join(", ")
             )
         }
@@ -167,6 +206,10 @@ fn explain(error: &figment::Error) -> Failure {
     } else {
         format!("configuration key `{key}`{place}: {wrong}")
     })
+}
+
+fn did_you_mean(nearest: Option<String>) -> String {
+    nearest.map_or_else(String::new, |known| format!(", did you mean `{known}`?"))
 }
 
 #[cfg(test)]

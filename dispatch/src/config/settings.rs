@@ -94,6 +94,8 @@ settings! {
         mode: Mode = Mode::DeliverToTemporal,
         /// Where its metrics are.
         metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9465)),
+        /// Where `dispatch doctor` finds them when that is another machine, with `/metrics`.
+        metrics_url: Option<Url> = None,
         /// Starts workflows with time skipping; refused in production.
         #[serde(deserialize_with = "plain")]
         time_skipping: bool = false,
@@ -126,6 +128,8 @@ settings! {
         build_id: Option<String> = None,
         /// Where its metrics are.
         metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9466)),
+        /// Where `dispatch doctor` finds them when that is another machine, with `/metrics`.
+        metrics_url: Option<Url> = None,
     }
 }
 

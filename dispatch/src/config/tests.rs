@@ -54,12 +54,20 @@ fn an_unknown_key_says_where_it_is_and_what_there_is() {
     assert!(in_file.contains("metrics_listen"), "{in_file}");
     let in_environment = message(load("", &[("DISPATCH_API_LISTNE", "x")], &[]));
     assert!(
-        in_environment.contains("DISPATCH_API_LISTNE"),
+        in_environment.contains("no variable DISPATCH_API_LISTNE,")
+            && in_environment.contains("did you mean `DISPATCH_API_LISTEN`?"),
         "{in_environment}"
+    );
+    let far_off = message(load("", &[("DISPATCH_SOMETHING_ELSE", "x")], &[]));
+    assert!(
+        far_off.contains("no variable DISPATCH_SOMETHING_ELSE;"),
+        "{far_off}"
     );
     let in_flag = message(load("", &[], &["api.listne=x"]));
     assert!(
-        in_flag.contains("`api.listne`") && in_flag.contains("command line"),
+        in_flag.contains("`api.listne`")
+            && in_flag.contains("command line")
+            && in_flag.contains("did you mean `api.listen`?"),
         "{in_flag}"
     );
 }

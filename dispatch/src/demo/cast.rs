@@ -113,7 +113,7 @@ impl Cast {
 }
 
 impl World {
-    /// What `dispatch migrate --seed` and `dispatch dev` put there.
+    /// What `dispatch migrate --seed-demo` and `dispatch dev` put there.
     pub fn seeded() -> Self {
         let [slug, _] = seed::DEMO_TENANTS;
         let seeded = seed::SeededTenant::of(seed::demo_tenant_id(slug), slug);

@@ -19,6 +19,8 @@ use crate::exit::{Failure, chain};
 
 /// How long the workflow may take to propose, or to end.
 pub const BOUND: Duration = Duration::from_secs(60);
+/// Longer than this is unusual and wants a word.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(100);
 
 /// One run of the demo.
@@ -192,7 +194,8 @@ impl<'a> Play<'a> {
             let ticket = self.ticket()?;
             (ticket.id, ticket.version)
         };
-        let deadline = Instant::now() + BOUND;
+        let begun = Instant::now();
+        let mut patient = false;
         loop {
             let proposals = who.client.proposals(id).await?.items;
             let found = proposals
@@ -200,14 +203,24 @@ impl<'a> Play<'a> {
                 .find(|proposal| proposal.kind == kind && proposal.based_on_version == version);
             match found {
                 Some(proposal) => return Ok(proposal),
-                None if Instant::now() > deadline => {
+                None if begun.elapsed() > BOUND => {
                     return Err(Failure::failed(format!(
                         "the workflow recorded no {kind} proposal about version {version} of {id} \
                          within {} s; look at the relay and the worker with `dispatch doctor`",
                         BOUND.as_secs()
                     )));
                 }
-                None => tokio::time::sleep(POLL).await,
+                None => {
+                    if !patient && begun.elapsed() > SIGN_OF_LIFE {
+                        patient = true;
+                        // To stderr: stdout may be read by a program.
+                        eprintln!(
+                            "waiting for the workflow's proposal …; `dispatch doctor` tells whether \
+                             a worker is current"
+                        );
+                    }
+                    tokio::time::sleep(POLL).await;
+                }
             }
         }
     }

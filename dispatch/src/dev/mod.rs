@@ -5,6 +5,7 @@
 //! lose. Isolation is not the point here; who wants it runs `dispatch api`, `relay` and `worker` on
 //! their own. Only Postgres and Temporal are other programs; `embedded` watches over them.
 
+mod logins;
 mod progress;
 mod servers;
 mod state;
@@ -28,7 +29,7 @@ use crate::{
     exit::Failure,
     parts, shutdown,
     telemetry::{self, Destination},
-    temporal::Temporal,
+    temporal::{self, Temporal},
     token::Minter,
 };
 
@@ -45,6 +46,7 @@ pub async fn run(global: &Global, args: &DevArgs) -> Result<(), Failure> {
     } else {
         StateDir::open(&global.state_dir)?
     };
+    check_ports(&settings, args)?;
     if args.reset {
         state.reset().await?;
     }
@@ -99,6 +101,32 @@ fn user_settings(global: &Global, args: &DevArgs) -> Result<Settings, Failure> {
     if let Some(port) = args.port {
         settings.api.listen.set_port(port);
     }
+    for (listen, what) in [
+        (&mut settings.api.listen, "dispatch-api"),
+        (
+            &mut settings.api.metrics_listen,
+            "the metrics of dispatch-api",
+        ),
+        (
+            &mut settings.relay.metrics_listen,
+            "the metrics of the relay",
+        ),
+        (
+            &mut settings.worker.metrics_listen,
+            "the metrics of the worker",
+        ),
+    ] {
+        // Others must find the real port in what is written for them.
+        if listen.port() == 0 {
+            listen.set_port(free(what)?.port());
+        }
+    }
+    settings.api.url = reachable(settings.api.listen)?;
+    Ok(settings)
+}
+
+/// All ports that are taken, at once: nobody wants to find them one by one.
+fn check_ports(settings: &Settings, args: &DevArgs) -> Result<(), Failure> {
     let wanted = [
         (settings.api.listen, "dispatch-api", "--port PORT"),
         (
@@ -117,16 +145,28 @@ fn user_settings(global: &Global, args: &DevArgs) -> Result<Settings, Failure> {
             "--set worker.metrics_listen=ADDRESS",
         ),
     ];
-    for (address, what, flag) in wanted {
-        if let Err(error) = std::net::TcpListener::bind(address) {
-            return Err(Failure::infrastructure(format!(
-                "cannot listen on {address}, wanted for {what}: {error}; stop what uses it, or \
-                 choose another with {flag}"
-            )));
-        }
+    let mut lines: Vec<_> = wanted
+        .into_iter()
+        .filter_map(|(address, what, flag)| taken(address, what, flag))
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
     }
-    settings.api.url = reachable(settings.api.listen)?;
-    Ok(settings)
+    if temporal::given()?.0.is_none() {
+        lines.extend(servers::temporal_ports_taken(args));
+    }
+    Err(Failure::infrastructure(format!(
+        "{}\nstop what uses them, choose others, or take free ones for all: --ephemeral",
+        lines.join("\n")
+    )))
+}
+
+/// Why an address cannot be had, with the flag for another.
+fn taken(address: SocketAddr, what: &str, flag: &str) -> Option<String> {
+    let error = std::net::TcpListener::bind(address).err()?;
+    Some(format!(
+        "cannot listen on {address}, wanted for {what}: {error}; another one by {flag}"
+    ))
 }
 
 /// Where our own parts reach a listener.

@@ -1,6 +1,6 @@
 //! Postgres and Temporal: started side by side, then made ready for us.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use embedded::{
     Durability, EmbeddedError, Postgres, PostgresOptions, PostgresSource, TemporalOptions,
@@ -14,6 +14,7 @@ use tokio::time::{interval, timeout};
 use uuid::Uuid;
 
 use super::{
+    logins,
     progress::Progress,
     state::{Secrets, StateDir},
 };
@@ -21,7 +22,7 @@ use crate::{
     cli::DevArgs,
     config::Settings,
     exit::{Failure, chain},
-    parts,
+    parts::{self, Activation},
     secret::Secret,
     temporal::{self, Temporal},
 };
@@ -80,15 +81,23 @@ pub async fn start(
     settings.database.admin_url = Some(Secret::new(servers.postgres.superuser_url()));
 
     let step = progress.step("database");
-    parts::bootstrap(
-        &mut settings.database,
-        &servers.database,
-        &passwords(servers.postgres.superuser_url(), &secrets),
-    )
-    .await?;
-    parts::migrate(settings).await?;
+    let admin = servers.postgres.superuser_url();
+    let passwords = passwords(admin, &secrets);
+    let given = given_database().map(|url| place(&url));
+    if given.is_some() {
+        logins::check(admin, &passwords).await?;
+    }
+    parts::bootstrap(&mut settings.database, &servers.database, &passwords).await?;
+    // Nothing else runs on it that could know another bundle only.
+    parts::migrate(settings, Activation::Always).await?;
     parts::seed(settings).await?;
-    step.done("migrated, demo tenant seeded");
+    step.done(&match &given {
+        Some(place) => format!(
+            "{} on {place} migrated, demo tenant seeded",
+            servers.database
+        ),
+        None => "migrated, demo tenant seeded".to_owned(),
+    });
     let step = progress.step("search attributes");
     parts::register_search_attributes(settings).await?;
     step.done("registered");
@@ -157,13 +166,32 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
     state.write_settings(&values)
 }
 
+/// A server that runs already, by DATABASE_URL.
+fn given_database() -> Option<String> {
+    std::env::var("DATABASE_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+}
+
+/// Host and port of an address, and nothing that is secret.
+fn place(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(url) => match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) if !host.is_empty() => format!("{host}:{port}"),
+            (Some(host), None) if !host.is_empty() => host.to_owned(),
+            _ => "this machine".to_owned(),
+        },
+        Err(_) => "what is no address".to_owned(),
+    }
+}
+
 async fn start_postgres(state: &StateDir, progress: &Progress) -> Result<Postgres, Failure> {
     let step = progress.step("Postgres");
-    let source = match std::env::var("DATABASE_URL") {
-        Ok(url) if !url.is_empty() => PostgresSource::Url(url),
-        _ => PostgresSource::Automatic,
+    let given = given_database();
+    let source = match given.clone() {
+        Some(url) => PostgresSource::Url(url),
+        None => PostgresSource::Automatic,
     };
-    let given = matches!(source, PostgresSource::Url(_));
     let postgres = Postgres::start(PostgresOptions {
         source,
         data_dir: (!state.is_ephemeral()).then(|| state.path("postgres")),
@@ -176,11 +204,11 @@ async fn start_postgres(state: &StateDir, progress: &Progress) -> Result<Postgre
         ..PostgresOptions::default()
     })
     .await
-    .map_err(failure)?;
-    step.done(&match postgres.port() {
-        Some(port) => format!("ready on 127.0.0.1:{port}"),
-        None if given => "as DATABASE_URL says".to_owned(),
-        None => "ready".to_owned(),
+    .map_err(Failure::infrastructure)?;
+    step.done(&match (postgres.port(), given) {
+        (_, Some(url)) => format!("not started: DATABASE_URL says {}", place(&url)),
+        (Some(port), None) => format!("ready on 127.0.0.1:{port}"),
+        (None, None) => "ready".to_owned(),
     });
     Ok(postgres)
 }
@@ -194,12 +222,12 @@ async fn start_temporal(
     let step = progress.step("Temporal");
     let (address, given_namespace) = temporal::given()?;
     let ephemeral = state.is_ephemeral();
-    let fixed = |given: Option<u16>, usual| given.or((!ephemeral).then_some(usual));
+    let (port, ui_port) = temporal_ports(args);
     let temporal = TemporalServer::resolve_and_start(TemporalOptions {
         address,
         db_file: (!ephemeral).then(|| state.path("temporal.db")),
-        port: fixed(args.temporal_port, TEMPORAL_PORT),
-        ui_port: fixed(args.temporal_ui_port, TEMPORAL_UI_PORT),
+        port,
+        ui_port,
         namespace: given_namespace
             .or(namespace)
             .unwrap_or_else(|| "default".to_owned()),
@@ -208,20 +236,53 @@ async fn start_temporal(
         ..TemporalOptions::default()
     })
     .await
-    .map_err(failure)?;
+    .map_err(|error| match error {
+        EmbeddedError::PortTaken { .. } => taken_temporal_ports(args, &error),
+        error => Failure::infrastructure(error),
+    })?;
     step.done(&format!("{} on {}", temporal.version(), temporal.address()));
     Ok(temporal)
 }
 
-fn failure(error: EmbeddedError) -> Failure {
-    let way_out = match &error {
-        EmbeddedError::PortTaken { service, .. } if *service != "PostgreSQL" => {
-            "; the flags are --temporal-port and --temporal-ui-port, and TEMPORAL_ADDRESS uses a \
-             server that runs already"
-        }
-        _ => "",
+/// Ports that were asked for, of Temporal and its Web UI; `None` is a free one.
+fn temporal_ports(args: &DevArgs) -> (Option<u16>, Option<u16>) {
+    let of = |given: Option<u16>, usual| {
+        given
+            .or((!args.ephemeral).then_some(usual))
+            .filter(|port| *port != 0)
     };
-    Failure::infrastructure(format!("{error}{way_out}"))
+    (
+        of(args.temporal_port, TEMPORAL_PORT),
+        of(args.temporal_ui_port, TEMPORAL_UI_PORT),
+    )
+}
+
+/// Which of Temporal's ports are taken, one line each. For a message only: a port of a server that
+/// a killed run left behind is free in a moment, so none is refused for being in this list.
+pub fn temporal_ports_taken(args: &DevArgs) -> Vec<String> {
+    let (port, ui_port) = temporal_ports(args);
+    [
+        (port, "Temporal", "--temporal-port PORT"),
+        (ui_port, "the Temporal Web UI", "--temporal-ui-port PORT"),
+    ]
+    .into_iter()
+    .filter_map(|(port, what, flag)| {
+        let address = SocketAddr::from(([127, 0, 0, 1], port?));
+        super::taken(address, what, flag)
+    })
+    .collect()
+}
+
+fn taken_temporal_ports(args: &DevArgs, error: &EmbeddedError) -> Failure {
+    let mut lines = temporal_ports_taken(args);
+    if lines.is_empty() {
+        lines.push(error.to_string());
+    }
+    Failure::infrastructure(format!(
+        "{}\nstop what uses them, choose others, or let TEMPORAL_ADDRESS name a server that runs \
+         already",
+        lines.join("\n")
+    ))
 }
 
 impl Servers {

@@ -15,7 +15,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{config, exit::Failure};
+use crate::{config, exit::Failure, owner};
 
 const EPHEMERAL_PREFIX: &str = "real-dispatch-dev-";
 /// How long making a folder may take.
@@ -31,9 +31,8 @@ pub struct StateDir {
     _lock: File,
 }
 
-/// What must not be known to others, 64 hex digits each.
+/// What must not be known to others, 64 hex digits each. Fields of other versions do no harm.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Secrets {
     pub login_secret: String,
     pub jwt_secret: String,
@@ -272,13 +271,18 @@ fn trouble(action: &str, path: &Path, error: &io::Error) -> Failure {
             "the disk is full: free some space and start again"
         }
         io::ErrorKind::PermissionDenied => {
-            "check its owner and mode, or choose another folder with --state-dir"
+            "run as its owner, give it to this user (chown), or choose another folder with \
+             --state-dir"
         }
         _ => "choose another folder with --state-dir if this one cannot be used",
     };
     Failure::infrastructure(format!(
-        "cannot {action} {}: {error}; {way_out}",
-        path.display()
+        "cannot {action} {}: {error}{}; {way_out}",
+        path.display(),
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => owner::of(path),
+            _ => String::new(),
+        }
     ))
 }
 
@@ -321,6 +325,14 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn secrets_of_another_version_are_read() {
+        let state = StateDir::ephemeral().unwrap();
+        let older = r#"{"login_secret":"a","jwt_secret":"b","seal_key":"c","admin_password":"d"}"#;
+        fs::write(state.path(SECRETS), older).unwrap();
+        assert_eq!(state.secrets().unwrap().seal_key, "c");
     }
 
     #[test]

@@ -48,7 +48,10 @@ pub(super) async fn resolve(
     }
     // A folder that was asked for by name is not replaced by something else.
     if given.is_none() {
-        let cache = options.cache_dir.clone().unwrap_or_else(default_cache_dir);
+        let cache = match &options.cache_dir {
+            Some(given) => given.clone(),
+            None => default_cache_dir()?,
+        };
         let cache = account.reachable(absolute(&cache)?.join("postgres"), Path::new(ROOT_CACHE));
         match maven::binaries(&cache, &options.progress).await? {
             Ok(binaries) if fits(&binaries) => return Ok(binaries),

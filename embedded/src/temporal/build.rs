@@ -143,8 +143,9 @@ fn command(go: &Path, folder: &Path, cache_dir: &Path) -> Command {
         // What a user has set for other modules must not change this build.
         .env("GOFLAGS", "-mod=readonly -buildvcs=false")
         .env("GOWORK", "off");
-    if env::var_os("HOME").is_none() {
-        // A service account: Go refuses to guess its folders.
+    let home = env::var_os("HOME");
+    if !home.is_some_and(|home| cache::is_writable(Path::new(&home))) {
+        // A service account: Go would refuse to guess its folders, or fail to make them.
         command
             .env("GOCACHE", cache_dir.join("go-build"))
             .env("GOPATH", cache_dir.join("go"));

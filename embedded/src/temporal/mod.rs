@@ -103,7 +103,10 @@ impl TemporalServer {
         if let Some(address) = options.address {
             return Self::given(address).await;
         }
-        let cache = options.cache_dir.clone().unwrap_or_else(default_cache_dir);
+        let cache = match &options.cache_dir {
+            Some(given) => given.clone(),
+            None => default_cache_dir()?,
+        };
         let program =
             resolve::program(&cache, options.need_time_skipping, &options.progress).await?;
         let mut lock = match &options.db_file {

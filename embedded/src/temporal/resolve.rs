@@ -12,6 +12,20 @@ use std::{
 use super::{Version, build};
 use crate::{EmbeddedError, MissingInfrastructure, Progress};
 
+/// What to do without a server; a macro, because the text is one constant per version.
+macro_rules! remedy {
+    ($server:literal) => {
+        concat!(
+            "Install Go 1.26 or newer (https://go.dev/dl) with access to a Go module proxy, then the \
+             server is built once; or install a Temporal CLI whose server is ",
+            $server,
+            " or newer (`temporal --version` tells); or set TEMPORAL_ADDRESS to a running server, ",
+            $server,
+            " or newer."
+        )
+    };
+}
+
 /// Which program it is; they differ in how they end with their parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -82,9 +96,11 @@ pub(super) async fn program(
             "Temporal server"
         },
         tried,
-        remedy: "Install Go 1.21 or newer (https://go.dev/dl) with access to a Go module proxy, then the server is built once; \
-                 or install the Temporal CLI with a server of at least that version; \
-                 or set TEMPORAL_ADDRESS to a running server.",
+        remedy: if need_time_skipping {
+            remedy!("1.32")
+        } else {
+            remedy!("1.29")
+        },
     }
     .into())
 }
@@ -164,6 +180,20 @@ mod tests {
         assert!(probe(&path, Kind::Cli, Version::OLDEST).is_ok());
         let reason = probe(&path, Kind::Cli, Version::TIME_SKIPPING).unwrap_err();
         assert!(reason.contains("1.29.1, older than 1.32.0"), "{reason}");
+    }
+
+    #[test]
+    fn the_remedy_names_the_versions_that_are_asked_for() {
+        let go_mod = include_str!("../../../temporal-dev/go.mod");
+        assert!(go_mod.contains("\ngo 1.26."), "the remedy names Go 1.26");
+        let short = |version: Version| format!(" {}.{} ", version.major, version.minor);
+        for (text, version) in [
+            (remedy!("1.29"), Version::OLDEST),
+            (remedy!("1.32"), Version::TIME_SKIPPING),
+        ] {
+            assert!(text.contains("Go 1.26 or newer"), "{text}");
+            assert!(text.contains(&short(version)), "{text}");
+        }
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
         checks.push(bundle(settings, app).await);
         checks.push(clock(app).await);
     }
+    if let Some(Some(relay)) = pools.get(2) {
+        checks.push(parked(relay).await);
+    }
     if let Some(Some(maintenance)) = pools.get(3) {
         checks.push(row_level_security(maintenance).await);
     }
@@ -97,8 +100,10 @@ async fn migrations(app: &PgPool) -> Check {
 }
 
 async fn bundle(settings: &Settings, app: &PgPool) -> Check {
-    const TO_DO: &str = "without a bundle every command is refused: run `dispatch migrate`, or \
-                         point `policy.bundle_dir` at the folder that holds the active bundle";
+    const TO_DO: &str = "without a bundle every command is refused: run `dispatch migrate` when \
+                         none is active; let this program's decide with `dispatch migrate \
+                         --activate-bundle`; or point `policy.bundle_dir` at the folder that holds \
+                         the active one";
     let found = async {
         let deployment = store::deployment::read(app).await.map_err(|e| chain(&e))?;
         let bundle = deployment.bundle.ok_or("no bundle is active")?;
@@ -112,6 +117,27 @@ async fn bundle(settings: &Settings, app: &PgPool) -> Check {
         ))
     };
     Check::from("policy bundle", found.await, TO_DO)
+}
+
+async fn parked(relay: &PgPool) -> Check {
+    const PART: &str = "parked events";
+    match store::outbox::parked(relay).await {
+        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
+        Ok(parked) => match parked.first() {
+            None => Check::ok(PART, "none"),
+            Some(oldest) => Check::ill(
+                PART,
+                format!(
+                    "{}, the oldest since {} ({}); the workflows of their tickets stand still",
+                    parked.len(),
+                    oldest.parked_at.format("%Y-%m-%d %H:%M:%S UTC"),
+                    oldest.ticket_id,
+                ),
+                "`dispatch relay parked list` says why; mend the cause, then `dispatch relay \
+                 parked replay`",
+            ),
+        },
+    }
 }
 
 async fn clock(app: &PgPool) -> Check {

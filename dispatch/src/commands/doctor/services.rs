@@ -1,8 +1,13 @@
 //! dispatch-api, relay and worker: do they answer?
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use client::{Client, RetryPolicy};
+use contracts::signal::TICKET_TASK_QUEUE;
+use url::Url;
 
 use super::Check;
 use crate::{
@@ -11,13 +16,28 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What the metrics of every relay of ours begin with.
+const RELAY_SIGN: &str = "dispatch_relay_";
 
 /// All checks of the services.
 pub async fn check(settings: &Settings) -> Vec<Check> {
+    let (relay, worker) = (&settings.relay, &settings.worker);
+    // The metrics of a worker are the Temporal SDK's; the task queue among their labels is ours.
+    let worker_sign = format!("task_queue=\"{TICKET_TASK_QUEUE}\"");
     let (api, relay, worker) = tokio::join!(
         api(settings),
-        metrics("relay", settings.relay.metrics_listen),
-        metrics("worker", settings.worker.metrics_listen),
+        metrics(
+            "relay",
+            relay.metrics_listen,
+            relay.metrics_url.as_ref(),
+            RELAY_SIGN
+        ),
+        metrics(
+            "worker",
+            worker.metrics_listen,
+            worker.metrics_url.as_ref(),
+            &worker_sign
+        ),
     );
     vec![api, relay, worker]
 }
@@ -60,24 +80,98 @@ async fn api(settings: &Settings) -> Check {
     }
 }
 
-async fn metrics(part: &str, address: SocketAddr) -> Check {
-    let url = format!("http://{address}/metrics");
+/// Whether this part answers at its metrics; something else that listens there does not count.
+async fn metrics(part: &str, listen: SocketAddr, url: Option<&Url>, sign: &str) -> Check {
+    let url = url.map_or_else(
+        || format!("http://{}/metrics", here(listen)),
+        Url::to_string,
+    );
     let answer = async {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()?;
-        http.get(&url).send().await?.error_for_status()
+        let response = http.get(&url).send().await?.error_for_status()?;
+        response.text().await
+    };
+    let found = match answer.await {
+        Ok(text) if text.contains(sign) => Ok(format!("runs, metrics at {url}")),
+        Ok(_) => Err(format!("what answers at {url} is no {part} of ours")),
+        Err(error) => Err(format!("nothing answers at {url}: {}", root(&error))),
     };
     Check::from(
         part,
-        answer
-            .await
-            .map(|_| format!("runs, metrics at {url}"))
-            .map_err(|error| format!("nothing answers at {url}: {}", root(&error))),
+        found,
         format!(
             "start it with `dispatch {part}` (or all with `dispatch dev`); if it runs on another \
-             machine, set `{part}.metrics_listen`"
+             machine, set `{part}.metrics_url`"
         ),
     )
+}
+
+/// A listener on all addresses is reached on this machine's own.
+fn here(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listen.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listen.port()).into(),
+        _ => listen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// Answers one request with this body, whatever is asked.
+    fn stranger(body: &'static str) -> SocketAddr {
+        // As `main` does; a second time is no matter.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).unwrap();
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn whatever_listens_there_is_no_relay() {
+        let ours = stranger("dispatch_relay_errors_total 0\n");
+        let check = metrics("relay", ours, None, RELAY_SIGN).await;
+        assert!(check.ok, "{}", check.found);
+        let other = stranger("<html>hello");
+        let check = metrics("relay", other, None, RELAY_SIGN).await;
+        assert!(
+            !check.ok && check.found.contains("no relay of ours"),
+            "{}",
+            check.found
+        );
+    }
+
+    #[tokio::test]
+    async fn the_given_url_goes_before_the_listener() {
+        let ours = stranger("dispatch_relay_errors_total 0\n");
+        let url = Url::parse(&format!("http://{ours}/metrics")).unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let check = metrics("relay", nowhere, Some(&url), RELAY_SIGN).await;
+        assert!(check.ok, "{}", check.found);
+    }
+
+    #[test]
+    fn all_addresses_means_this_machine() {
+        let of = |text: &str| here(text.parse().unwrap()).to_string();
+        assert_eq!(of("0.0.0.0:9465"), "127.0.0.1:9465");
+        assert_eq!(of("[::]:9465"), "[::1]:9465");
+        assert_eq!(of("10.0.0.1:9465"), "10.0.0.1:9465");
+    }
 }

@@ -21,6 +21,9 @@ use crate::{
 
 /// An event that waits longer than this is stuck.
 const DELIVERY_BOUND: Duration = Duration::from_secs(30);
+/// An audit row that no checkpoint covers after this long was forgotten: the sealer, which runs with
+/// the API, comes by every few seconds.
+const SEALING_BOUND: Duration = Duration::from_secs(120);
 const KEY: &str = "database.maintenance_url";
 
 /// What was looked at and what was found.
@@ -61,6 +64,7 @@ pub async fn check(
     let options = Options {
         sealing_key: key.map(SealingKey::new),
         delivery_within: with_relay.then_some(DELIVERY_BOUND),
+        sealed_within: with_relay.then_some(SEALING_BOUND),
     };
     let database = verify(&pool, &options)
         .await
