@@ -45,7 +45,7 @@ use crate::{
     config::Tuning,
     delivery::{Sending, TemporalError},
     epoch::Epoch,
-    suspects::{Key, Suspects, Verdict},
+    suspects::{Finding, Key, Suspects},
     temporal::{Dress, Executions, Liveness, Temporal, TicketSignal},
     with_causes,
 };
@@ -193,20 +193,20 @@ impl Reconciler {
     }
 
     /// Compares one ticket with its workflow, and mends.
-    async fn examine(&self, key: Key) -> Result<Verdict, RoundError> {
+    async fn examine(&self, key: Key) -> Result<Finding, RoundError> {
         let head = bounded(outbox::ticket_head(&self.pool, key.0, key.1)).await?;
         if head.as_ref().is_some_and(|head| self.is_on_its_way(head)) {
-            return Ok(Verdict::TooEarly);
+            return Ok(Finding::TooEarly);
         }
         let open = head.as_ref().is_some_and(|head| !head.state.is_terminal());
         match self.call(self.temporal.liveness(key.0, key.1)).await? {
             Liveness::Running if !open => {
                 self.tell(key).await?;
-                Ok(Verdict::Told)
+                Ok(Finding::Told)
             }
             Liveness::Ended { run_id } if open => self.revive(key, head.as_ref(), &run_id).await,
             Liveness::Unknown if open => self.revive(key, head.as_ref(), "none").await,
-            _ => Ok(Verdict::Well),
+            _ => Ok(Finding::Well),
         }
     }
 
@@ -224,7 +224,7 @@ impl Reconciler {
         if told
             .await?
             .iter()
-            .any(|(_, verdict)| *verdict != Verdict::Well)
+            .any(|(_, verdict)| *verdict != Finding::Well)
         {
             return Err(RoundError::Incomplete);
         }
@@ -284,7 +284,7 @@ impl Reconciler {
         }
     }
 
-    async fn announce_epoch(&self, key: Key, epoch: u64) -> Result<Verdict, RoundError> {
+    async fn announce_epoch(&self, key: Key, epoch: u64) -> Result<Finding, RoundError> {
         let head = bounded(outbox::ticket_head(&self.pool, key.0, key.1)).await?;
         let signal = TicketSignal::resync(key.0, key.1, epoch, "epoch");
         self.start(&signal, head.as_ref()).await
@@ -296,7 +296,7 @@ impl Reconciler {
         key: Key,
         head: Option<&TicketHead>,
         ended_run: &str,
-    ) -> Result<Verdict, RoundError> {
+    ) -> Result<Finding, RoundError> {
         let signal = TicketSignal::resync(key.0, key.1, self.epoch.get(), ended_run);
         let verdict = self.start(&signal, head).await?;
         tracing::warn!(ticket = %key.1, ended_run, "no workflow was running: started one");
@@ -323,14 +323,14 @@ impl Reconciler {
         &self,
         signal: &TicketSignal,
         head: Option<&TicketHead>,
-    ) -> Result<Verdict, RoundError> {
+    ) -> Result<Finding, RoundError> {
         let dress = head.and_then(dress);
         let call = self
             .temporal
             .signal_with_start(signal, dress.as_ref(), self.time_skipping);
         self.call(call).await?;
         self.sending.metrics.resynced();
-        Ok(Verdict::Well)
+        Ok(Finding::Well)
     }
 
     /// Runs one call if calls are granted, and reports how it ended.
@@ -355,9 +355,9 @@ impl Reconciler {
         &'a self,
         keys: &[Key],
         act: impl Fn(Key) -> F,
-    ) -> Result<Vec<(Key, Verdict)>, RoundError>
+    ) -> Result<Vec<(Key, Finding)>, RoundError>
     where
-        F: Future<Output = Result<Verdict, RoundError>> + 'a,
+        F: Future<Output = Result<Finding, RoundError>> + 'a,
     {
         let mut results = stream::iter(keys.iter().copied())
             .map(|key| {
@@ -371,7 +371,7 @@ impl Reconciler {
                 Ok(verdict) => found.push((key, verdict)),
                 Err(RoundError::Temporal(error)) if !error.is_systemic() => {
                     tracing::warn!(ticket = %key.1, %error, "could not be reconciled yet");
-                    found.push((key, Verdict::TooEarly));
+                    found.push((key, Finding::TooEarly));
                 }
                 Err(error) => return Err(error),
             }

@@ -16,7 +16,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a look at one ticket found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Finding {
     /// Both sides agree, or do now.
     Well,
     /// Its newest event is on its way, or it could not be asked: too early to judge.
@@ -82,17 +82,17 @@ impl Suspects {
     }
 
     /// Takes note of what a look found.
-    pub fn conclude(&mut self, key: Key, verdict: Verdict, now: Instant) {
+    pub fn conclude(&mut self, key: Key, verdict: Finding, now: Instant) {
         let Some(suspect) = self.known.get_mut(&key) else {
             return;
         };
         match verdict {
-            Verdict::Well => {
+            Finding::Well => {
                 self.known.remove(&key);
             }
             // In time for the next round.
-            Verdict::TooEarly => suspect.again_at = now + self.interval / 2,
-            Verdict::Told => {
+            Finding::TooEarly => suspect.again_at = now + self.interval / 2,
+            Finding::Told => {
                 suspect.again_at = now + suspect.patience;
                 suspect.patience = (suspect.patience * 2).min(MOST_PATIENCE);
             }
@@ -120,8 +120,8 @@ mod tests {
     fn who_is_well_is_forgotten_and_who_could_not_be_judged_is_not() {
         let (now, mut suspects) = (Instant::now(), Suspects::new(ROUND));
         suspects.add(&[key(1), key(2)], now);
-        suspects.conclude(key(1), Verdict::Well, now);
-        suspects.conclude(key(2), Verdict::TooEarly, now);
+        suspects.conclude(key(1), Finding::Well, now);
+        suspects.conclude(key(2), Finding::TooEarly, now);
         assert_eq!(due(&suspects, now), []);
         assert_eq!(due(&suspects, now + ROUND), [key(2)]);
     }
@@ -132,7 +132,7 @@ mod tests {
         suspects.add(&[key(1)], now);
         for pause in [10, 20, 40, 80, 160, 320, 600, 600] {
             assert_eq!(due(&suspects, now), [key(1)]);
-            suspects.conclude(key(1), Verdict::Told, now);
+            suspects.conclude(key(1), Finding::Told, now);
             // Found again by every round meanwhile.
             suspects.add(&[key(1)], now);
             now += Duration::from_secs(pause) - Duration::from_millis(1);

@@ -238,7 +238,7 @@ impl World {
         }
         let stored = deadlines(&self.head_level())
             .into_iter()
-            .find(|(key, at)| *key == call.key && *at <= call.effective_at);
+            .find(|(key, at)| *key == call.key && *at == call.effective_at);
         if stored.is_none() && !self.sla.contains(&call.key) {
             return Outcome::Moot {
                 reason: "ILLEGAL_TRANSITION".into(),
