@@ -14,7 +14,7 @@ use store::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::servers;
+use crate::{servers, wait};
 
 /// The migrated database that the others are copies of; nobody is connected to it.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
@@ -119,9 +119,10 @@ impl Database {
 
     /// Removes it, whoever is still connected.
     pub async fn remove(&self) {
-        self.app.close().await;
-        self.maintenance.close().await;
-        self.admin.close().await;
+        for pool in [&self.app, &self.maintenance, &self.admin] {
+            // Waits for connections that somebody still holds: a test that does hangs here.
+            wait::within("giving connections back", wait::BOUND, pool.close()).await;
+        }
         let server = pool(servers::postgres().await.superuser_url()).await;
         let sql = format!("drop database \"{}\" with (force)", self.name);
         sqlx::raw_sql(AssertSqlSafe(sql))

@@ -32,13 +32,13 @@ use crate::{
 /// What can be started and killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the commands")]
-pub enum Role {
+pub enum ProcessRole {
     Api,
     Relay,
     Worker,
 }
 
-impl Role {
+impl ProcessRole {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Api, Self::Relay, Self::Worker];
 
@@ -97,7 +97,7 @@ where
         test(Arc::clone(&fleet)).await;
         fleet.settle().await;
         check(fleet.database()).await;
-        for role in Role::ALL {
+        for role in ProcessRole::ALL {
             fleet.kill(role);
         }
         fleet.stack.clone().end().await;
@@ -135,7 +135,7 @@ impl Fleet {
 
     /// Starts all three, and waits until they serve.
     pub async fn start_all(&self) {
-        for role in Role::ALL {
+        for role in ProcessRole::ALL {
             self.start(role, &[]);
         }
         self.serving().await;
@@ -150,7 +150,7 @@ impl Fleet {
     }
 
     /// Starts one with further variables.
-    pub fn start(&self, role: Role, variables: &[(&str, &str)]) {
+    pub fn start(&self, role: ProcessRole, variables: &[(&str, &str)]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -202,7 +202,7 @@ impl Fleet {
     }
 
     /// `kill -9`. False when it had ended by itself before.
-    pub fn kill(&self, role: Role) -> bool {
+    pub fn kill(&self, role: ProcessRole) -> bool {
         let Some(mut child) = self.take(role) else {
             return false;
         };
@@ -214,7 +214,7 @@ impl Fleet {
     }
 
     /// Waits until it ends by itself; a failpoint makes it.
-    pub async fn ended(&self, role: Role) -> ExitStatus {
+    pub async fn ended(&self, role: ProcessRole) -> ExitStatus {
         let status = wait::until("the end of a process", wait::BOUND, async || {
             let mut running = self.process(role);
             let child = running.as_mut().expect("it was started");
@@ -228,12 +228,12 @@ impl Fleet {
         status
     }
 
-    fn take(&self, role: Role) -> Option<Child> {
+    fn take(&self, role: ProcessRole) -> Option<Child> {
         self.process(role).take()
     }
 
     /// Also of a test that has failed: what it started has to end.
-    fn process(&self, role: Role) -> MutexGuard<'_, Option<Child>> {
+    fn process(&self, role: ProcessRole) -> MutexGuard<'_, Option<Child>> {
         self.running[role as usize]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -245,19 +245,19 @@ impl Fleet {
             let reply = self.http().get("/health/ready").try_send().await;
             match reply {
                 Ok(reply) if reply.status == 200 => Ok(()),
-                Ok(reply) => Err(format!("{}\n{}", reply.text(), self.log(Role::Api))),
-                Err(error) => Err(format!("{error}\n{}", self.log(Role::Api))),
+                Ok(reply) => Err(format!("{}\n{}", reply.text(), self.log(ProcessRole::Api))),
+                Err(error) => Err(format!("{error}\n{}", self.log(ProcessRole::Api))),
             }
         })
         .await;
     }
 
     /// Everything that it wrote, over all its lives.
-    pub fn log(&self, role: Role) -> String {
+    pub fn log(&self, role: ProcessRole) -> String {
         std::fs::read_to_string(self.log_file(role)).unwrap_or_default()
     }
 
-    fn log_file(&self, role: Role) -> PathBuf {
+    fn log_file(&self, role: ProcessRole) -> PathBuf {
         self.folder.path().join(format!("{}.log", role.command()))
     }
 
@@ -292,7 +292,7 @@ fn subcommand_name(subcommand: &str) -> &str {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for role in Role::ALL {
+        for role in ProcessRole::ALL {
             self.kill(role);
         }
     }

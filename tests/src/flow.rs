@@ -30,7 +30,7 @@ use crate::{
     database::Database,
     job::Job,
     namespace::{Key, Namespace, connection_options},
-    part::Part,
+    part::RunningPart,
     servers,
     stack::{ApiOptions, Stack},
     verify, wait,
@@ -95,8 +95,8 @@ struct Inner {
     stack: Stack,
     namespace: Namespace,
     options: FlowOptions,
-    relays: Mutex<Vec<Part>>,
-    worker: Mutex<Option<(Part, DropGuard)>>,
+    relays: Mutex<Vec<RunningPart>>,
+    worker: Mutex<Option<(RunningPart, DropGuard)>>,
 }
 
 impl Deref for Flow {
@@ -175,7 +175,7 @@ impl Flow {
 
     /// Starts a relay that is configured otherwise.
     pub fn start_relay_with(&self, config: RelayConfig) {
-        let part = Part::start("relay", move |stop| async move {
+        let part = RunningPart::start("relay", move |stop| async move {
             relay::run(config, stop)
                 .await
                 .map_err(|error| error.to_string())
@@ -234,7 +234,7 @@ impl Flow {
         config.pollers = 4;
         // The worker has a thread of its own, which does not end with the part's runtime.
         let mut guard = None;
-        let part = Part::start("worker", |stop| {
+        let part = RunningPart::start("worker", |stop| {
             guard = Some(stop.clone().drop_guard());
             async move {
                 worker::run(config, stop)

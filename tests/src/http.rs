@@ -10,6 +10,8 @@ use reqwest::{
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::wait;
+
 /// A new key: a new intent.
 pub fn key() -> String {
     Uuid::now_v7().to_string()
@@ -69,6 +71,19 @@ impl Http {
     pub fn command(&self, operation: Operation, ticket: Option<TicketId>, body: &Value) -> Ask {
         self.post(path(operation, ticket)).key(key()).json(body)
     }
+}
+
+/// Sends a request again for as long as the answer is to come back later, as a caller does: under
+/// load a lock or a connection may not be free in time. The request must carry its own key.
+pub async fn patiently(ask: impl Fn() -> Ask) -> Reply {
+    wait::until("an answer that stands", wait::BOUND, || async {
+        let reply = ask().send().await;
+        match reply.header("retry-after") {
+            None => Ok(reply),
+            Some(_) => Err(reply.text()),
+        }
+    })
+    .await
 }
 
 /// A request in the making.

@@ -428,6 +428,24 @@ pub fn count(events: &[HistoryEvent], kind: EventType) -> usize {
         .count()
 }
 
+/// How often the workflow called this activity, by the markers that its local activities leave.
+pub fn calls(events: &[HistoryEvent], activity: &str) -> usize {
+    let names = |payload: &Payload| {
+        let text = String::from_utf8_lossy(&payload.data);
+        text.contains(activity)
+    };
+    let markers = events
+        .iter()
+        .filter(|event| match event.attributes.as_ref() {
+            Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
+                let about = marker.details.get("data");
+                about.is_some_and(|about| about.payloads.iter().any(names))
+            }
+            _ => false,
+        });
+    markers.count()
+}
+
 /// The envelopes of all signals, in the order in which they came.
 pub fn signals(events: &[HistoryEvent]) -> Vec<Value> {
     events

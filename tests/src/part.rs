@@ -16,7 +16,7 @@ use crate::wait;
 
 /// A running part.
 #[derive(Debug)]
-pub struct Part {
+pub struct RunningPart {
     name: &'static str,
     // `None` only after the end.
     runtime: Option<Runtime>,
@@ -24,7 +24,7 @@ pub struct Part {
     task: JoinHandle<Result<(), String>>,
 }
 
-impl Part {
+impl RunningPart {
     /// Starts a part: `run` gets the token that asks it to stop.
     pub fn start<F>(name: &'static str, run: impl FnOnce(CancellationToken) -> F) -> Self
     where
@@ -64,7 +64,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for RunningPart {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

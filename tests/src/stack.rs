@@ -31,7 +31,7 @@ use store::verify::Violation;
 use crate::{
     database::{Database, bundles},
     http::{Ask, Http},
-    part::Part,
+    part::RunningPart,
     servers,
     verify::violations,
     wait,
@@ -76,7 +76,7 @@ struct Inner {
     tenant: Tenant,
     other: Tenant,
     options: ApiOptions,
-    api: Mutex<Option<Part>>,
+    api: Mutex<Option<RunningPart>>,
     address: SocketAddr,
     http: Http,
     // Clients are made from one, so that they share its connections: making one anew is slow.
@@ -216,7 +216,7 @@ impl Stack {
         *self.0.api.lock().expect("no holder panicked") = Some(part);
     }
 
-    fn take_api(&self) -> Option<Part> {
+    fn take_api(&self) -> Option<RunningPart> {
         self.0.api.lock().expect("no holder panicked").take()
     }
 
@@ -273,9 +273,9 @@ fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> 
     }
 }
 
-async fn start_api(config: ApiConfig) -> (Part, SocketAddr) {
+async fn start_api(config: ApiConfig) -> (RunningPart, SocketAddr) {
     let (tell, told) = tokio::sync::oneshot::channel();
-    let part = Part::start("dispatch-api", |shutdown| async move {
+    let part = RunningPart::start("dispatch-api", |shutdown| async move {
         let server = Server::bind(config).await.map_err(|error| chain(&error))?;
         // A test that has ended does not listen.
         let _ = tell.send(server.api_address().map_err(|error| error.to_string())?);

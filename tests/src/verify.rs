@@ -12,18 +12,28 @@ use crate::{database::Database, stack::SEALING_KEY};
 
 /// What must not be, whatever waits for delivery: without a relay everything does.
 pub async fn violations(database: &Database) -> Vec<Violation> {
-    found(database, None).await
+    found(database, None, None).await
 }
 
 /// The same, where an event may wait this long.
 pub async fn violations_within(database: &Database, delivery: Duration) -> Vec<Violation> {
-    found(database, Some(delivery)).await
+    found(database, Some(delivery), None).await
 }
 
-async fn found(database: &Database, delivery_within: Option<Duration>) -> Vec<Violation> {
+/// The same, where an audit row may wait this long for its checkpoint.
+pub async fn violations_sealed_within(database: &Database, sealing: Duration) -> Vec<Violation> {
+    found(database, None, Some(sealing)).await
+}
+
+async fn found(
+    database: &Database,
+    delivery_within: Option<Duration>,
+    sealed_within: Option<Duration>,
+) -> Vec<Violation> {
     let options = Options {
         sealing_key: Some(SealingKey::new(SEALING_KEY)),
         delivery_within,
+        sealed_within,
     };
     verify(&database.maintenance, &options)
         .await

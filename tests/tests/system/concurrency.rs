@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use contracts::{ErrorCode, Operation, TicketState};
 use dispatch_tests::{
+    http::{key, patiently},
     job::Job,
     stack::{ApiOptions, with_api_options},
     who::Who,
 };
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Rounds of 64 writers who all saw the same version.
 const ROUNDS: u64 = 20;
@@ -26,10 +27,11 @@ fn of_sixty_four_writers_who_saw_a_version_one_wins() {
         let first = job.ticket().await.version;
         for round in 0..ROUNDS {
             let seen = first + round;
-            let body = json!({ "priority": "P2", "details": { "round": round } });
+            let body = json!({ "priority": "P2", "details": { "floor": round } });
+            let triage = || stack.command(Who::Dispatcher, Operation::Triage, job.id(), &body);
             let replies = join_all((0..WRITERS).map(|_| {
-                let ask = stack.command(Who::Dispatcher, Operation::Triage, job.id(), &body);
-                ask.expecting(seen).send()
+                let key = key();
+                patiently(move || triage().key(&key).expecting(seen))
             }))
             .await;
             let mut outcomes = BTreeMap::<u16, u64>::new();
@@ -65,11 +67,12 @@ fn of_sixty_four_writers_who_saw_a_version_one_wins() {
 fn writers_who_do_not_care_all_get_through() {
     with_api_options(ApiOptions::default(), async |stack| {
         let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let triage =
+            |body: &Value| stack.command(Who::Dispatcher, Operation::Triage, job.id(), body);
         let replies = join_all((0..WRITERS).map(|n| {
-            let body = json!({ "priority": "P2", "details": { "writer": n } });
-            stack
-                .command(Who::Dispatcher, Operation::Triage, job.id(), &body)
-                .send()
+            let body = json!({ "priority": "P2", "details": { "floor": n } });
+            let key = key();
+            patiently(move || triage(&body).key(&key))
         }))
         .await;
         let mut versions: Vec<u64> = replies

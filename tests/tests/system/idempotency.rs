@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use contracts::{ErrorCode, Operation, TicketState};
 use dispatch_tests::{
-    http::{Reply, key},
+    http::{Reply, key, patiently},
     job::Job,
     record::{Footprint, PASSING_REFUSAL, attempt},
     stack::{ApiOptions, Stack, with_api, with_api_options},
@@ -117,7 +117,7 @@ fn the_same_key_eight_times_at_once_has_one_effect() {
                 0 => stack.command(Who::Dispatcher, Operation::CreateTicket, None, &create),
                 _ => stack.command(Who::Dispatcher, Operation::AddNote, job.id(), &note),
             };
-            let replies = join_all((0..8).map(|_| ask().key(&key).send())).await;
+            let replies = join_all((0..8).map(|_| patiently(|| ask().key(&key)))).await;
             let bodies: BTreeSet<_> = replies.iter().map(|reply| reply.body.clone()).collect();
             assert_eq!(bodies.len(), 1, "round {round}");
             replies[0].receipt();

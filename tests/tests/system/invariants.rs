@@ -10,7 +10,7 @@ use dispatch_tests::{
     job::Job,
     servers,
     stack::{ApiOptions, Stack},
-    verify::{violations, violations_within},
+    verify::{violations, violations_sealed_within, violations_within},
     who::Who,
 };
 use futures::{StreamExt, stream};
@@ -175,31 +175,6 @@ const EFFECTS: &[Plant] = &[
     ),
     (
         Invariant::I1,
-        "without the row that it wrote",
-        "delete from notes where text = (select min(text) from notes)",
-    ),
-    (
-        Invariant::I1,
-        "without the row that it wrote",
-        "delete from proposals",
-    ),
-    (
-        Invariant::I1,
-        "without the row that it wrote",
-        "delete from sla_records",
-    ),
-    (
-        Invariant::I1,
-        "without the row that it wrote",
-        "delete from approvals",
-    ),
-    (
-        Invariant::I1,
-        "without the row that it wrote",
-        "update approvals set decided_command_id = null",
-    ),
-    (
-        Invariant::I1,
         "numbers with a gap or a repeat",
         "update invoice_counters set next = next + 1",
     ),
@@ -219,6 +194,180 @@ const EFFECTS: &[Plant] = &[
 #[test]
 fn an_effect_without_its_command_or_twice_is_found() {
     each_is_found(EFFECTS);
+}
+
+/// Rows that neither chain nor seal covers: the timeline tells what they were.
+const ALTERED: &[Plant] = &[
+    (
+        Invariant::I9,
+        "decision is not the one",
+        "update policy_decisions set result = 'ALLOW' where result = 'DENY'",
+    ),
+    (
+        Invariant::I9,
+        "decision is not the one",
+        "update policy_decisions set reasons = '[]' where result = 'DENY'",
+    ),
+    (
+        Invariant::I9,
+        "decision is not the one",
+        "update policy_decisions set obligations = '[\"x\"]' where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "decision is not the one",
+        "update policy_decisions set input = replace(input, 'close', 'cancel') where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "decision is not the one",
+        "update policy_decisions set bundle_sha256 = repeat('0', 64) where operation = 'close'",
+    ),
+    (
+        Invariant::I9,
+        "the row or one before it was changed",
+        "update audit_events set bundle_sha256 = repeat('0', 64) where operation = 'close'",
+    ),
+    (
+        Invariant::I2,
+        "a decision about something else",
+        "update policy_decisions set operation = 'cancel' where operation = 'close'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update outbox_events set event_type = 'ticket.cancelled' where event_type = 'ticket.closed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update outbox_events set payload = jsonb_set(payload, '{data,invoice,amount_cents}', '1')
+         where event_type = 'invoice.generated'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update outbox_events set level = jsonb_set(level, '{state}', '\"CLOSED\"') where seq = 2",
+    ),
+    (
+        Invariant::I4,
+        "under another number",
+        "update outbox_events set seq = 100 where seq = 2;
+         update outbox_events set seq = 2 where seq = 3;
+         update outbox_events set seq = 3 where seq = 100",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update approvals set state = 'rejected'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update approvals set decided_by = 'usr_somebody_else'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update approvals set request = jsonb_set(request, '{price_delta_cents}', '1')",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update approvals set required_roles = '[\"technician\"]'",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from approvals",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update approvals set decided_command_id = null",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from sla_records",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update proposals set advice = jsonb_set(advice, '{advisor}', '\"x\"')",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update proposals set input = '{}'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update proposals set paired_outcome = case paired_outcome
+             when 'same' then 'different' else 'same' end where paired_at is not null",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from proposals",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from notes where text = (select max(text) from notes)",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update notes set author_id = 'usr_somebody_else'",
+    ),
+    (
+        Invariant::I2,
+        "does not tell of",
+        "insert into notes (tenant_id, id, ticket_id, command_id, author_id, text, created_at)
+         select tenant_id, gen_random_uuid(), ticket_id, command_id, author_id, text, created_at
+         from notes limit 1",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update sla_records set effective_at = effective_at + interval '1 microsecond'",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "update sla_records set revision = revision + 1",
+    ),
+    (
+        Invariant::I2,
+        "visits are not those of its document",
+        "update visits set starts_at = starts_at + interval '1 hour' where number = 1",
+    ),
+    (
+        Invariant::I2,
+        "visits are not those of its document",
+        "update visits set checked_in_at = null where number = 1",
+    ),
+    (
+        Invariant::I1,
+        "does not tell the ticket and rows",
+        "update idempotency_keys
+         set body = regexp_replace(body, '\"amount_cents\":[0-9]+', '\"amount_cents\":1')
+         where operation = 'generate_invoice'",
+    ),
+    (
+        Invariant::I1,
+        "does not tell the ticket and rows",
+        "update idempotency_keys
+         set body = regexp_replace(body, 'not_[0-9a-f]{32}', 'not_' || repeat('0', 32))
+         where operation = 'add_note' and status < 400",
+    ),
+];
+
+#[test]
+fn a_row_that_no_longer_says_what_happened_is_found() {
+    each_is_found(ALTERED);
 }
 
 const ORPHANS: &[Plant] = &[
@@ -531,6 +680,8 @@ fn audit_row(row: &Value, at: DateTime<Utc>) -> AuditRow {
         ticket_id: Some(TicketId::from_uuid(id("ticket_id"))),
         command_id: contracts::CommandId::from_uuid(id("command_id")),
         decision_id: contracts::DecisionId::from_uuid(id("decision_id")),
+        decision_sha256: text("decision_sha256"),
+        bundle_sha256: text("bundle_sha256"),
         request_id: text("request_id"),
         correlation_id: text("correlation_id"),
         trace_id: text("trace_id"),
@@ -573,6 +724,32 @@ fn what_waits_too_long_is_found() {
         // What was delivered does not wait.
         break_it(&database, "update outbox_events set pending = false").await;
         assert_eq!(within(Duration::from_secs(60)).await, []);
+        database.remove().await;
+    });
+}
+
+#[test]
+fn what_no_checkpoint_covers_is_found() {
+    servers::run(async || {
+        let database = Database::copy_of(healthy().await).await;
+        let within = |bound| violations_sealed_within(&database, bound);
+        assert_eq!(
+            within(Duration::ZERO).await,
+            [],
+            "all was sealed at the end"
+        );
+        // As if a pass of the sealer had skipped the chains for good.
+        break_it(
+            &database,
+            "delete from audit_sealed_heads; delete from audit_checkpoints",
+        )
+        .await;
+        let found = within(Duration::ZERO).await;
+        assert!(
+            !found.is_empty() && found.iter().all(|v| v.invariant == Invariant::I9),
+            "{found:?}"
+        );
+        assert_eq!(within(Duration::from_secs(7200)).await, []);
         database.remove().await;
     });
 }
@@ -621,7 +798,7 @@ fn what_a_client_was_told_is_compared() {
 #[test]
 fn every_invariant_of_the_checker_is_planted() {
     use Invariant::*;
-    let planted: BTreeSet<_> = [EFFECTS, ORPHANS, STORIES, LOGS, WALLS]
+    let planted: BTreeSet<_> = [EFFECTS, ALTERED, ORPHANS, STORIES, LOGS, WALLS]
         .iter()
         .flat_map(|plants| plants.iter().map(|plant| plant.0))
         .chain([I12])

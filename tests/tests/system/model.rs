@@ -52,7 +52,7 @@ async fn live(stack: &Stack, seed: u64) -> Tally {
     let mut job = Job::at(stack, stack.tenant(), TicketState::New).await;
     let mut ticket = job.ticket().await;
     let mut tally = Tally::default();
-    for step in 0..rng.random_range(20..=MOST_STEPS) {
+    for step in 0..rng.random_range(10..=MOST_STEPS) {
         let operation = choose(&mut rng, &ticket);
         let possible = next_state(operation, ticket.state);
         match attempt(stack, &mut job, operation).await {

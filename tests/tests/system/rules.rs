@@ -48,6 +48,56 @@ async fn refuse(
     problem
 }
 
+/// What may be a name or a telephone number is refused, and the refusal does not keep it either.
+#[test]
+fn a_detail_that_the_template_does_not_list_is_refused_and_not_kept() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let details = json!({
+            "anna_jansen": true, "pane_count": 31_612_345_678_i64, "glass_kind": "keizersgracht",
+        });
+        for operation in [Operation::CreateTicket, Operation::Triage] {
+            let mut body = job.body(operation).await;
+            body["details"] = details.clone();
+            let who = match operation {
+                Operation::CreateTicket => Who::Intake,
+                _ => Who::Dispatcher,
+            };
+            let reply = stack
+                .command(who, operation, job.target(operation), &body)
+                .send()
+                .await;
+            let problem = reply.problem(ErrorCode::PolicyDenied);
+            let mut found = reasons(&problem);
+            found.retain(|(code, _)| *code == "UNKNOWN_DETAIL");
+            found.sort_unstable();
+            assert_eq!(
+                found,
+                [
+                    ("UNKNOWN_DETAIL", Some("/details")),
+                    ("UNKNOWN_DETAIL", Some("/details/glass_kind")),
+                    ("UNKNOWN_DETAIL", Some("/details/pane_count")),
+                ]
+            );
+        }
+        for table in [
+            "audit_events",
+            "policy_decisions",
+            "idempotency_keys",
+            "outbox_events",
+        ] {
+            let kept: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "select count(*) from {table} t
+                 where t::text ~ 'anna_jansen|31612345678|keizersgracht'"
+            )))
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+            assert_eq!(kept, 0, "{table}");
+        }
+    });
+}
+
 /// Codes of the failed conditions, with their places.
 fn reasons(problem: &Problem) -> Vec<(&str, Option<&str>)> {
     let reasons = problem.reasons.iter();
@@ -389,6 +439,10 @@ fn a_promise_is_recorded_once() {
         for (body, code) in [
             (
                 change("effective_at", json!(early)),
+                ErrorCode::InvalidField,
+            ),
+            (
+                change("effective_at", json!("9999-01-01T00:00:00Z")),
                 ErrorCode::InvalidField,
             ),
             (change("clock", json!("lunch")), ErrorCode::InvalidField),

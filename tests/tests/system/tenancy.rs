@@ -121,6 +121,15 @@ fn no_login_has_more_than_it_needs() {
             .execute(&database.app)
             .await;
         assert_eq!(sqlstate(denied), "42501");
+        // Nor are they for the checker, and what people wrote is not either.
+        for sql in [
+            "select name from contacts",
+            "select text from notes",
+            "select * from notes",
+        ] {
+            let denied = sqlx::query(sql).execute(&database.maintenance).await;
+            assert_eq!(sqlstate(denied), "42501", "{sql}");
+        }
         database.remove().await;
     });
 }

@@ -6,6 +6,8 @@ use dispatch_tests::{
     stack::with_api,
     who::Who,
 };
+use serde_json::Value;
+use sqlx::FromRow;
 use strum::VariantArray;
 
 #[test]
@@ -90,20 +92,23 @@ fn every_page_continues_where_the_last_one_ended() {
     });
 }
 
+#[derive(Debug, FromRow)]
+struct Event {
+    seq: Option<i64>,
+    event_type: String,
+    payload: Value,
+    level: Option<Value>,
+    pending: bool,
+}
+
 #[test]
 fn the_workflow_hears_the_same_story() {
     with_api(async |stack| {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::Closed).await;
         job.does(Operation::AddNote).await;
-        let rows: Vec<(
-            Option<i64>,
-            String,
-            serde_json::Value,
-            Option<serde_json::Value>,
-            bool,
-        )> = sqlx::query_as(
+        let rows: Vec<Event> = sqlx::query_as(
             "select seq, event_type, payload, level, pending from outbox_events
-                 order by occurred_at, seq nulls last",
+             order by occurred_at, seq nulls last",
         )
         .fetch_all(stack.admin())
         .await
@@ -112,23 +117,21 @@ fn the_workflow_hears_the_same_story() {
         let changes: Vec<_> = entries.iter().flat_map(|entry| &entry.changes).collect();
         assert_eq!(rows.len(), changes.len());
         let mut seqs = Vec::new();
-        for ((seq, event_type, payload, level, pending), change) in rows.iter().zip(&changes) {
-            assert_eq!(event_type, change.event.event_type().name());
-            assert_eq!(payload, &serde_json::to_value(&change.event).unwrap());
+        for (row, change) in rows.iter().zip(&changes) {
+            assert_eq!(row.event_type, change.event.event_type().name());
+            assert_eq!(row.payload, serde_json::to_value(&change.event).unwrap());
             // What is for the workflow is numbered, has the level after it, and waits.
-            assert_eq!(*pending, seq.is_some());
-            assert_eq!(level.is_some(), seq.is_some());
-            seqs.extend(*seq);
+            assert_eq!(row.pending, row.seq.is_some());
+            assert_eq!(row.level.is_some(), row.seq.is_some());
+            seqs.extend(row.seq);
         }
         let ticket = job.ticket().await;
         assert_eq!(
             seqs,
             (1..=i64::try_from(ticket.version).unwrap()).collect::<Vec<_>>()
         );
-        let last = rows
-            .iter()
-            .rfind(|row| row.0.is_some())
-            .and_then(|row| row.3.clone());
+        let last = rows.iter().rfind(|row| row.seq.is_some());
+        let last = last.and_then(|row| row.level.clone());
         assert_eq!(
             last,
             Some(serde_json::to_value(domain::level(&ticket)).unwrap())

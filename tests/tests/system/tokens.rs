@@ -59,6 +59,10 @@ fn a_token_that_does_not_hold_opens_nothing() {
             ),
             ("lives for ever", changed(|c| c.exp = i64::MAX)),
             ("no subject", changed(|c| c.sub = String::new())),
+            (
+                "an address as subject",
+                changed(|c| c.sub = "anna@example.test".into()),
+            ),
             ("other secret", other_secret),
             ("tenant swapped", format!("{header}.{swapped}.{signature}")),
             ("signature cut", format!("{head}.{}", &signature[1..])),
@@ -159,5 +163,27 @@ fn kind_and_roles_come_from_the_token_alone() {
             .http()
             .command(Operation::Triage, Some(job.id()), &body);
         ask.token(mint(&claims)).send().await.receipt();
+    });
+}
+
+#[test]
+fn a_tenant_that_does_not_exist_has_nothing() {
+    with_api(async |stack| {
+        let body = Job::new(&stack, stack.tenant())
+            .body(Operation::CreateTicket)
+            .await;
+        let mut claims = Who::Dispatcher.claims(stack.tenant(), Utc::now());
+        claims.tenant = contracts::TenantId::from_uuid(uuid::Uuid::now_v7());
+        let token = mint(&claims);
+        let before = Footprint::take(stack.admin()).await;
+        // There is no tenant on whose record the attempt could be.
+        let ask = stack.http().command(Operation::CreateTicket, None, &body);
+        ask.token(&token)
+            .send()
+            .await
+            .no_attempt(ErrorCode::Forbidden);
+        let list = stack.http().get("/tickets").token(&token).send().await;
+        assert_eq!(list.json()["items"], json!([]));
+        assert_eq!(before.changes(stack.admin()).await, [""; 0]);
     });
 }

@@ -13,7 +13,7 @@ use std::{
 use client::{CallOptions, RetryPolicy};
 use contracts::{Operation, TicketState, command::CommandReceipt};
 use dispatch_tests::{
-    fleet::{Fleet, Role, with_fleet},
+    fleet::{Fleet, ProcessRole, with_fleet},
     gate::{Gate, Passage},
     http::key,
     job::{Job, example},
@@ -28,7 +28,7 @@ use store::verify::Acknowledged;
 const SIGABRT: i32 = 6;
 
 /// The failpoint struck, and nothing else.
-async fn struck(fleet: &Fleet, role: Role) {
+async fn struck(fleet: &Fleet, role: ProcessRole) {
     let status = fleet.ended(role).await;
     assert_eq!(
         status.signal(),
@@ -53,16 +53,16 @@ async fn effects(fleet: &Fleet, key: &str) -> i64 {
 #[test]
 fn a_relay_killed_between_signal_and_mark_sends_again_and_nothing_happens_twice() {
     with_fleet(async |fleet| {
-        fleet.start(Role::Api, &[]);
-        fleet.start(Role::Worker, &[]);
+        fleet.start(ProcessRole::Api, &[]);
+        fleet.start(ProcessRole::Worker, &[]);
         fleet.start(
-            Role::Relay,
+            ProcessRole::Relay,
             &[("DISPATCH_FAILPOINT", "after-signal-before-mark:abort:1")],
         );
         fleet.serving().await;
         fleet.promote().await;
         let job = Job::at(&fleet, fleet.tenant(), TicketState::Triaged).await;
-        struck(&fleet, Role::Relay).await;
+        struck(&fleet, ProcessRole::Relay).await;
         let pending: i64 = sqlx::query_scalar("select count(*) from outbox_events where pending")
             .fetch_one(fleet.admin())
             .await
@@ -71,7 +71,7 @@ fn a_relay_killed_between_signal_and_mark_sends_again_and_nothing_happens_twice(
         let workflow = (fleet.tenant().id, job.id());
         assert!(!signals(&fleet.namespace().history(workflow).await).is_empty());
 
-        fleet.start(Role::Relay, &[]);
+        fleet.start(ProcessRole::Relay, &[]);
         fleet.settle().await;
         let view = fleet.namespace().view(workflow).await.unwrap();
         assert_eq!((view.applied_seq, view.healed), (2, 0));
@@ -83,7 +83,7 @@ fn a_command_that_was_done_when_the_api_was_killed_is_answered_at_the_next_try()
     with_fleet(async |fleet| {
         // The third command is committed, and its caller hears nothing of it.
         fleet.start(
-            Role::Api,
+            ProcessRole::Api,
             &[("DISPATCH_FAILPOINT", "after-commit-before-reply:abort:3")],
         );
         fleet.serving().await;
@@ -92,17 +92,17 @@ fn a_command_that_was_done_when_the_api_was_killed_is_answered_at_the_next_try()
         assert_eq!(receipt.produced_version, 3);
 
         // The next one dies before its commit: nothing of it is there, and the try after does it.
-        fleet.kill(Role::Api);
+        fleet.kill(ProcessRole::Api);
         fleet.start(
-            Role::Api,
+            ProcessRole::Api,
             &[("DISPATCH_FAILPOINT", "before-commit:abort:1")],
         );
         fleet.serving().await;
         let receipt = interrupted(&fleet, &mut job, Operation::ConfirmSchedule).await;
         assert_eq!(receipt.produced_version, 4);
 
-        fleet.start(Role::Relay, &[]);
-        fleet.start(Role::Worker, &[]);
+        fleet.start(ProcessRole::Relay, &[]);
+        fleet.start(ProcessRole::Worker, &[]);
         fleet.promote().await;
     });
 }
@@ -117,8 +117,8 @@ async fn interrupted(fleet: &Arc<Fleet>, job: &mut Job, operation: Operation) ->
         .with_retry(RetryPolicy::default());
     let options = CallOptions::with_key(&key);
     let (told, ()) = tokio::join!(job.tries(&patient, operation, &body, &options), async {
-        struck(fleet, Role::Api).await;
-        fleet.start(Role::Api, &[]);
+        struck(fleet, ProcessRole::Api).await;
+        fleet.start(ProcessRole::Api, &[]);
     });
     let receipt = told.unwrap();
     assert_eq!(effects(fleet, &key).await, 1);
@@ -154,9 +154,9 @@ fn a_worker_killed_in_an_activity_does_it_once_all_the_same() {
             n => Ok(n),
         })
         .await;
-        assert!(fleet.kill(Role::Worker));
+        assert!(fleet.kill(ProcessRole::Worker));
         gate.set(Passage::Open);
-        fleet.start(Role::Worker, &[]);
+        fleet.start(ProcessRole::Worker, &[]);
         fleet.settle().await;
         assert_eq!(proposals().await, 1);
         let view = fleet
@@ -239,12 +239,12 @@ async fn drive(fleet: Arc<Fleet>, killers: Arc<AtomicUsize>, seed: u64) -> Vec<T
 }
 
 /// Kills a process so many times, each time when it has work to do.
-async fn kill_again_and_again(fleet: Arc<Fleet>, role: Role, killers: Arc<AtomicUsize>) {
+async fn kill_again_and_again(fleet: Arc<Fleet>, role: ProcessRole, killers: Arc<AtomicUsize>) {
     let mut random = StdRng::seed_from_u64(role as u64 + 41);
     for _ in 0..KILLS {
         match role {
-            Role::Api => fleet.serving().await,
-            Role::Relay => {
+            ProcessRole::Api => fleet.serving().await,
+            ProcessRole::Relay => {
                 wait::until("the relay's leases", BOUND, async || {
                     let held: i64 = sqlx::query_scalar(
                         "select count(*) from relay_leases where expires_at > clock_timestamp()
@@ -261,7 +261,7 @@ async fn kill_again_and_again(fleet: Arc<Fleet>, role: Role, killers: Arc<Atomic
                 })
                 .await
             }
-            Role::Worker => {}
+            ProcessRole::Worker => {}
         }
         // The moment is the point of this test, so it is drawn, from a seed.
         tokio::time::sleep(Duration::from_millis(random.random_range(200..1500))).await;
@@ -279,8 +279,8 @@ async fn kill_again_and_again(fleet: Arc<Fleet>, role: Role, killers: Arc<Atomic
 fn killed_at_random_times_nothing_is_lost_and_nothing_happens_twice() {
     with_fleet(async |fleet| {
         fleet.start_all().await;
-        let killers = Arc::new(AtomicUsize::new(Role::ALL.len()));
-        let killing = Role::ALL
+        let killers = Arc::new(AtomicUsize::new(ProcessRole::ALL.len()));
+        let killing = ProcessRole::ALL
             .map(|role| tokio::spawn(kill_again_and_again(fleet.clone(), role, killers.clone())));
         let driving: Vec<_> = (0..DRIVERS)
             .map(|seed| tokio::spawn(drive(fleet.clone(), killers.clone(), seed)))

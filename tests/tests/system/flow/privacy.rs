@@ -3,7 +3,7 @@
 use contracts::{Operation, TicketState};
 use dispatch_tests::{
     agreement,
-    fleet::{Fleet, Role, with_fleet},
+    fleet::{Fleet, ProcessRole, with_fleet},
     job::{Job, SECRET_WORDS},
     wait::{self, BOUND},
     who::Who,
@@ -52,7 +52,7 @@ fn no_personal_data_leaves_its_tables() {
             .execute(fleet.admin())
             .await
             .unwrap();
-        for role in Role::ALL {
+        for role in ProcessRole::ALL {
             fleet.start(role, &[("RUST_LOG", "debug")]);
         }
         fleet.serving().await;
@@ -143,7 +143,7 @@ fn no_personal_data_leaves_its_tables() {
         let details = fleet.namespace().describe(key).await.unwrap();
         assert!(!format!("{details:?}").contains(CANARY));
 
-        for role in Role::ALL {
+        for role in ProcessRole::ALL {
             wait::until("a log", BOUND, async || match fleet.log(role).len() {
                 0 => Err("empty"),
                 _ => Ok(()),
@@ -154,7 +154,7 @@ fn no_personal_data_leaves_its_tables() {
             assert_eq!(line, None, "the log of {role:?}");
         }
         assert!(
-            fleet.log(Role::Relay).contains(&id),
+            fleet.log(ProcessRole::Relay).contains(&id),
             "the relay logs what it sends"
         );
         agreement::all_agree(fleet.admin(), fleet.namespace())

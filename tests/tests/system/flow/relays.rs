@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use contracts::{Operation, TicketState};
 use dispatch_tests::{
-    fleet::{Role, with_fleet},
+    fleet::{Fleet, ProcessRole, with_fleet},
     flow::{Flow, FlowOptions, quick, with_flow},
     job::Job,
     wait::{self, BOUND},
@@ -125,21 +125,31 @@ fn a_relay_that_lost_its_leases_and_does_not_know_it_does_no_harm() {
     });
 }
 
+/// The conversation of the ticket's first event.
+async fn conversation_of(fleet: &Fleet, job: &Job) -> String {
+    sqlx::query_scalar("select correlation_id from outbox_events where ticket_id = $1 and seq = 1")
+        .bind(job.id().as_uuid())
+        .fetch_one(fleet.admin())
+        .await
+        .unwrap()
+}
+
 #[test]
 fn an_event_that_is_not_accepted_is_put_aside_in_sight_and_the_others_go_on() {
     with_fleet(async |fleet| {
-        fleet.start(Role::Api, &[]);
+        fleet.start(ProcessRole::Api, &[]);
         fleet.serving().await;
         let mut bad = Job::at(&fleet, fleet.tenant(), TicketState::New).await;
         bad.does(Operation::Triage).await;
         let other = Job::at(&fleet, fleet.tenant(), TicketState::Triaged).await;
+        let conversation = conversation_of(&fleet, &bad).await;
         let spoil = "update outbox_events set correlation_id = $2 where ticket_id = $1 and seq = 1";
         let spoilt = sqlx::query(spoil)
             .bind(bad.id().as_uuid())
             .bind("two words")
             .execute(fleet.admin());
         spoilt.await.unwrap();
-        fleet.kill(Role::Api);
+        fleet.kill(ProcessRole::Api);
         fleet.start_all().await;
 
         let pool = sqlx::PgPool::connect(&fleet.database().addresses.relay)
@@ -190,7 +200,9 @@ fn an_event_that_is_not_accepted_is_put_aside_in_sight_and_the_others_go_on() {
         );
 
         // The cause is mended: it goes out, and with it what waited behind it.
-        let mend = sqlx::query(spoil).bind(bad.id().as_uuid()).bind("one-word");
+        let mend = sqlx::query(spoil)
+            .bind(bad.id().as_uuid())
+            .bind(conversation);
         mend.execute(fleet.admin()).await.unwrap();
         let (code, text) = fleet
             .run(&format!("relay parked replay --ticket {}", bad.id()))

@@ -1,13 +1,17 @@
 //! The database is set back to an earlier copy, behind the back of everything that heard of the
 //! time in between. The database is right.
 
-use contracts::{Operation, TicketState};
+use contracts::{Operation, TicketState, signal::SignalEvent};
 use dispatch_tests::{
     flow::{Flow, FlowOptions, HEALING, with_flow},
     job::Job,
-    wait,
+    namespace::count,
+    wait::{self, BOUND},
 };
-use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+use serde_json::json;
+use temporalio_common::protos::temporal::api::enums::v1::{
+    EventType::WorkflowExecutionSignaled as Signaled, WorkflowExecutionStatus,
+};
 
 /// Three tickets: one whose workflow knows too much afterwards, one that ends in the time that is
 /// lost, and one that comes in then.
@@ -80,6 +84,63 @@ fn a_new_epoch_makes_every_workflow_look_again() {
         // The story goes on, another way.
         story.ahead.does(Operation::Dispatch).await;
         story.ended.does(Operation::ProposeSchedule).await;
+    });
+}
+
+#[test]
+fn a_higher_epoch_is_believed_whoever_says_it() {
+    let options = FlowOptions {
+        relay: false,
+        ..FlowOptions::default()
+    };
+    with_flow(options, async |flow| {
+        let mut job = Job::at(&flow, flow.tenant(), TicketState::New).await;
+        let (key, start) = (flow.key(job.id()), flow.start_input(job.id()));
+        let envelope = |epoch: u64, events: &[SignalEvent]| json!({ "v": 1, "epoch": epoch, "events": events });
+        let first = flow.events(job.id()).await;
+        flow.namespace()
+            .signal(key, &start, &envelope(1, &first))
+            .await;
+        assert_eq!(flow.agreed(job.id()).await.healed, 0);
+
+        // Only the number says that the same event is of another history.
+        let pool = sqlx::PgPool::connect(&flow.database().addresses.relay)
+            .await
+            .unwrap();
+        let epoch = relay::admin::new_epoch(&pool).await.unwrap();
+        assert!(epoch > 1);
+        pool.close().await;
+        flow.namespace()
+            .signal(key, &start, &envelope(epoch, &first))
+            .await;
+        wait::until("a snapshot", BOUND, async || {
+            let view = flow.namespace().view(key).await?;
+            match (view.healed, view.epoch) {
+                (1, of) if of == epoch => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+
+        // Nobody believes the old epoch any more.
+        job.does(Operation::Triage).await;
+        let second = &flow.events(job.id()).await[1..];
+        flow.namespace()
+            .signal(key, &start, &envelope(1, second))
+            .await;
+        flow.namespace()
+            .signal(key, &start, &envelope(epoch, &[]))
+            .await;
+        wait::until("four signals", BOUND, async || {
+            match count(&flow.namespace().history(key).await, Signaled) {
+                4 => Ok(()),
+                n => Err(n),
+            }
+        })
+        .await;
+        assert_eq!(flow.namespace().view(key).await.unwrap().applied_seq, 1);
+        flow.start_relay();
+        flow.agreed(job.id()).await;
     });
 }
 

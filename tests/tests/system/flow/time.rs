@@ -188,10 +188,10 @@ fn a_paused_clock_stands_still() {
         assert!(since > paused_at, "{since}");
         broken_once(&flow, ticket, make_safe).await;
         let events = flow.namespace().history(key).await;
-        let signals = events
+        let mut signals = events
             .iter()
             .filter(|event| event.event_type() == EventType::WorkflowExecutionSignaled);
-        let passed = at(signals.last().unwrap()) - at(&events[0]);
+        let passed = at(signals.next_back().unwrap()) - at(&events[0]);
         assert!(
             passed >= TimeDelta::hours(5),
             "only {passed} passed before it was resumed"
