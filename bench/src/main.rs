@@ -75,7 +75,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        // A slow statement is what is looked for here, not news.
+        .with_env_filter("warn,sqlx::query=error")
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(8 << 20)

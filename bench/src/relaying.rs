@@ -29,6 +29,17 @@ use crate::{
 /// How long anything may take until a run is given up.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A relay that only delivers: what a figure sets up on purpose (events that wait for long, workflows
+/// of tickets that are not) would be faults to its reconciler.
+pub fn delivery_only() -> Tuning {
+    let never = Duration::from_secs(3_600);
+    Tuning {
+        reconcile_interval: never,
+        reconcile_grace: never,
+        ..Tuning::default()
+    }
+}
+
 /// A running relay.
 #[derive(Debug)]
 pub struct Relay {

@@ -14,7 +14,6 @@ use chrono::{DateTime, Utc};
 use contracts::TicketId;
 use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
-use relay::Tuning;
 use temporalio_client::Connection;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::{sync::Mutex, time::MissedTickBehavior};
@@ -49,7 +48,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Line>> {
         .addressed(TicketId::from_uuid(Uuid::now_v7()))
         .send(&temporal)
         .await?;
-    let relay = Relay::start(&server, &database, Tuning::default()).await?;
+    let relay = Relay::start(&server, &database, relaying::delivery_only()).await?;
     relaying::until_drained(&database.admin).await?;
 
     let count = PER_SECOND * bench.settings.pick(20, 6);

@@ -2,15 +2,11 @@
 //! payload and as many calls in flight; with one pending event per ticket, and with eight. No
 //! worker runs on either side.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use contracts::TicketId;
 use futures::{StreamExt, TryStreamExt, stream};
-use relay::Tuning;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -39,12 +35,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Line>> {
     let mut samples = Sample::per_event(&database.relay, ticket).await?;
     let sample = samples.pop().context("a creation is an event")?;
     let temporal = relaying::temporal(&server)?;
-    // Events that wait for long are what is set up here; to the reconciler they would be a fault.
-    let tuning = Tuning {
-        reconcile_interval: Duration::from_secs(3_600),
-        reconcile_grace: Duration::from_secs(3_600),
-        ..Tuning::default()
-    };
+    let tuning = relaying::delivery_only();
     let concurrency = tuning.concurrency;
     let tickets = bench.settings.pick(300, 100);
 
