@@ -17,6 +17,8 @@ create table policy_decisions (
     id                uuid not null,
     command_id        uuid not null,
     ticket_id         uuid,
+    correlation_id    text not null,
+    trace_id          text not null,
     operation         text not null,
     at                timestamptz not null,
     result            text not null,

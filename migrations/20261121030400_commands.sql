@@ -140,10 +140,11 @@ declare
     written      bigint;
 begin
     insert into policy_decisions
-        (tenant_id, id, command_id, ticket_id, operation, at, result, reasons, obligations,
-         bundle_version, bundle_sha256, input, evaluation_micros)
+        (tenant_id, id, command_id, ticket_id, correlation_id, trace_id, operation, at, result,
+         reasons, obligations, bundle_version, bundle_sha256, input, evaluation_micros)
     values
-        (for_tenant, with_decision, with_command, about_ticket, attempt ->> 'operation', at,
+        (for_tenant, with_decision, with_command, about_ticket, attempt ->> 'correlation_id',
+         attempt ->> 'trace_id', attempt ->> 'operation', at,
          attempt ->> 'result', attempt -> 'reasons', attempt -> 'obligations',
          attempt ->> 'bundle_version', attempt ->> 'bundle_sha256', decision_input,
          (attempt ->> 'evaluation_micros')::bigint);

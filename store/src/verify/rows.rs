@@ -94,7 +94,8 @@ const CHECKS: &[Check] = &[
         what: "a decision about something else than its audit row",
         sql: "select 'policy_decisions ' || d.id from policy_decisions d
               join audit_events a on a.tenant_id = d.tenant_id and a.decision_id = d.id
-              where a.operation <> d.operation or a.at <> d.at or a.ticket_id is distinct from d.ticket_id",
+              where a.operation <> d.operation or a.at <> d.at or a.ticket_id is distinct from d.ticket_id
+                 or a.correlation_id <> d.correlation_id or a.trace_id <> d.trace_id",
     },
     Check {
         invariant: Invariant::I2,

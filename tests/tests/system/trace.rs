@@ -48,6 +48,14 @@ fn trace_and_conversation_are_kept_on_every_row() {
         let row = attempt(stack.admin(), command).await.unwrap();
         assert_eq!(row.correlation_id, "case-7/intake");
         assert_eq!(row.trace_id, &PARENT[3..35]);
+        let decided: (String, String) = sqlx::query_as(
+            "select correlation_id, trace_id from policy_decisions where command_id = $1",
+        )
+        .bind(command.as_uuid())
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(decided, ("case-7/intake".into(), PARENT[3..35].into()));
         let events = events(&stack, command).await;
         assert!(!events.is_empty());
         for event in events {
