@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use api::token::MIN_SECRET_BYTES;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{ActorKind, Role, TechnicianId, TenantId, actor::TokenClaims};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use crate::{config::Auth, exit::Failure, secret::Secret};
-
-/// Shortest secret that is taken: RFC 7518 §3.2 wants 256 bits for HS256.
-pub const MIN_SECRET_BYTES: usize = 32;
 
 /// Whom a token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +73,7 @@ impl Minter {
             roles: caller.roles.clone(),
             technician_id: caller.technician,
         };
-        let key = EncodingKey::from_secret(self.secret.expose().as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
+        api::token::mint(self.secret.expose(), &claims)
             .map_err(|error| Failure::failed(format!("cannot sign a token: {error}")))
     }
 }
@@ -104,7 +100,7 @@ pub fn parse_ttl(text: &str) -> Result<TimeDelta, String> {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{DecodingKey, Validation};
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation};
     use uuid::Uuid;
 
     use super::*;
