@@ -7,10 +7,7 @@
 use std::collections::BTreeSet;
 
 use axum::routing::MethodRouter;
-use contracts::{
-    ErrorCode, Operation,
-    command::{CommandBody, CommandReceipt},
-};
+use contracts::{ErrorCode, Operation, command::CommandBody};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -102,7 +99,7 @@ impl Endpoint {
             request: Some(|generator| generator.root_schema_for::<B>()),
             success: Success {
                 description: "Done, or it was done before under this request id.",
-                schema: |generator| generator.subschema_for::<CommandReceipt>(),
+                schema: |generator| generator.subschema_for::<B::Receipt>(),
                 etag: false,
                 creates: false,
                 health: false,

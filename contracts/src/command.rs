@@ -1,4 +1,4 @@
-//! Commands: everything that can change a ticket.
+//! Commands: everything that can change anything.
 //!
 //! Each body refuses unknown fields. `request_id` and `expected_version` stand beside the fields of
 //! the body on the wire and are taken off before the body is read (see `api`).
@@ -11,12 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     approval::Verdict,
+    comms::{Channel, OnlyWhile},
+    filing::FilingReceipt,
     ids::*,
     proposal::{Advice, AdvisorInput},
-    schedule::TimeWindow,
+    schedule::{GeoPoint, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{EvidenceRef, InvoiceLine, Part, Priority},
-    value::{DetailValue, FreeText, Slug, TemplateId},
+    value::{
+        DetailValue, FreeText, MediaType, PeerAddress, ProviderMessageId, RawPayload, Slug,
+        TemplateId,
+    },
 };
 
 macro_rules! commands {
@@ -43,6 +48,16 @@ macro_rules! commands {
             }
         }
 
+        impl Command {
+            /// The ticket that the body names, where the path names none.
+            pub const fn ticket_id(&self) -> Option<TicketId> {
+                match self {
+                    Self::CommsOutbound(body) => Some(body.ticket_id),
+                    _ => None,
+                }
+            }
+        }
+
         impl Operation {
             /// The path below `/api/v1`, with `{id}` for the ticket.
             pub const fn path(self) -> &'static str {
@@ -63,23 +78,31 @@ macro_rules! commands {
 
         impl CommandBody for $name {
             const OPERATION: Operation = Operation::$name;
+            type Receipt = commands!(@receipt $class);
         })+
     };
+    (@receipt Filing) => { FilingReceipt };
+    (@receipt $class:ident) => { CommandReceipt };
 }
 
 /// The body of one command: what a caller sends, and which operation it stands for.
 pub trait CommandBody: Into<Command> + serde::de::DeserializeOwned + JsonSchema + Send {
     /// The operation.
     const OPERATION: Operation;
+    /// The answer when it is done.
+    type Receipt: serde::de::DeserializeOwned + Serialize + JsonSchema;
 }
 
-/// Whether a command raises the ticket's version.
+/// What a command is about, and whether it raises the ticket's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandClass {
     /// Changes state or fields: version and `seq` rise, the workflow hears of it.
     Change,
     /// Writes beside the ticket: no version, no `seq`, so the workflow never hears its own echo.
     Bookkeeping,
+    /// About something other than a ticket (a site, a technician, the kill switch), or about a
+    /// message that has yet to find its ticket.
+    Filing,
 }
 
 commands! {
@@ -135,6 +158,30 @@ commands! {
     RecordProposal = "record_proposal", "/tickets/{id}/proposals", Bookkeeping;
     /// Records an SLA warning or breach.
     RecordSla = "record_sla", "/tickets/{id}/sla/record", Bookkeeping;
+    /// Records a documented fact.
+    AddEvidence = "add_evidence", "/tickets/{id}/evidence", Bookkeeping;
+    /// Takes a message in and finds its ticket.
+    CommsInbound = "comms_inbound", "/comms/inbound", Filing;
+    /// Queues a message to a customer.
+    CommsOutbound = "comms_outbound", "/comms/outbound", Bookkeeping;
+    /// Says where a message belongs that no rule could place.
+    AttachMessage = "attach_message", "/tickets/{id}/comms/attach", Bookkeeping;
+    /// Writes a site.
+    UpsertSite = "upsert_site", "/sites", Filing;
+    /// Writes a thing at a site.
+    UpsertAsset = "upsert_asset", "/assets", Filing;
+    /// Writes a person at the customer's.
+    UpsertContact = "upsert_contact", "/contacts", Filing;
+    /// Writes a technician.
+    UpsertTechnician = "upsert_technician", "/technicians", Filing;
+    /// A technician will be away.
+    RecordAbsence = "record_absence", "/absences", Filing;
+    /// A technician will be there after all.
+    CancelAbsence = "cancel_absence", "/absences/cancel", Filing;
+    /// Software stops acting for this tenant.
+    EngageKillSwitch = "engage_kill_switch", "/kill-switch/engage", Filing;
+    /// Software may act again.
+    ReleaseKillSwitch = "release_kill_switch", "/kill-switch/release", Filing;
 }
 
 macro_rules! bodies {
@@ -328,9 +375,164 @@ bodies! {
         /// The workflow's `applied_seq`.
         applied_seq: u64,
     }
+    /// Records a documented fact. The file itself is uploaded apart; until it was checked against
+    /// `sha256` the evidence is unverified.
+    AddEvidence {
+        /// `photo_before`, `photo_after`, `signature` …
+        kind: Slug,
+        /// SHA-256 of the file, 64 lowercase hex digits.
+        #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+        sha256: String,
+        /// Its media type, for example `image/jpeg`.
+        media_type: MediaType,
+        /// Its size in bytes, at least 1.
+        #[schemars(range(min = 1, max = 1_000_000_000))]
+        size_bytes: u64,
+        /// When it was taken, as far as known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        taken_at: Option<DateTime<Utc>>,
+    }
+    /// Takes a message in. It is attached to a ticket, opens one, or is held for a person, by the
+    /// rules of the policy bundle; the same provider message is taken once.
+    CommsInbound {
+        /// How it came; not `operations`.
+        channel: Channel,
+        /// Who brought it.
+        provider: Slug,
+        /// The provider's name for it.
+        provider_message_id: ProviderMessageId,
+        /// Who sent it.
+        peer: PeerAddress,
+        /// When the provider says it was sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_time: Option<DateTime<Utc>>,
+        /// What it says.
+        text: FreeText,
+        /// The site, when the sender said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        site_id: Option<SiteId>,
+        /// The kind of incident, when the sender said it; else the rules' `intake_template`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<TemplateId>,
+        /// What the provider sent, byte for byte; kept apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        raw: Option<RawPayload>,
+    }
+    /// Queues a message to a customer.
+    CommsOutbound {
+        /// The ticket that it is about.
+        ticket_id: TicketId,
+        /// Who is to get it, at the address on record when it is sent.
+        contact_id: ContactId,
+        /// How; not `operations`.
+        channel: Channel,
+        /// What it says.
+        text: FreeText,
+        /// Not before; at once without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        send_at: Option<DateTime<Utc>>,
+        /// What must still be so then; `ticket_open` without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only_while: Option<OnlyWhile>,
+    }
+    /// Says where a held message belongs.
+    AttachMessage {
+        /// Which; it is held.
+        message_id: MessageId,
+    }
+    /// Writes a site: a new one, or the one with this code.
+    UpsertSite {
+        /// Its name in files and filters, for ever.
+        code: Slug,
+        /// Where it is.
+        location: GeoPoint,
+        /// `false`: no new ticket may be opened there.
+        #[serde(default = "yes")]
+        active: bool,
+    }
+    /// Writes a thing at a site: a new one, or the one with this code.
+    UpsertAsset {
+        /// Its name in files and filters, for ever.
+        code: Slug,
+        /// Where it is; for ever.
+        site_id: SiteId,
+        /// What it is: `sliding_door`, `shopfront_pane` …
+        kind: Slug,
+        /// `false`: no new ticket may be opened for it.
+        #[serde(default = "yes")]
+        active: bool,
+    }
+    /// Writes a person at the customer's: a new one, or the one with this code. A member that is
+    /// left out is erased.
+    UpsertContact {
+        /// Their name in files and filters, for ever: no name of a person.
+        code: Slug,
+        /// Where they are to be found.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        site_id: Option<SiteId>,
+        /// Their name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<FreeText>,
+        /// Telephone number, international: `+31201234567`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phone: Option<PeerAddress>,
+        /// E-mail address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<PeerAddress>,
+        /// Street and number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        street: Option<FreeText>,
+    }
+    /// Writes a technician: a new one, or the one with this code.
+    UpsertTechnician {
+        /// Their name in files and filters, for ever: no name of a person.
+        code: Slug,
+        /// Their name and telephone.
+        contact_id: ContactId,
+        /// What they can do.
+        #[serde(default)]
+        skills: Vec<Slug>,
+        /// Where they start from.
+        home_base: GeoPoint,
+        /// When they work.
+        calendar: WorkCalendar,
+        /// `false`: nobody may send them.
+        #[serde(default = "yes")]
+        active: bool,
+    }
+    /// A technician will be away.
+    RecordAbsence {
+        /// Who.
+        technician_id: TechnicianId,
+        /// When; not over, and overlapping no other absence of theirs.
+        window: TimeWindow,
+        /// Why: `sick`, `leave`, `training` …
+        reason: Slug,
+    }
+    /// A technician will be there after all.
+    CancelAbsence {
+        /// Who.
+        technician_id: TechnicianId,
+        /// When the absence begins.
+        starts_at: DateTime<Utc>,
+    }
+    /// Software stops acting for this tenant. People and SLA clocks go on.
+    EngageKillSwitch {
+        /// Why.
+        reason: Slug,
+    }
+    /// Software may act again, as far as its stage lets it.
+    ReleaseKillSwitch {
+        /// Why.
+        reason: Slug,
+    }
 }
 
-/// The answer to a command.
+const fn yes() -> bool {
+    true
+}
+
+/// The answer to a command on a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandReceipt {
     /// This attempt.
@@ -355,6 +557,12 @@ pub struct CommandReceipt {
     /// The proposal that was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal_id: Option<ProposalId>,
+    /// The evidence that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_id: Option<EvidenceId>,
+    /// The message that was queued or attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
 }
 
 #[cfg(test)]

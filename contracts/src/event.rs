@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     approval::Verdict,
+    comms::{Channel, Purpose, Routing},
     ids::*,
     proposal::{PairingOutcome, ProposalKind},
     schedule::TimeWindow,
@@ -268,6 +269,38 @@ events! {
         revision: u32,
         /// The deadline that passed.
         effective_at: DateTime<Utc>,
+    }
+    /// A documented fact was recorded.
+    EvidenceAdded = "evidence.added" v 1, Readers {
+        /// Which.
+        evidence_id: EvidenceId,
+        /// `photo_before`, `photo_after`, `signature` …
+        kind: Slug,
+    }
+    /// A message came in about this ticket.
+    MessageReceived = "message.received" v 1, Readers {
+        /// Which.
+        message_id: MessageId,
+        /// How it came.
+        channel: Channel,
+        /// How it was found to belong here.
+        routing: Routing,
+    }
+    /// A person said that a held message belongs here.
+    MessageAttached = "message.attached" v 1, Readers {
+        /// Which.
+        message_id: MessageId,
+    }
+    /// A message was queued to be sent.
+    MessageQueued = "message.queued" v 1, Readers {
+        /// Which.
+        message_id: MessageId,
+        /// How it is to travel.
+        channel: Channel,
+        /// What it is for.
+        purpose: Purpose,
+        /// Not before.
+        due_at: DateTime<Utc>,
     }
 }
 

@@ -110,8 +110,12 @@ typed_id! {
     DecisionId, "dec";
     /// One outbox row.
     EventId, "evt";
+    /// A documented fact about a ticket.
+    EvidenceId, "evd";
     /// An issued invoice.
     InvoiceId, "inv";
+    /// A message from or to somebody.
+    MessageId, "msg";
     /// A free-text note; the text itself is in its own table.
     NoteId, "not";
     /// What software would have done.

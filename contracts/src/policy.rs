@@ -40,6 +40,9 @@ pub struct PolicyInput {
     pub tenant: TenantSettings,
     /// How far software may act by itself for this tenant.
     pub autonomy: AutonomyMode,
+    /// Whether software is stopped; looked up for agents and workflows only.
+    #[serde(default)]
+    pub kill_switch: bool,
 }
 
 /// The caller.

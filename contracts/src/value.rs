@@ -97,6 +97,37 @@ checked_string! {
     { "type": "string", "minLength": 1, "maxLength": 4000 }
 }
 
+checked_string! {
+    /// Where a message comes from or goes to on its channel: a telephone number, an e-mail address,
+    /// a chat handle. Personal data.
+    PeerAddress, |text| (1..=254).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace()),
+    "must be 1 to 254 bytes without spaces or control characters",
+    { "type": "string", "minLength": 1, "maxLength": 254 }
+}
+
+checked_string! {
+    /// A provider's own name for a message: opaque, the same in each delivery of it.
+    ProviderMessageId, |text| (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    "must be 1 to 200 visible ASCII characters",
+    { "type": "string", "minLength": 1, "maxLength": 200 }
+}
+
+checked_string! {
+    /// A media type without parameters, for example `image/jpeg`.
+    MediaType, |text| text.len() <= 127 && text.split_once('/').is_some_and(|(kind, rest)| {
+        [kind, rest].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".+-".contains(&b)))
+    }),
+    "must be a lowercase media type such as image/jpeg",
+    { "type": "string", "pattern": "^[a-z0-9.+-]+/[a-z0-9.+-]+$", "maxLength": 127 }
+}
+
+checked_string! {
+    /// What a provider sent, byte for byte. It may hold personal data, so it is kept apart.
+    RawPayload, |text| (1..=65_536).contains(&text.len()) && !text.contains('\0'),
+    "must be 1 to 65536 bytes without NUL",
+    { "type": "string", "minLength": 1, "maxLength": 65536 }
+}
+
 /// A structured detail of an incident (`pane_count: 2`, `public_hazard: true`): no free text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ApprovalId, FreeText, NoteId, ProposalId,
+    ApprovalId, ContactId, EvidenceId, FreeText, MessageId, NoteId, ProposalId,
     approval::{Approval, Verdict},
+    command::AddEvidence,
+    comms::{Channel, OnlyWhile, Purpose, Recipient, Routing},
     event::TicketChange,
     proposal::{Advice, AdvisorInput, PairingOutcome, ProposalKind},
     sla::SlaRecordKey,
@@ -70,6 +72,26 @@ pub enum Effect {
         /// How the two compare.
         outcome: PairingOutcome,
     },
+    /// Keep a documented fact.
+    AddEvidence {
+        /// Under which id.
+        id: EvidenceId,
+        /// What is known of it.
+        evidence: AddEvidence,
+    },
+    /// Keep a message that came in about this ticket.
+    ReceiveMessage {
+        /// Under which id.
+        id: MessageId,
+        /// How it was found to belong here.
+        routing: Routing,
+        /// The person on record with the peer's address.
+        contact_id: Option<ContactId>,
+    },
+    /// A held message belongs here.
+    AttachMessage(MessageId),
+    /// Queue a message; it is sent when it is due, if it is still wanted then.
+    QueueMessage(OutboundMessage),
     /// Keep an SLA warning or breach; the key is unique per ticket.
     RecordSla {
         /// Clock, kind and revision.
@@ -77,4 +99,23 @@ pub enum Effect {
         /// The deadline that passed.
         effective_at: DateTime<Utc>,
     },
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundMessage {
+    /// Under which id.
+    pub id: MessageId,
+    /// How.
+    pub channel: Channel,
+    /// What for.
+    pub purpose: Purpose,
+    /// To whom.
+    pub recipient: Recipient,
+    /// What it says; a notice has no text of its own.
+    pub text: Option<FreeText>,
+    /// Not before.
+    pub due_at: DateTime<Utc>,
+    /// What must still be so then.
+    pub only_while: OnlyWhile,
 }

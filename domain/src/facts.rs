@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApprovalId, CommandId, InvoiceId, NoteId, ProposalId, TenantId, TicketId,
-    TicketState, VisitId,
+    ActorKind, ApprovalId, CommandId, ContactId, EvidenceId, InvoiceId, MessageId, NoteId,
+    ProposalId, SiteId, TenantId, TicketId, TicketState, VisitId,
     approval::Approval,
+    comms::{CommsRules, HoldReason},
     proposal::{Advice, ProposalKind},
     schedule::WorkCalendar,
     sla::SlaRecordKey,
@@ -33,6 +34,12 @@ pub struct FreshIds {
     pub proposal: ProposalId,
     /// For an invoice.
     pub invoice: InvoiceId,
+    /// For evidence.
+    pub evidence: EvidenceId,
+    /// For a message that is taken in, or queued.
+    pub message: MessageId,
+    /// For the reminder that may follow it.
+    pub reminder: MessageId,
 }
 
 /// A proposal that no person's act was compared with yet.
@@ -46,6 +53,39 @@ pub struct OpenProposal {
     pub based_on_version: u64,
     /// What it says.
     pub advice: Advice,
+}
+
+/// Where an inbound message belongs: what [`crate::comms::route`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// To this open ticket.
+    Attach {
+        /// Which.
+        ticket_id: TicketId,
+        /// The person on record with the peer's address.
+        contact_id: Option<ContactId>,
+    },
+    /// To a new ticket.
+    Open {
+        /// Where.
+        site_id: SiteId,
+        /// The person on record with the peer's address.
+        contact_id: Option<ContactId>,
+    },
+    /// It came before.
+    Duplicate {
+        /// The first of its kind.
+        first: MessageId,
+        /// Where that one belongs.
+        ticket_id: Option<TicketId>,
+    },
+    /// A person has to say.
+    Hold {
+        /// Why.
+        reason: HoldReason,
+        /// Tickets that it may belong to.
+        candidates: Vec<TicketId>,
+    },
 }
 
 /// Everything the caller read inside the transaction that holds the ticket's row lock.
@@ -87,6 +127,15 @@ pub struct Facts {
     pub open_proposals: Vec<OpenProposal>,
     /// SLA warnings and breaches on record.
     pub sla_recorded: Vec<SlaRecordKey>,
+    /// Where an inbound message belongs, by the rules.
+    pub route: Option<Route>,
+    /// Whether the message to attach exists and is held; `true` when none is named.
+    pub message_held: bool,
+    /// Whether the contact has an address on the channel that the body names; `true` when it names
+    /// none.
+    pub contact_reachable: bool,
+    /// The bundle's rules for messages.
+    pub comms: CommsRules,
     /// `seq` of the ticket's last workflow event.
     pub event_seq: u64,
     /// The version that the caller saw.

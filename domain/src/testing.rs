@@ -12,6 +12,7 @@ use contracts::{
         CheckIn, Close, Complete, ConfirmSchedule, CreateTicket, Dispatch, GenerateInvoice,
         ProposeSchedule, QaVerify, RequestChange, ReturnVisit, Triage,
     },
+    comms::CommsRules,
     event::TicketChange,
     proposal::{Advice, TriageInput},
     schedule::{TimeWindow, WorkCalendar},
@@ -131,6 +132,15 @@ pub(crate) fn door() -> IncidentTemplate {
     }
 }
 
+pub(crate) fn comms_rules() -> CommsRules {
+    CommsRules {
+        attach_window_hours: 72,
+        intake_template: glass().id,
+        approval_reminder_minutes: 15,
+        audiences: BTreeMap::new(),
+    }
+}
+
 /// Facts for one attempt; `n` makes the fresh ids differ between attempts.
 pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
     let id = uuid(1000 + n);
@@ -142,6 +152,9 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
             note: NoteId::from_uuid(id),
             proposal: ProposalId::from_uuid(id),
             invoice: InvoiceId::from_uuid(id),
+            evidence: contracts::EvidenceId::from_uuid(id),
+            message: contracts::MessageId::from_uuid(id),
+            reminder: contracts::MessageId::from_uuid(uuid(500_000 + n)),
         },
         actor_id: "user:dora".to_owned(),
         actor_kind: ActorKind::Person,
@@ -158,6 +171,10 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         credit_note_number: Some(format!("CN-{n:06}")),
         open_proposals: Vec::new(),
         sla_recorded: Vec::new(),
+        route: None,
+        message_held: true,
+        contact_reachable: true,
+        comms: comms_rules(),
         event_seq: 0,
         expected_version: None,
     }
@@ -313,7 +330,11 @@ impl Desk {
                 assert!(!self.sla_recorded.contains(key), "recorded twice");
                 self.sla_recorded.push(key.clone());
             }
-            Effect::WriteNote { .. } => {}
+            Effect::WriteNote { .. }
+            | Effect::AddEvidence { .. }
+            | Effect::ReceiveMessage { .. }
+            | Effect::AttachMessage(_)
+            | Effect::QueueMessage(_) => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use contracts::{
     Operation, TemplateId,
+    comms::CommsRules,
     policy::{BundleRef, PolicyDecision, PolicyInput},
     template::IncidentTemplate,
 };
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 use strum::VariantArray;
 
 use crate::{
-    decision,
+    comms, decision,
     error::{BundleError, EvaluationError},
     evaluator::Evaluator,
     files::BundleFiles,
@@ -25,6 +26,7 @@ use crate::{
 pub struct Bundle {
     reference: BundleRef,
     templates: Templates,
+    comms: CommsRules,
     evaluator: Evaluator,
     files: BundleFiles,
     data: Value,
@@ -53,6 +55,7 @@ impl Bundle {
         let manifest = Manifest::parse(files.manifest())?;
         let data = documents(&files, &manifest)?;
         let templates = templates::parse(&data)?;
+        let comms = comms::parse(&data, &templates)?;
         roles::check(&data)?;
         let bundle = Self {
             evaluator: Evaluator::compile(&files, &manifest, &data)?,
@@ -61,6 +64,7 @@ impl Bundle {
                 sha256: files.sha256(),
             },
             templates,
+            comms,
             files,
             data,
         };
@@ -81,6 +85,11 @@ impl Bundle {
     /// All templates, by name.
     pub fn templates(&self) -> impl Iterator<Item = &IncidentTemplate> {
         self.templates.values()
+    }
+
+    /// The rules for messages.
+    pub fn comms(&self) -> &CommsRules {
+        &self.comms
     }
 
     /// Decides. The same input gives the same decision, always.
@@ -118,6 +127,7 @@ impl Bundle {
                     "currency": "EUR",
                 },
                 "autonomy": "SHADOW",
+                "kill_switch": false,
             });
             self.decide(input).map_err(|source| BundleError::Trial {
                 operation: operation.to_string(),

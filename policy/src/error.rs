@@ -66,6 +66,12 @@ pub enum BundleError {
         /// What is wrong.
         reason: String,
     },
+    /// The rules for messages cannot be used.
+    #[error("rules for messages, `comms/data.json`: {reason}")]
+    Comms {
+        /// What is wrong.
+        reason: String,
+    },
     /// The roles table cannot be used.
     #[error("roles table, operation `{operation}`: {reason}")]
     Roles {

@@ -11,6 +11,7 @@
 
 pub mod builtins;
 mod bundle;
+mod comms;
 mod decision;
 mod error;
 mod evaluator;

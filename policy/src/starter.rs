@@ -12,6 +12,7 @@ pub(crate) fn files() -> Result<BundleFiles, BundleError> {
     BundleFiles::from_texts(embedded![
         ".manifest",
         "autonomy/data.json",
+        "comms/data.json",
         "dispatch/approvals.rego",
         "dispatch/approvals_test.rego",
         "dispatch/assignment.rego",

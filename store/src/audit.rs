@@ -9,6 +9,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use contracts::{
     AuditId, CommandId, DecisionId, TenantId, TicketId,
     canonical::{canonical_json, canonical_sha256},
+    filing::Filed,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -64,6 +65,23 @@ pub fn ticket_stream(ticket_id: TicketId) -> String {
 /// The stream of an actor's attempts that concern no ticket of theirs.
 pub fn actor_stream(actor_id: &str) -> String {
     format!("actor:{actor_id}")
+}
+
+/// The stream of a thing that is no ticket; `None` for a message without one, which stays with
+/// whoever brought it.
+pub fn filing_stream(filed: &Filed) -> Option<String> {
+    match filed {
+        Filed::Site { site_id, .. } => Some(site_id.to_string()),
+        Filed::Asset { asset_id, .. } => Some(asset_id.to_string()),
+        Filed::Contact { contact_id, .. } => Some(contact_id.to_string()),
+        Filed::Technician { technician_id, .. }
+        | Filed::AbsenceRecorded { technician_id, .. }
+        | Filed::AbsenceCancelled { technician_id, .. } => Some(technician_id.to_string()),
+        Filed::KillSwitchEngaged { .. } | Filed::KillSwitchReleased { .. } => {
+            Some("kill_switch".into())
+        }
+        Filed::Message { .. } => None,
+    }
 }
 
 /// The hash of the row at `position` (from 1) whose predecessor has the hash `previous` (empty for

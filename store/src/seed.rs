@@ -46,21 +46,21 @@ const PLACES: [Place; 3] = [
         code: "canal_house",
         at: point(52_370_200, 4_895_200),
         contact: "Robin Vermeer",
-        phone: "+31 20 555 0101",
+        phone: "+31205550101",
         street: "Keizersgracht 1, Amsterdam",
     },
     Place {
         code: "station_shops",
         at: point(52_378_900, 4_900_500),
         contact: "Sam Bakker",
-        phone: "+31 20 555 0102",
+        phone: "+31205550102",
         street: "Stationsplein 9, Amsterdam",
     },
     Place {
         code: "airport_depot",
         at: point(52_308_600, 4_763_900),
         contact: "Noor Visser",
-        phone: "+31 20 555 0103",
+        phone: "+31205550103",
         street: "Evert van de Beekstraat 202, Schiphol",
     },
 ];
@@ -80,7 +80,7 @@ static PEOPLE: [Person; 4] = [
     Person {
         title: "glazier on call",
         name: "Jip de Jong",
-        phone: "+31 6 5550 0201",
+        phone: "+31655500201",
         skills: &["glazing", "door_repair"],
         base: point(52_366_700, 4_904_100),
         any_hour: true,
@@ -88,7 +88,7 @@ static PEOPLE: [Person; 4] = [
     Person {
         title: "glazier",
         name: "Alex Mulder",
-        phone: "+31 6 5550 0202",
+        phone: "+31655500202",
         skills: &["glazing"],
         base: point(52_391_000, 4_887_400),
         any_hour: false,
@@ -96,7 +96,7 @@ static PEOPLE: [Person; 4] = [
     Person {
         title: "door mechanic",
         name: "Mika Smit",
-        phone: "+31 6 5550 0203",
+        phone: "+31655500203",
         skills: &["door_repair"],
         base: point(52_343_200, 4_851_900),
         any_hour: false,
@@ -104,7 +104,7 @@ static PEOPLE: [Person; 4] = [
     Person {
         title: "fitter",
         name: "Lou Peters",
-        phone: "+31 6 5550 0204",
+        phone: "+31655500204",
         skills: &["installation", "door_repair"],
         base: point(52_302_500, 4_942_000),
         any_hour: false,
@@ -230,8 +230,8 @@ async fn places(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Erro
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "insert into contacts (tenant_id, id, site_id, name, phone, street)
-             values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+            "insert into contacts (tenant_id, id, site_id, name, phone, street, code)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
         )
         .bind(tenant)
         .bind(contact.as_uuid())
@@ -239,17 +239,19 @@ async fn places(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Erro
         .bind(place.contact)
         .bind(place.phone)
         .bind(place.street)
+        .bind(format!("{}_contact", place.code))
         .execute(&mut *tx)
         .await?;
         for (asset, kind) in assets.iter().zip(ASSET_KINDS) {
             sqlx::query(
-                "insert into assets (tenant_id, id, site_id, kind) values ($1, $2, $3, $4)
-                 on conflict do nothing",
+                "insert into assets (tenant_id, id, site_id, kind, code)
+                 values ($1, $2, $3, $4, $5) on conflict do nothing",
             )
             .bind(tenant)
             .bind(asset.as_uuid())
             .bind(site.as_uuid())
             .bind(kind)
+            .bind(format!("{}_{kind}", place.code))
             .execute(&mut *tx)
             .await?;
         }
@@ -259,16 +261,17 @@ async fn places(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Erro
 
 async fn people(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Error> {
     let tenant = seeded.tenant_id.as_uuid();
-    for (person, technician) in PEOPLE.iter().zip(&seeded.technicians) {
+    for (number, (person, technician)) in (1..).zip(PEOPLE.iter().zip(&seeded.technicians)) {
         let contact = Uuid::new_v5(&technician.as_uuid(), b"contact");
         sqlx::query(
-            "insert into contacts (tenant_id, id, name, phone) values ($1, $2, $3, $4)
+            "insert into contacts (tenant_id, id, name, phone, code) values ($1, $2, $3, $4, $5)
              on conflict do nothing",
         )
         .bind(tenant)
         .bind(contact)
         .bind(person.name)
         .bind(person.phone)
+        .bind(format!("technician_{number}_contact"))
         .execute(&mut *tx)
         .await?;
         let calendar = if person.any_hour {
@@ -278,8 +281,8 @@ async fn people(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Erro
         };
         sqlx::query(
             "insert into technicians
-                 (tenant_id, id, contact_id, skills, base_lat_e6, base_lon_e6, calendar)
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+                 (tenant_id, id, contact_id, skills, base_lat_e6, base_lon_e6, calendar, code)
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
         )
         .bind(tenant)
         .bind(technician.as_uuid())
@@ -288,6 +291,7 @@ async fn people(tx: &mut PgConnection, seeded: &SeededTenant) -> Result<(), Erro
         .bind(person.base.lat_e6)
         .bind(person.base.lon_e6)
         .bind(Json(calendar))
+        .bind(format!("technician_{number}"))
         .execute(&mut *tx)
         .await?;
     }

@@ -35,7 +35,7 @@ pub struct OutboxWaker {
 impl OutboxWaker {
     /// Starts the task on the current runtime; it connects when the first flag is raised.
     pub fn start(options: PgConnectOptions) -> Self {
-        Self::with(Channel {
+        Self::with(WakeChannel {
             options,
             connection: None,
         })
@@ -83,12 +83,12 @@ trait Notifier: Send + 'static {
     fn notify(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-struct Channel {
+struct WakeChannel {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
 }
 
-impl Notifier for Channel {
+impl Notifier for WakeChannel {
     async fn notify(&mut self) -> Result<(), Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,

@@ -41,12 +41,12 @@ impl Tenant {
             "with t as (insert into tenants (tenant_id, slug, settings) values ($1, $2, $3)),
                   s as (insert into sites (tenant_id, id, code, lat_e6, lon_e6)
                         values ($1, $4, 'harbour_shop', 52370000, 4890000)),
-                  a as (insert into assets (tenant_id, id, site_id, kind)
-                        values ($1, $5, $4, 'shopfront_pane')),
-                  c as (insert into contacts (tenant_id, id, site_id, name, phone)
-                        values ($1, $6, $4, 'Quillfeather', '+31 20 555 0199'))
-             insert into technicians (tenant_id, id, contact_id, skills, base_lat_e6, base_lon_e6, calendar)
-             select $1, id, $6, '{glazing,door_repair}', 52370000 + 10000 * n::int, 4890000, $8
+                  a as (insert into assets (tenant_id, id, site_id, kind, code)
+                        values ($1, $5, $4, 'shopfront_pane', 'harbour_pane')),
+                  c as (insert into contacts (tenant_id, id, site_id, name, phone, code)
+                        values ($1, $6, $4, 'Quillfeather', '+31205550199', 'harbour_owner'))
+             insert into technicians (tenant_id, id, contact_id, skills, base_lat_e6, base_lon_e6, calendar, code)
+             select $1, id, $6, '{glazing,door_repair}', 52370000 + 10000 * n::int, 4890000, $8, 'technician_' || n
              from unnest($7::uuid[]) with ordinality as t (id, n)",
         )
         .bind(tenant.id.as_uuid())

@@ -1,7 +1,12 @@
 //! Words an outcome for the caller: a receipt or a problem.
 
 use chrono::{DateTime, Utc};
-use contracts::{Command, command::CommandReceipt, ticket::Ticket};
+use contracts::{
+    command::CommandReceipt,
+    comms::Purpose,
+    filing::{Filed, FilingReceipt},
+    ticket::Ticket,
+};
 use domain::{Decided, Effect};
 use serde::Serialize;
 use store::command::Stored;
@@ -22,8 +27,35 @@ pub(super) fn new(
     let recorded = !call.dry_run;
     let (status, content_type, body) = match outcome {
         Outcome::Accepted(decided) => {
-            let created = matches!(call.command, Command::CreateTicket(_)) && recorded;
-            let receipt = receipt(call, ids, before, decided);
+            let created = before.is_none() && recorded;
+            let status = if created { 201 } else { 200 };
+            match received(&decided.effects) {
+                Some(filed) => {
+                    let receipt = FilingReceipt {
+                        command_id: ids.command,
+                        decision_id: ids.decision,
+                        applied_to_version: before.map_or(0, |ticket| ticket.version),
+                        produced_version: decided.ticket.version,
+                        dry_run: call.dry_run,
+                        filed,
+                        ticket: Some(decided.ticket.clone()),
+                    };
+                    (status, JSON, text(&receipt))
+                }
+                None => (status, JSON, text(&receipt(call, ids, before, decided))),
+            }
+        }
+        Outcome::Filed(filing) => {
+            let created = filing.applied_to_version == 0 && filing.writes && recorded;
+            let receipt = FilingReceipt {
+                command_id: ids.command,
+                decision_id: ids.decision,
+                applied_to_version: filing.applied_to_version,
+                produced_version: filing.produced_version,
+                dry_run: call.dry_run,
+                filed: filing.filed.clone(),
+                ticket: None,
+            };
             (if created { 201 } else { 200 }, JSON, text(&receipt))
         }
         Outcome::Refused(refusal) => {
@@ -45,6 +77,17 @@ pub(super) fn new(
         replayed: false,
         retry_after_seconds: (status == 503).then_some(1),
     }
+}
+
+/// The message that the command took in, if it is about one.
+fn received(effects: &[Effect]) -> Option<Filed> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::ReceiveMessage { id, routing, .. } => Some(Filed::Message {
+            message_id: *id,
+            routing: routing.clone(),
+        }),
+        _ => None,
+    })
 }
 
 /// The stored answer, byte for byte.
@@ -84,6 +127,8 @@ fn receipt(
         approval_id: None,
         note_id: None,
         proposal_id: None,
+        evidence_id: None,
+        message_id: None,
     };
     for effect in &decided.effects {
         match effect {
@@ -91,7 +136,14 @@ fn receipt(
             Effect::DecideApproval { id, .. } => receipt.approval_id = Some(*id),
             Effect::WriteNote { id, .. } => receipt.note_id = Some(*id),
             Effect::RecordProposal { id, .. } => receipt.proposal_id = Some(*id),
-            Effect::WithdrawApproval(_)
+            Effect::AddEvidence { id, .. } => receipt.evidence_id = Some(*id),
+            Effect::AttachMessage(id) => receipt.message_id = Some(*id),
+            Effect::QueueMessage(message) if message.purpose == Purpose::Conversation => {
+                receipt.message_id = Some(message.id);
+            }
+            Effect::QueueMessage(_)
+            | Effect::ReceiveMessage { .. }
+            | Effect::WithdrawApproval(_)
             | Effect::PairProposal { .. }
             | Effect::RecordSla { .. } => {}
         }

@@ -1,11 +1,23 @@
 //! Which rows a command depends on besides its ticket.
 
-use contracts::Command;
-use store::command::Asks;
+use contracts::{Command, Slug, comms::Channel};
+use store::command::{Asks, FilingAsks, Reach, Thing};
 
-pub(super) fn of(command: &Command) -> Asks {
-    let none = Asks::default();
-    match command {
+use super::Call;
+
+pub(super) fn of(call: &Call) -> Asks {
+    let none = Asks {
+        kill_switch: call.actor.kind.is_autonomous(),
+        ..Asks::default()
+    };
+    let filing = |thing, code: Option<&Slug>, absences_of| {
+        Some(FilingAsks {
+            thing,
+            code: code.cloned(),
+            absences_of,
+        })
+    };
+    match &call.command {
         Command::CreateTicket(body) => Asks {
             site: Some(body.site_id),
             asset: body.asset_id,
@@ -32,6 +44,57 @@ pub(super) fn of(command: &Command) -> Asks {
             credit_note: true,
             ..none
         },
+        Command::Complete(_) | Command::ReturnVisit(_) => Asks {
+            evidence: true,
+            ..none
+        },
+        Command::CommsOutbound(body) => Asks {
+            contact: Some(body.contact_id),
+            reach: Some(reach(body.channel)),
+            ..none
+        },
+        Command::AttachMessage(body) => Asks {
+            held_message: Some(body.message_id),
+            ..none
+        },
+        Command::CommsInbound(body) => Asks {
+            site: body.site_id,
+            filing: filing(Thing::Message, None, None),
+            ..none
+        },
+        Command::UpsertSite(body) => Asks {
+            filing: filing(Thing::Site, Some(&body.code), None),
+            ..none
+        },
+        Command::UpsertAsset(body) => Asks {
+            site: Some(body.site_id),
+            filing: filing(Thing::Asset, Some(&body.code), None),
+            ..none
+        },
+        Command::UpsertContact(body) => Asks {
+            site: body.site_id,
+            filing: filing(Thing::Contact, Some(&body.code), None),
+            ..none
+        },
+        Command::UpsertTechnician(body) => Asks {
+            contact: Some(body.contact_id),
+            filing: filing(Thing::Technician, Some(&body.code), None),
+            ..none
+        },
+        Command::RecordAbsence(body) => Asks {
+            technician: Some(body.technician_id),
+            filing: filing(Thing::Absence, None, Some(body.technician_id)),
+            ..none
+        },
+        Command::CancelAbsence(body) => Asks {
+            technician: Some(body.technician_id),
+            filing: filing(Thing::Absence, None, Some(body.technician_id)),
+            ..none
+        },
+        Command::EngageKillSwitch(_) | Command::ReleaseKillSwitch(_) => Asks {
+            filing: filing(Thing::KillSwitch, None, None),
+            ..none
+        },
         Command::Triage(_)
         | Command::ProposeSchedule(_)
         | Command::ConfirmSchedule(_)
@@ -41,8 +104,6 @@ pub(super) fn of(command: &Command) -> Asks {
         | Command::CheckIn(_)
         | Command::NoAccess(_)
         | Command::RequestChange(_)
-        | Command::ReturnVisit(_)
-        | Command::Complete(_)
         | Command::QaVerify(_)
         | Command::QaReject(_)
         | Command::Close(_)
@@ -51,6 +112,16 @@ pub(super) fn of(command: &Command) -> Asks {
         | Command::CustomerResume(_)
         | Command::AddNote(_)
         | Command::RecordProposal(_)
-        | Command::RecordSla(_) => none,
+        | Command::RecordSla(_)
+        | Command::AddEvidence(_) => none,
+    }
+}
+
+/// What a contact must have to be reached on a channel.
+fn reach(channel: Channel) -> Reach {
+    match channel {
+        Channel::Sms | Channel::Whatsapp | Channel::Voice => Reach::Phone,
+        Channel::Email => Reach::Email,
+        Channel::Web | Channel::Operations => Reach::Nowhere,
     }
 }

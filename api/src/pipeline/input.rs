@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    approval::Approval,
     event::AutonomyMode,
     policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyTicket},
     schedule::TenantSettings,
     ticket::Ticket,
 };
+
+use store::command::{KnownEvidence, OpenFacts};
 
 use super::{Call, intent::Intent};
 
@@ -17,7 +18,7 @@ pub(super) fn of(
     call: &Call,
     at: DateTime<Utc>,
     ticket: Option<&Ticket>,
-    approval: Option<&Approval>,
+    facts: &OpenFacts,
     intent: &Intent,
     settings: &TenantSettings,
 ) -> PolicyInput {
@@ -32,8 +33,8 @@ pub(super) fn of(
             technician_id: call.actor.technician_id,
         },
         body: intent.payload.clone(),
-        ticket: ticket.map(policy_ticket),
-        approval: approval.map(|approval| PolicyApproval {
+        ticket: ticket.map(|ticket| policy_ticket(ticket, &facts.evidence)),
+        approval: facts.approval.as_ref().map(|approval| PolicyApproval {
             id: approval.id,
             kind: approval.kind,
             requested_by: approval.requested_by.clone(),
@@ -41,15 +42,17 @@ pub(super) fn of(
         }),
         tenant: settings.clone(),
         autonomy: AutonomyMode::Shadow,
+        kill_switch: facts.kill_switch.unwrap_or(false),
     }
 }
 
-fn policy_ticket(ticket: &Ticket) -> PolicyTicket {
+fn policy_ticket(ticket: &Ticket, on_record: &[KnownEvidence]) -> PolicyTicket {
     let visit = ticket.current_visit();
     let evidence: BTreeSet<_> = ticket
         .visits
         .iter()
         .flat_map(|visit| visit.evidence.iter().map(|evidence| evidence.kind.clone()))
+        .chain(on_record.iter().map(|evidence| evidence.kind.clone()))
         .collect();
     PolicyTicket {
         id: ticket.id,

@@ -87,7 +87,8 @@ fn essence(call: &Call) -> Value {
     }
 }
 
-fn body(command: &Command) -> Value {
+/// The body as it was sent.
+pub(super) fn body(command: &Command) -> Value {
     let mut tagged =
         serde_json::to_value(command).expect("a command holds strings, integers and booleans");
     tagged["body"].take()
@@ -114,6 +115,19 @@ fn payload(command: &Command) -> Value {
             }
         }
         Command::AddNote(body) => mask("text", chars(&body.text)),
+        Command::CommsOutbound(body) => mask("text", chars(&body.text)),
+        Command::CommsInbound(_) => {
+            hide(
+                &mut payload,
+                &["provider_message_id", "peer", "text", "raw"],
+            );
+        }
+        Command::UpsertContact(_) => {
+            hide(&mut payload, &["name", "phone", "email", "street"]);
+        }
+        Command::AddEvidence(body) if !is_hash(&body.sha256) => {
+            hide(&mut payload, &["sha256"]);
+        }
         Command::ReturnVisit(body) => mask("evidence", evidence(&body.evidence)),
         Command::Complete(body) => mask("evidence", evidence(&body.evidence)),
         Command::RecordProposal(body) => {
@@ -140,9 +154,23 @@ fn payload(command: &Command) -> Value {
     payload
 }
 
+/// Texts become their lengths.
+fn hide(payload: &mut Value, fields: &[&str]) {
+    for field in fields {
+        if let Some(value) = payload.get_mut(*field)
+            && let Some(text) = value.as_str()
+        {
+            *value = json!({ "chars": text.chars().count() });
+        }
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// What should be a hash and is not may be anything, and the refused attempt is kept too.
 fn evidence(evidence: &[EvidenceRef]) -> Value {
-    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     evidence
         .iter()
         .map(|item| match is_hash(&item.sha256) {

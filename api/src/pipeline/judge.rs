@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, Command, ErrorCode, TemplateId,
+    ActorKind, Command, ErrorCode, TemplateId, TicketId,
     command::CommandClass,
     policy::{PolicyDecision, PolicyResult, Reason},
     problem::FieldError,
@@ -13,10 +13,10 @@ use contracts::{
     template::IncidentTemplate,
     ticket::Ticket,
 };
-use domain::{Decided, Facts, Rejection, TicketKey};
+use domain::{Decided, Facts, Filing, FilingFacts, Rejection, Route, TicketKey};
 use policy::{Bundle, primary_code};
 use serde_json::{Map, Value};
-use store::command::{LockedTicket, OpenFacts, Stored};
+use store::command::{FilingRow, LockedTicket, OpenFacts, Stored};
 
 use super::{Call, Minted, intent::Intent};
 
@@ -32,11 +32,18 @@ pub(super) struct Situation<'a> {
     pub settings: TenantSettings,
     pub bundle: &'a Bundle,
     pub decision: &'a PolicyDecision,
+    /// The ticket that is meant.
+    pub target: Option<TicketId>,
+    /// Where an inbound message belongs.
+    pub route: Option<Route>,
 }
 
 /// What becomes of the attempt.
 pub(super) enum Outcome {
+    /// Of a ticket.
     Accepted(Box<Decided>),
+    /// Of something else.
+    Filed(Box<Filing>),
     Refused(Refusal),
 }
 
@@ -53,13 +60,20 @@ impl Outcome {
     pub(super) fn accepted(&self) -> Option<&Decided> {
         match self {
             Self::Accepted(decided) => Some(decided),
-            Self::Refused(_) => None,
+            Self::Filed(_) | Self::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn filed(&self) -> Option<&Filing> {
+        match self {
+            Self::Filed(filing) => Some(filing),
+            Self::Accepted(_) | Self::Refused(_) => None,
         }
     }
 
     pub(super) fn refused(&self) -> Option<&Refusal> {
         match self {
-            Self::Accepted(_) => None,
+            Self::Accepted(_) | Self::Filed(_) => None,
             Self::Refused(refusal) => Some(refusal),
         }
     }
@@ -94,7 +108,7 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if let Some(stored) = situation.mismatch {
         return Some(mismatch(situation.call, situation.intent, stored));
     }
-    if situation.call.ticket_id.is_some() && situation.ticket.is_none() {
+    if situation.target.is_some() && situation.ticket.is_none() {
         return Some(Refusal::from(Rejection::NotFound));
     }
     match situation.decision.result {
@@ -170,7 +184,46 @@ impl From<Rejection> for Refusal {
     }
 }
 
+/// Whether the command is about something other than a ticket: a filing, unless it is a message
+/// that has one or opens one.
+fn is_filing(call: &Call, route: Option<&Route>) -> bool {
+    call.command.operation().class() == CommandClass::Filing
+        && !matches!(route, Some(Route::Attach { .. } | Route::Open { .. }))
+}
+
+fn file(situation: Situation<'_>) -> Outcome {
+    let Situation {
+        call,
+        at,
+        ids,
+        facts,
+        route,
+        ..
+    } = situation;
+    let row = facts.filing.as_ref();
+    let filing_facts = FilingFacts {
+        now: at,
+        fresh: ids.fresh,
+        message: ids.rows.message,
+        expected_version: call.expected_version,
+        known: row.and_then(FilingRow::known),
+        site_known: facts.site_known,
+        contact_known: facts.contact_known,
+        technician_known: facts.technician_known,
+        absences: row.map(|row| row.absences.clone()).unwrap_or_default(),
+        kill_switch: row.map(FilingRow::kill_switch).unwrap_or_default(),
+        route,
+    };
+    match domain::filing::decide(&call.command, &filing_facts) {
+        Ok(filing) => Outcome::Filed(Box::new(filing)),
+        Err(rejection) => Outcome::Refused(rejection.into()),
+    }
+}
+
 fn decide(situation: Situation<'_>) -> Outcome {
+    if is_filing(situation.call, situation.route.as_ref()) {
+        return file(situation);
+    }
     let Situation {
         call,
         at,
@@ -179,6 +232,7 @@ fn decide(situation: Situation<'_>) -> Outcome {
         facts,
         settings,
         bundle,
+        route,
         ..
     } = situation;
     let key = TicketKey {
@@ -205,6 +259,10 @@ fn decide(situation: Situation<'_>) -> Outcome {
         credit_note_number: facts.numbers.credit_note_number(),
         open_proposals: facts.open_proposals(),
         sla_recorded: std::mem::take(&mut facts.sla_recorded),
+        route,
+        message_held: facts.message_held,
+        contact_reachable: facts.contact_reachable,
+        comms: bundle.comms().clone(),
         event_seq,
         expected_version: call.expected_version,
     };
@@ -228,6 +286,10 @@ pub(super) fn template<'a>(
     let named: Option<&TemplateId> = match &call.command {
         Command::CreateTicket(body) => Some(&body.template),
         Command::Triage(body) => body.template.as_ref(),
+        Command::CommsInbound(body) if ticket.is_none() => {
+            let intake = &bundle.comms().intake_template;
+            Some(body.template.as_ref().unwrap_or(intake))
+        }
         _ => None,
     };
     bundle.template(named.or_else(|| ticket.map(|ticket| &ticket.template))?)

@@ -17,22 +17,23 @@ mod call;
 mod input;
 mod intent;
 mod judge;
+mod routing;
 mod unrecorded;
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    AuditId, CommandId, DecisionId, EventId, InvoiceId, NoteId, Operation, ProposalId, TicketId,
-    VisitId, canonical::canonical_json, command::CommandClass, policy::PolicyDecision,
+    AuditId, Command, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId,
+    ProposalId, TicketId, VisitId, canonical::canonical_json, policy::PolicyDecision,
     ticket::Ticket,
 };
-use domain::FreshIds;
+use domain::{FreshIds, Route};
 use policy::{Bundle, BundleSource};
 use sqlx::PgPool;
 use store::{
     OutboxWaker, TenantTx,
-    audit::{AuditRow, actor_stream, stored_instant, ticket_stream},
+    audit::{AuditRow, actor_stream, filing_stream, stored_instant, ticket_stream},
     command::{self, Attempt, DecisionRow, OpenRequest, Opened, StoredAnswer, Writes},
     failpoint,
 };
@@ -110,15 +111,25 @@ impl Pipeline {
     async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
-        let asks = asks::of(&call.command);
+        let asks = asks::of(call);
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
+        let route = match &call.command {
+            Command::CommsInbound(body) => {
+                Some(routing::find(&mut tx, self.bundles.as_ref(), body, at).await?)
+            }
+            _ => None,
+        };
+        let target = match &route {
+            Some(Route::Attach { ticket_id, .. }) => Some(*ticket_id),
+            _ => call.ticket_id,
+        };
         let request = OpenRequest {
             actor_id: &call.actor.id,
             operation: call.command.operation(),
             request_id: &call.request_id,
             intent_sha256: intent.sha256,
-            ticket_id: call.ticket_id,
+            ticket_id: target,
             asks: &asks,
             dry_run: call.dry_run,
         };
@@ -139,19 +150,12 @@ impl Pipeline {
         let before = ticket.as_ref().map(|locked| &locked.ticket);
         intent.hide_unlisted_details(&call.command, judge::template(call, before, &bundle));
 
-        let input = input::of(
-            call,
-            at,
-            before,
-            facts.approval.as_ref(),
-            &intent,
-            &settings,
-        );
+        let input = input::of(call, at, before, &facts, &intent, &settings);
         let begun = Instant::now();
         let decision = self.evaluate(&bundle, &input)?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
 
-        let ids = Minted::new(call);
+        let ids = Minted::new(target);
         let offered = facts.numbers;
         let outcome = judge::judge(Situation {
             call,
@@ -164,6 +168,8 @@ impl Pipeline {
             settings,
             bundle: &bundle,
             decision: &decision,
+            target,
+            route,
         });
         let answer = answer::new(call, at, &ids, before, &outcome);
         if call.dry_run {
@@ -179,24 +185,37 @@ impl Pipeline {
                 .expect("a policy input holds strings, integers and booleans only"),
             evaluation_micros,
         };
+        let body = intent::body(&call.command);
+        let writes = match &outcome {
+            Outcome::Accepted(decided) => {
+                let fresh = || EventId::from_uuid(Uuid::now_v7());
+                let mut writes = Writes::new(decided, before, event_seq, offered, fresh);
+                if let Some(message) = routing::received(&call.command, &decided.effects) {
+                    writes.receive(message);
+                }
+                Some(writes)
+            }
+            Outcome::Filed(filing) if !filing.writes => None,
+            Outcome::Filed(filing) => Some(match routing::held(&call.command, filing) {
+                Some(message) => Writes::of_message(message),
+                None => Writes::of_filing(filing, &body),
+            }),
+            Outcome::Refused(_) => None,
+        };
+        let heard = writes.as_ref().is_some_and(Writes::reaches_workflow);
         let attempt = Attempt {
             audit: audit_row(call, at, &ids, &intent, &decision, before, &outcome),
             decision,
             trace: &call.trace,
             event_seq,
             ticket: after.filter(|after| Some(*after) != before),
-            writes: outcome.accepted().map(|decided| {
-                Writes::new(decided, before, event_seq, offered, || {
-                    EventId::from_uuid(Uuid::now_v7())
-                })
-            }),
+            writes,
             answer: outcome.is_stored(call).then_some(StoredAnswer {
                 intent_sha256: intent.sha256,
                 status: answer.status,
                 body: &answer.body,
             }),
         };
-        let heard = outcome.accepted().is_some() && is_change(call.command.operation());
         self.write(&mut tx, attempt).await?;
         failpoint::hit(failpoint::BEFORE_COMMIT);
         tx.commit().await?;
@@ -233,34 +252,36 @@ impl Pipeline {
     }
 }
 
-fn is_change(operation: Operation) -> bool {
-    operation.class() == CommandClass::Change
-}
-
 /// The ids of one attempt, UUIDv7. Those that are not used are lost.
 struct Minted {
     command: CommandId,
     decision: DecisionId,
     audit: AuditId,
-    /// The ticket of the path, or the one to be created.
+    /// The ticket that is meant, or the one to be created.
     ticket: TicketId,
+    /// For a thing that is no ticket and new.
+    fresh: Uuid,
     rows: FreshIds,
 }
 
 impl Minted {
-    fn new(call: &Call) -> Self {
+    fn new(target: Option<TicketId>) -> Self {
         let id = Uuid::now_v7;
         Self {
             command: CommandId::from_uuid(id()),
             decision: DecisionId::from_uuid(id()),
             audit: AuditId::from_uuid(id()),
-            ticket: call.ticket_id.unwrap_or_else(|| TicketId::from_uuid(id())),
+            ticket: target.unwrap_or_else(|| TicketId::from_uuid(id())),
+            fresh: id(),
             rows: FreshIds {
                 visit: VisitId::from_uuid(id()),
                 approval: contracts::ApprovalId::from_uuid(id()),
                 note: NoteId::from_uuid(id()),
                 proposal: ProposalId::from_uuid(id()),
                 invoice: InvoiceId::from_uuid(id()),
+                evidence: EvidenceId::from_uuid(id()),
+                message: MessageId::from_uuid(id()),
+                reminder: MessageId::from_uuid(id()),
             },
         }
     }
@@ -280,10 +301,21 @@ fn audit_row(
     let mut payload = intent.payload.clone();
     // An attempt on a ticket that is not there belongs to the actor's stream; a refused creation
     // too.
-    let (stream, ticket_id) = match after {
-        Some(_) => (ticket_stream(ids.ticket), Some(ids.ticket)),
-        None => (actor_stream(&call.actor.id), None),
+    let filing = outcome.filed();
+    let (stream, ticket_id) = match (after, filing.and_then(|f| filing_stream(&f.filed))) {
+        (Some(_), _) => (ticket_stream(ids.ticket), Some(ids.ticket)),
+        (None, Some(stream)) => (stream, None),
+        (None, None) => (actor_stream(&call.actor.id), None),
     };
+    let versions = filing.map_or_else(
+        || {
+            (
+                before.map_or(0, |ticket| ticket.version),
+                after.map_or(0, |ticket| ticket.version),
+            )
+        },
+        |filing| (filing.applied_to_version, filing.produced_version),
+    );
     if let (None, Some(asked), Some(payload)) = (after, call.ticket_id, payload.as_object_mut()) {
         payload.insert("ticket_id".into(), asked.to_string().into());
     }
@@ -308,14 +340,14 @@ fn audit_row(
         refused: outcome.refused().map(|refusal| refusal.code.to_string()),
         before: before.map(|ticket| ticket.state.to_string()),
         after: after.map(|ticket| ticket.state.to_string()),
-        applied_to_version: before.map_or(0, |ticket| ticket.version),
-        produced_version: after.map_or(0, |ticket| ticket.version),
+        applied_to_version: versions.0,
+        produced_version: versions.1,
         payload,
-        changes: accepted.map_or_else(
-            || serde_json::json!([]),
-            |decided| {
-                serde_json::to_value(&decided.changes).expect("changes hold strings and integers")
-            },
-        ),
+        changes: match outcome {
+            Outcome::Accepted(decided) => serde_json::to_value(&decided.changes),
+            Outcome::Filed(filing) => serde_json::to_value([&filing.filed]),
+            Outcome::Refused(_) => Ok(serde_json::json!([])),
+        }
+        .expect("changes hold strings and integers"),
     }
 }

@@ -85,7 +85,7 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
                 correlation_id: caller.context.correlation_id()?.clone(),
                 trace: caller.context.trace.clone(),
                 tool_name,
-                ticket_id,
+                ticket_id: ticket_id.or(command.ticket_id()),
                 expected_version,
                 dry_run: dry_run.unwrap_or(false),
                 received_at: caller.context.received_at,

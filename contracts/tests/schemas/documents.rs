@@ -6,6 +6,7 @@ use dispatch_contracts::{
     Operation, Problem,
     command::*,
     event::{EventType, TicketEvent},
+    filing::FilingReceipt,
     policy::{PolicyDecision, PolicyInput},
     signal::{SignalEnvelope, TicketSnapshot, TicketWorkflowStart},
     template::IncidentTemplate,
@@ -27,6 +28,7 @@ pub fn all() -> BTreeMap<String, Value> {
     }
     for (file, schema) in [
         ("command_receipt.json", of::<CommandReceipt>()),
+        ("filing_receipt.json", of::<FilingReceipt>()),
         ("problem.json", of::<Problem>()),
         ("policy/input.json", of::<PolicyInput>()),
         ("policy/decision.json", of::<PolicyDecision>()),
@@ -132,5 +134,17 @@ fn body(operation: Operation) -> Value {
         Operation::AddNote => of::<AddNote>(),
         Operation::RecordProposal => of::<RecordProposal>(),
         Operation::RecordSla => of::<RecordSla>(),
+        Operation::AddEvidence => of::<AddEvidence>(),
+        Operation::CommsInbound => of::<CommsInbound>(),
+        Operation::CommsOutbound => of::<CommsOutbound>(),
+        Operation::AttachMessage => of::<AttachMessage>(),
+        Operation::UpsertSite => of::<UpsertSite>(),
+        Operation::UpsertAsset => of::<UpsertAsset>(),
+        Operation::UpsertContact => of::<UpsertContact>(),
+        Operation::UpsertTechnician => of::<UpsertTechnician>(),
+        Operation::RecordAbsence => of::<RecordAbsence>(),
+        Operation::CancelAbsence => of::<CancelAbsence>(),
+        Operation::EngageKillSwitch => of::<EngageKillSwitch>(),
+        Operation::ReleaseKillSwitch => of::<ReleaseKillSwitch>(),
     }
 }

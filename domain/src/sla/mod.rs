@@ -101,7 +101,11 @@ impl Turn<'_> {
             TicketEvent::NoteAdded { .. }
             | TicketEvent::ProposalRecorded { .. }
             | TicketEvent::ProposalPaired { .. }
-            | TicketEvent::SlaRecorded { .. } => return Ok(self.after.sla.clone()),
+            | TicketEvent::SlaRecorded { .. }
+            | TicketEvent::EvidenceAdded { .. }
+            | TicketEvent::MessageReceived { .. }
+            | TicketEvent::MessageAttached { .. }
+            | TicketEvent::MessageQueued { .. } => return Ok(self.after.sla.clone()),
         };
         let reaches = reaches_an_aim(event);
         clocks

@@ -102,16 +102,22 @@ pub(super) fn details(details: &BTreeMap<Slug, DetailValue>) -> Result<(), Rejec
     Ok(())
 }
 
+/// The hash of a file.
+pub(super) fn sha256(text: &str, pointer: impl FnOnce() -> String) -> Result<(), Rejection> {
+    let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 64 || !text.bytes().all(is_hex) {
+        return Err(Rejection::invalid(
+            pointer(),
+            "must be 64 lowercase hex digits",
+        ));
+    }
+    Ok(())
+}
+
 /// Evidence: the hash must be one, and nothing is handed in twice.
 pub(super) fn evidence(evidence: &[EvidenceRef]) -> Result<(), Rejection> {
     for (i, item) in evidence.iter().enumerate() {
-        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        if item.sha256.len() != 64 || !item.sha256.bytes().all(is_hex) {
-            return Err(Rejection::invalid(
-                format!("/evidence/{i}/sha256"),
-                "must be 64 lowercase hex digits",
-            ));
-        }
+        sha256(&item.sha256, || format!("/evidence/{i}/sha256"))?;
         if evidence[..i].contains(item) {
             return Err(Rejection::invalid(
                 format!("/evidence/{i}"),

@@ -225,7 +225,11 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
         TicketEvent::NoteAdded { .. }
         | TicketEvent::ProposalRecorded { .. }
         | TicketEvent::ProposalPaired { .. }
-        | TicketEvent::SlaRecorded { .. } => {}
+        | TicketEvent::SlaRecorded { .. }
+        | TicketEvent::EvidenceAdded { .. }
+        | TicketEvent::MessageReceived { .. }
+        | TicketEvent::MessageAttached { .. }
+        | TicketEvent::MessageQueued { .. } => {}
     }
 }
 

@@ -8,11 +8,15 @@
 mod evolve;
 pub mod table;
 
+mod add_evidence;
 mod add_note;
+mod attach_message;
 mod cancel;
 mod check;
 mod check_in;
 mod close;
+mod comms_inbound;
+mod comms_outbound;
 mod complete;
 mod confirm_schedule;
 mod create;
@@ -50,6 +54,8 @@ pub use request_change::APPROVERS as CHANGE_APPROVERS;
 /// What one command leads to: its event, and rows beside the ticket.
 struct Plan {
     event: TicketEvent,
+    /// What happened besides: events for readers.
+    also: Vec<TicketEvent>,
     effects: Vec<Effect>,
 }
 
@@ -57,6 +63,7 @@ impl From<TicketEvent> for Plan {
     fn from(event: TicketEvent) -> Self {
         Self {
             event,
+            also: Vec::new(),
             effects: Vec::new(),
         }
     }
@@ -65,6 +72,11 @@ impl From<TicketEvent> for Plan {
 impl Plan {
     fn with(mut self, effect: impl IntoIterator<Item = Effect>) -> Self {
         self.effects.extend(effect);
+        self
+    }
+
+    fn and(mut self, event: TicketEvent) -> Self {
+        self.also.push(event);
         self
     }
 }
@@ -78,8 +90,13 @@ pub fn decide(
     facts: &Facts,
 ) -> Result<Decided, Rejection> {
     check::expected_version(ticket, facts)?;
-    let Plan { event, mut effects } = match (ticket, command) {
+    let Plan {
+        event,
+        also,
+        mut effects,
+    } = match (ticket, command) {
         (None, Command::CreateTicket(body)) => create::plan(body, facts)?,
+        (None, Command::CommsInbound(body)) => comms_inbound::open(key, body, facts)?,
         (None, _) => return Err(Rejection::NotFound),
         (Some(ticket), command) => {
             decide_approval::undecided(command, ticket, facts)?;
@@ -99,6 +116,15 @@ pub fn decide(
     if clocks != after.sla {
         changes[0].sla = Some(clocks);
         after = evolve(key, ticket.cloned(), &changes[0]);
+    }
+    for event in also {
+        let change = TicketChange {
+            at: facts.now,
+            event,
+            sla: None,
+        };
+        after = evolve(key, Some(after), &change);
+        changes.push(change);
     }
     for (event, effect) in pairs {
         let change = TicketChange {
@@ -155,6 +181,20 @@ fn plan(
         Command::AddNote(body) => Ok(add_note::plan(body, facts)),
         Command::RecordProposal(body) => record_proposal::plan(body, ticket, facts),
         Command::RecordSla(body) => record_sla::plan(body, ticket, facts),
+        Command::AddEvidence(body) => add_evidence::plan(body, facts),
+        Command::CommsInbound(body) => comms_inbound::attach(key, body, facts),
+        Command::CommsOutbound(body) => comms_outbound::plan(body, facts),
+        Command::AttachMessage(body) => attach_message::plan(body, facts),
+        Command::UpsertSite(_)
+        | Command::UpsertAsset(_)
+        | Command::UpsertContact(_)
+        | Command::UpsertTechnician(_)
+        | Command::RecordAbsence(_)
+        | Command::CancelAbsence(_)
+        | Command::EngageKillSwitch(_)
+        | Command::ReleaseKillSwitch(_) => Err(Rejection::Broken {
+            what: "a ticket to which this filing belongs",
+        }),
     }
 }
 

@@ -68,8 +68,22 @@ const fn row(operation: Operation) -> Row {
             [SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,__, __],
         Operation::AddNote
         | Operation::RecordProposal
-        | Operation::RecordSla =>
+        | Operation::RecordSla
+        | Operation::AddEvidence
+        | Operation::CommsInbound
+        | Operation::CommsOutbound
+        | Operation::AttachMessage =>
             [SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME],
+        // Not about a ticket.
+        Operation::UpsertSite
+        | Operation::UpsertAsset
+        | Operation::UpsertContact
+        | Operation::UpsertTechnician
+        | Operation::RecordAbsence
+        | Operation::CancelAbsence
+        | Operation::EngageKillSwitch
+        | Operation::ReleaseKillSwitch =>
+            [__,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],
     };
     row
 }

@@ -528,8 +528,22 @@ fn every_operation_is_in_the_table_of_a_ticket_it_can_be_given_to() {
             .iter()
             .filter(|state| super::table::next_state(*operation, **state).is_some());
         let expected = match operation {
-            Operation::CreateTicket => 0,
-            Operation::AddNote | Operation::RecordProposal | Operation::RecordSla => 13,
+            Operation::CreateTicket
+            | Operation::UpsertSite
+            | Operation::UpsertAsset
+            | Operation::UpsertContact
+            | Operation::UpsertTechnician
+            | Operation::RecordAbsence
+            | Operation::CancelAbsence
+            | Operation::EngageKillSwitch
+            | Operation::ReleaseKillSwitch => 0,
+            Operation::AddNote
+            | Operation::RecordProposal
+            | Operation::RecordSla
+            | Operation::AddEvidence
+            | Operation::CommsInbound
+            | Operation::CommsOutbound
+            | Operation::AttachMessage => 13,
             Operation::CustomerAwait | Operation::CustomerResume => 11,
             Operation::Cancel => 8,
             Operation::ProposeSchedule | Operation::Reopen => 3,

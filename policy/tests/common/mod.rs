@@ -7,14 +7,15 @@ use contracts::{
     ActorKind, Command, Operation, Role, Slug, TemplateId, TicketState,
     approval::{ApprovalKind, Verdict},
     command::*,
+    comms::Channel,
     event::AutonomyMode,
     ids::*,
     policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyTicket},
     proposal::{Advice, AdvisorInput, TriageInput},
-    schedule::{TenantSettings, TimeWindow, WorkCalendar},
+    schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{InvoiceLine, Priority},
-    value::{DetailValue, FreeText},
+    value::{DetailValue, FreeText, MediaType, PeerAddress, ProviderMessageId},
 };
 use serde_json::Value;
 
@@ -45,6 +46,19 @@ pub fn window() -> TimeWindow {
     TimeWindow {
         start: "2026-11-23T08:00:00Z".parse().unwrap(),
         end: "2026-11-23T10:00:00Z".parse().unwrap(),
+    }
+}
+
+pub const PLACE: GeoPoint = GeoPoint {
+    lat_e6: 52_370_000,
+    lon_e6: 4_890_000,
+};
+
+pub fn calendar() -> WorkCalendar {
+    WorkCalendar {
+        time_zone: "Europe/Amsterdam".into(),
+        week: vec![vec![(480, 1020)]; 5],
+        days_off: vec![],
     }
 }
 
@@ -151,6 +165,83 @@ pub fn command(operation: Operation) -> Command {
             },
         }
         .into(),
+        Operation::AddEvidence => AddEvidence {
+            kind: slug("photo_before"),
+            sha256: "0".repeat(64),
+            media_type: MediaType::new("image/jpeg").unwrap(),
+            size_bytes: 1,
+            taken_at: None,
+        }
+        .into(),
+        Operation::CommsInbound => CommsInbound {
+            channel: Channel::Sms,
+            provider: slug("gateway"),
+            provider_message_id: ProviderMessageId::new("1").unwrap(),
+            peer: PeerAddress::new("+31201234567").unwrap(),
+            provider_time: None,
+            text: FreeText::new("The pane broke.").unwrap(),
+            site_id: None,
+            template: None,
+            raw: None,
+        }
+        .into(),
+        Operation::CommsOutbound => CommsOutbound {
+            ticket_id: id("tkt", 1),
+            contact_id: id("con", 1),
+            channel: Channel::Sms,
+            text: FreeText::new("We are on our way.").unwrap(),
+            send_at: None,
+            only_while: None,
+        }
+        .into(),
+        Operation::AttachMessage => AttachMessage {
+            message_id: id("msg", 1),
+        }
+        .into(),
+        Operation::UpsertSite => UpsertSite {
+            code: slug("bakery"),
+            location: PLACE,
+            active: true,
+        }
+        .into(),
+        Operation::UpsertAsset => UpsertAsset {
+            code: slug("bakery_door"),
+            site_id: id("sit", 1),
+            kind: slug("sliding_door"),
+            active: true,
+        }
+        .into(),
+        Operation::UpsertContact => UpsertContact {
+            code: slug("bakery_owner"),
+            site_id: None,
+            name: None,
+            phone: None,
+            email: None,
+            street: None,
+        }
+        .into(),
+        Operation::UpsertTechnician => UpsertTechnician {
+            code: slug("north_1"),
+            contact_id: id("con", 1),
+            skills: vec![],
+            home_base: PLACE,
+            calendar: calendar(),
+            active: true,
+        }
+        .into(),
+        Operation::RecordAbsence => RecordAbsence {
+            technician_id: id("tec", 1),
+            window: window(),
+            reason,
+        }
+        .into(),
+        Operation::CancelAbsence => CancelAbsence {
+            technician_id: id("tec", 1),
+            starts_at: window().start,
+        }
+        .into(),
+        Operation::EngageKillSwitch => EngageKillSwitch { reason }.into(),
+        Operation::ReleaseKillSwitch => ReleaseKillSwitch { reason }.into(),
         Operation::RecordSla => RecordSla {
             clock: slug("response"),
             kind: SlaRecordKind::Warning,
@@ -212,7 +303,7 @@ pub fn ask(actor: PolicyActor, command: Command) -> PolicyInput {
         at: at(),
         actor,
         body: body(&command),
-        ticket: (operation != Operation::CreateTicket).then(ticket),
+        ticket: operation.path().contains("{id}").then(ticket),
         approval: (operation == Operation::DecideApproval).then(|| PolicyApproval {
             id: id("apr", 1),
             kind: ApprovalKind::ChangeOrder,
@@ -220,14 +311,11 @@ pub fn ask(actor: PolicyActor, command: Command) -> PolicyInput {
             required_roles: vec![Role::Approver, Role::AccountManager],
         }),
         tenant: TenantSettings {
-            calendar: WorkCalendar {
-                time_zone: "Europe/Amsterdam".into(),
-                week: vec![vec![(480, 1020)]; 5],
-                days_off: vec![],
-            },
+            calendar: calendar(),
             currency: "EUR".into(),
         },
         autonomy: AutonomyMode::Shadow,
+        kill_switch: false,
     }
 }
 

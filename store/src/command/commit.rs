@@ -1,8 +1,10 @@
 //! Writes one attempt: decision, audit row, stored answer, and what it changed.
 
+use chrono::{DateTime, Utc};
 use contracts::{
     TraceContext,
     policy::{PolicyDecision, PolicyResult},
+    sla::SlaClock,
     ticket::Ticket,
 };
 use serde_json::json;
@@ -123,6 +125,12 @@ async fn commit_with_content(
         "after": audit.after,
         "applied_to_version": audit.applied_to_version,
         "produced_version": audit.produced_version,
+        "waiting_for": ticket.map(domain::waiting_for),
+        "due_at": ticket.and_then(next_due),
+        "technician_id": ticket
+            .and_then(Ticket::current_visit)
+            .and_then(|visit| visit.technician_id)
+            .map(|id| id.as_uuid()),
         "previous_event_seq": event_seq,
         "event_seq": head_seq,
         "result": result_word(*result),
@@ -146,6 +154,11 @@ async fn commit_with_content(
         .execute(tx.connection())
         .await?;
     Ok(())
+}
+
+/// The nearest deadline of a running clock.
+fn next_due(ticket: &Ticket) -> Option<DateTime<Utc>> {
+    ticket.sla.iter().filter_map(SlaClock::due_at).min()
 }
 
 fn result_word(result: PolicyResult) -> String {

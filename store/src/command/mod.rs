@@ -11,5 +11,8 @@ mod writes;
 #[cfg(feature = "bench")]
 pub use commit::commit_unchained;
 pub use commit::{Attempt, DecisionRow, StoredAnswer, commit};
-pub use open::{Asks, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Stored, open};
-pub use writes::Writes;
+pub use open::{
+    Asks, FilingAsks, FilingRow, KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest,
+    Opened, Reach, Stored, Thing, open,
+};
+pub use writes::{ReceivedMessage, Writes};

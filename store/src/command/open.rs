@@ -1,11 +1,11 @@
 //! Takes the request's key and the ticket's row, and reads all facts.
 
 use contracts::{
-    ApprovalId, AssetId, CommandId, ContactId, DecisionId, Operation, ProposalId, SiteId,
-    TechnicianId, TicketId, TicketState,
+    ApprovalId, AssetId, CommandId, ContactId, DecisionId, MessageId, Operation, ProposalId,
+    SiteId, Slug, TechnicianId, TicketId, TicketState,
     approval::Approval,
     proposal::{Advice, ProposalKind},
-    schedule::TenantSettings,
+    schedule::{TenantSettings, TimeWindow},
     sla::SlaRecordKey,
     ticket::Ticket,
 };
@@ -36,12 +36,66 @@ pub struct Asks {
     /// Is to be merged into.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub merge_into: Option<TicketId>,
+    /// The channel family on which the contact must have an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
+    /// Must be held.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub held_message: Option<MessageId>,
+    /// What a filing is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filing: Option<FilingAsks>,
+    /// The caller is software: the kill switch may stop it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kill_switch: bool,
+    /// The ticket's evidence.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub evidence: bool,
     /// An invoice may be issued.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub invoice: bool,
     /// An invoice may be taken back.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub credit_note: bool,
+}
+
+/// How a contact can be reached on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// By telephone number.
+    Phone,
+    /// By e-mail address.
+    Email,
+    /// Not at all: no address of this kind is on record.
+    Nowhere,
+}
+
+/// What a filing is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FilingAsks {
+    /// Which sort of thing.
+    pub thing: Thing,
+    /// The thing with this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Slug>,
+    /// The technician whose absences matter.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub absences_of: Option<TechnicianId>,
+}
+
+/// What can be filed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Thing {
+    Site,
+    Asset,
+    Contact,
+    Technician,
+    Absence,
+    KillSwitch,
+    Message,
 }
 
 /// Ids as rows hold them.
@@ -69,6 +123,7 @@ as_uuid!(
     ContactId,
     TechnicianId,
     ApprovalId,
+    MessageId,
     TicketId
 );
 
@@ -150,6 +205,17 @@ pub struct OpenFacts {
     pub approval: Option<Approval>,
     /// State of the ticket to merge into.
     pub merge_target: Option<TicketState>,
+    /// Whether the contact has an address on the channel; `true` when none is asked for.
+    pub contact_reachable: bool,
+    /// Whether the message is held; `true` when none is named.
+    pub message_held: bool,
+    /// Whether software is stopped; absent when the caller is none, or it was never turned.
+    pub kill_switch: Option<bool>,
+    /// The ticket's evidence, when asked for.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub evidence: Vec<KnownEvidence>,
+    /// What a filing is about.
+    pub filing: Option<FilingRow>,
     /// The numbers that may be used.
     #[serde(default, deserialize_with = "null_is_default")]
     pub numbers: Offered,
@@ -170,6 +236,58 @@ impl OpenFacts {
                 advice: row.advice,
             })
             .collect()
+    }
+}
+
+/// A documented fact on record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KnownEvidence {
+    /// `photo_before`, `signature` …
+    pub kind: Slug,
+    /// Whether its file was there and had the hash.
+    pub verified: bool,
+}
+
+/// What a filing depends on.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct FilingRow {
+    known: Option<KnownRow>,
+    /// The technician's absences.
+    pub absences: Vec<TimeWindow>,
+    kill_switch: Option<KillSwitchRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct KnownRow {
+    id: Uuid,
+    version: u64,
+    site: Option<Uuid>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct KillSwitchRow {
+    engaged: bool,
+    generation: u64,
+}
+
+impl FilingRow {
+    /// The thing, when it is there.
+    pub fn known(&self) -> Option<domain::KnownThing> {
+        self.known.as_ref().map(|row| domain::KnownThing {
+            id: row.id,
+            version: row.version,
+            site: row.site,
+        })
+    }
+
+    /// The kill switch.
+    pub fn kill_switch(&self) -> domain::KillSwitch {
+        self.kill_switch
+            .as_ref()
+            .map_or_else(Default::default, |row| domain::KillSwitch {
+                engaged: row.engaged,
+                generation: row.generation,
+            })
     }
 }
 

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    EventId,
+    ContactId, EventId, MessageId,
     approval::{Approval, ApprovalState, Verdict},
     canonical::canonical_sha256,
+    command::{AddEvidence, CommsInbound},
+    comms::{Channel, Direction, OnlyWhile, Purpose, Recipient, Routing},
     event::{Audience, TicketEvent, TicketLevel},
     proposal::{Advice, AdvisorInput, PairingOutcome, ProposalKind},
     sla::SlaRecordKey,
     ticket::{Ticket, Visit},
 };
-use domain::{Decided, Effect};
+use domain::{Decided, Effect, Filing, OutboundMessage};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Offered;
@@ -36,6 +39,14 @@ pub struct Writes<'a> {
     pairings: Vec<PairingRow>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sla: Vec<SlaRow<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<EvidenceRow<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<MessageRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attached: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filing: Option<FilingRow<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     numbers: BTreeMap<&'static str, u64>,
     #[serde(skip)]
@@ -92,7 +103,119 @@ struct SlaRow<'a> {
     effective_at: DateTime<Utc>,
 }
 
+#[derive(Debug, Serialize)]
+struct EvidenceRow<'a> {
+    id: Uuid,
+    #[serde(flatten)]
+    evidence: &'a AddEvidence,
+}
+
+/// `write_messages` reads these.
+#[derive(Debug, Serialize)]
+struct MessageRow<'a> {
+    id: Uuid,
+    direction: Direction,
+    channel: Channel,
+    purpose: Option<Purpose>,
+    provider: Option<&'a str>,
+    provider_message_id: Option<&'a str>,
+    contact_id: Option<Uuid>,
+    recipient: Option<&'a Recipient>,
+    routing: Option<&'a Routing>,
+    only_while: Option<&'a OnlyWhile>,
+    due_at: Option<DateTime<Utc>>,
+    provider_time: Option<DateTime<Utc>>,
+    peer: Option<&'a str>,
+    text: Option<&'a str>,
+    raw: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct FilingRow<'a> {
+    id: Uuid,
+    version: u64,
+    body: &'a Value,
+}
+
+/// An inbound message with where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceivedMessage<'a> {
+    /// Its id.
+    pub id: MessageId,
+    /// What came.
+    pub body: &'a CommsInbound,
+    /// Where it belongs.
+    pub routing: &'a Routing,
+    /// The person on record with the peer's address.
+    pub contact_id: Option<ContactId>,
+}
+
 impl<'a> Writes<'a> {
+    fn nothing(head_seq: u64) -> Self {
+        Self {
+            events: Vec::new(),
+            visits: Vec::new(),
+            notes: Vec::new(),
+            approvals: Vec::new(),
+            settled: Vec::new(),
+            proposals: Vec::new(),
+            pairings: Vec::new(),
+            sla: Vec::new(),
+            evidence: Vec::new(),
+            messages: Vec::new(),
+            attached: None,
+            filing: None,
+            numbers: BTreeMap::new(),
+            head_seq,
+        }
+    }
+
+    /// What a filing leads to; `body` is its command's body.
+    pub fn of_filing(filing: &Filing, body: &'a Value) -> Self {
+        Self {
+            filing: Some(FilingRow {
+                id: filing.id,
+                version: filing.produced_version,
+                body,
+            }),
+            ..Self::nothing(0)
+        }
+    }
+
+    /// A message that belongs to no ticket yet.
+    pub fn of_message(message: ReceivedMessage<'a>) -> Self {
+        let mut writes = Self::nothing(0);
+        writes.receive(message);
+        writes
+    }
+
+    /// A message that came in.
+    pub fn receive(&mut self, message: ReceivedMessage<'a>) {
+        let body = message.body;
+        self.messages.push(MessageRow {
+            id: message.id.as_uuid(),
+            direction: Direction::Inbound,
+            channel: body.channel,
+            purpose: None,
+            provider: Some(body.provider.as_str()),
+            provider_message_id: Some(body.provider_message_id.as_str()),
+            contact_id: message.contact_id.map(|id| id.as_uuid()),
+            recipient: None,
+            routing: Some(message.routing),
+            only_while: None,
+            due_at: None,
+            provider_time: body.provider_time,
+            peer: Some(body.peer.as_str()),
+            text: Some(body.text.as_str()),
+            raw: body.raw.as_ref().map(|raw| raw.as_str()),
+        });
+    }
+
+    /// Whether the workflow hears of it.
+    pub fn reaches_workflow(&self) -> bool {
+        self.events.iter().any(|event| event.pending)
+    }
+
     /// What a decision leads to. Events to the workflow get the `seq`s after `event_seq`;
     /// `fresh_event_id` is asked once per event.
     pub fn new(
@@ -125,14 +248,8 @@ impl<'a> Writes<'a> {
         let mut writes = Self {
             events,
             visits: changed_visits(before, &decided.ticket),
-            notes: Vec::new(),
-            approvals: Vec::new(),
-            settled: Vec::new(),
-            proposals: Vec::new(),
-            pairings: Vec::new(),
-            sla: Vec::new(),
             numbers: used_numbers(before, &decided.ticket, offered),
-            head_seq,
+            ..Self::nothing(head_seq)
         };
         for effect in &decided.effects {
             writes.add(effect);
@@ -198,7 +315,40 @@ impl<'a> Writes<'a> {
                 key,
                 effective_at: *effective_at,
             }),
+            Effect::AddEvidence { id, evidence } => self.evidence.push(EvidenceRow {
+                id: id.as_uuid(),
+                evidence,
+            }),
+            Effect::AttachMessage(id) => self.attached = Some(id.as_uuid()),
+            Effect::QueueMessage(message) => self.queue(message),
+            // Its text and address stand in the command, so the caller hands it to `receive`.
+            Effect::ReceiveMessage { .. } => {}
         }
+    }
+}
+
+impl<'a> Writes<'a> {
+    fn queue(&mut self, message: &'a OutboundMessage) {
+        self.messages.push(MessageRow {
+            id: message.id.as_uuid(),
+            direction: Direction::Outbound,
+            channel: message.channel,
+            purpose: Some(message.purpose),
+            provider: None,
+            provider_message_id: None,
+            contact_id: match &message.recipient {
+                Recipient::Contact { contact_id } => Some(contact_id.as_uuid()),
+                Recipient::Roles { .. } => None,
+            },
+            recipient: Some(&message.recipient),
+            routing: None,
+            only_while: Some(&message.only_while),
+            due_at: Some(message.due_at),
+            provider_time: None,
+            peer: None,
+            text: message.text.as_ref().map(|text| text.as_str()),
+            raw: None,
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use contracts::{
     command::CommandReceipt,
+    comms::Purpose,
     event::{TicketChange, TicketEvent},
     ticket::Ticket,
 };
@@ -25,6 +26,8 @@ fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> Comman
         approval_id: None,
         note_id: None,
         proposal_id: None,
+        evidence_id: None,
+        message_id: None,
     };
     for change in changes {
         match &change.event {
@@ -43,6 +46,17 @@ fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> Comman
             }
             TicketEvent::ProposalRecorded { proposal_id, .. } => {
                 receipt.proposal_id = Some(*proposal_id);
+            }
+            TicketEvent::EvidenceAdded { evidence_id, .. } => {
+                receipt.evidence_id = Some(*evidence_id);
+            }
+            TicketEvent::MessageQueued {
+                message_id,
+                purpose: Purpose::Conversation,
+                ..
+            }
+            | TicketEvent::MessageAttached { message_id } => {
+                receipt.message_id = Some(*message_id);
             }
             _ => {}
         }

@@ -61,7 +61,7 @@ fn each_is_done_once_however_often_it_is_sent() {
             );
             let step = match operation.class() {
                 CommandClass::Change => 1,
-                CommandClass::Bookkeeping => 0,
+                CommandClass::Bookkeeping | CommandClass::Filing => 0,
             };
             assert_eq!(
                 receipt.produced_version - receipt.applied_to_version,

@@ -1,0 +1,1 @@
+//! Outbound messages: claims what is queued and due, asks again whether it is still wanted, sends it.
