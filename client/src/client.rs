@@ -6,6 +6,7 @@ use contracts::{
     CorrelationId, Operation, Problem, TicketId, TraceContext,
     actor::TOOL_NAME_HEADER,
     command::CommandReceipt,
+    filing::FilingReceipt,
     trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
 };
 use reqwest::{
@@ -130,7 +131,7 @@ impl Client {
         &self.base
     }
 
-    /// Sends any command. The typed methods are this with the operation filled in.
+    /// Sends any command on a ticket. The typed methods are this with the operation filled in.
     pub async fn command<B: Serialize + Sync>(
         &self,
         operation: Operation,
@@ -138,6 +139,26 @@ impl Client {
         body: &B,
         options: &CallOptions,
     ) -> Result<CommandReceipt, ClientError> {
+        self.send(operation, ticket, body, options).await
+    }
+
+    /// Sends any filing: a command about something other than a ticket.
+    pub async fn filing<B: Serialize + Sync>(
+        &self,
+        operation: Operation,
+        body: &B,
+        options: &CallOptions,
+    ) -> Result<FilingReceipt, ClientError> {
+        self.send(operation, None, body, options).await
+    }
+
+    async fn send<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        ticket: Option<TicketId>,
+        body: &B,
+        options: &CallOptions,
+    ) -> Result<R, ClientError> {
         let path = match ticket {
             Some(ticket) => operation.path().replace("{id}", &ticket.to_string()),
             None => operation.path().to_owned(),
