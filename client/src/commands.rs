@@ -36,12 +36,18 @@ commands! {
     propose_schedule = ProposeSchedule;
     /// The customer took the window.
     confirm_schedule = ConfirmSchedule;
+    /// Another window; the assignment is released.
+    reschedule = Reschedule;
     /// Sends a technician.
     dispatch = Dispatch;
+    /// Takes the technician off.
+    unassign = Unassign;
     /// The technician is under way.
     en_route = EnRoute;
     /// The technician is there.
     check_in = CheckIn;
+    /// Nobody could get in.
+    no_access = NoAccess;
     /// More work than agreed: needs an approval.
     request_change = RequestChange;
     /// Decides an approval.
@@ -52,12 +58,18 @@ commands! {
     complete = Complete;
     /// Quality is good.
     qa_verify = QaVerify;
+    /// Quality is not good: another visit.
+    qa_reject = QaReject;
     /// Charges for the work.
     generate_invoice = GenerateInvoice;
     /// Ends the ticket.
     close = Close;
+    /// Opens an ended ticket again.
+    reopen = Reopen;
     /// Calls the job off.
     cancel = Cancel;
+    /// The same job as another ticket.
+    merge = Merge;
     /// The customer has to do something first: clocks pause.
     customer_await = CustomerAwait;
     /// The customer did it: clocks run.

@@ -17,17 +17,23 @@ pub const ROUTED: &[Operation] = &[
     Operation::Triage,
     Operation::ProposeSchedule,
     Operation::ConfirmSchedule,
+    Operation::Reschedule,
     Operation::Dispatch,
+    Operation::Unassign,
     Operation::EnRoute,
     Operation::CheckIn,
+    Operation::NoAccess,
     Operation::RequestChange,
     Operation::DecideApproval,
     Operation::ReturnVisit,
     Operation::Complete,
     Operation::QaVerify,
+    Operation::QaReject,
     Operation::GenerateInvoice,
     Operation::Close,
+    Operation::Reopen,
     Operation::Cancel,
+    Operation::Merge,
     Operation::CustomerAwait,
     Operation::CustomerResume,
     Operation::AddNote,
@@ -66,9 +72,27 @@ pub const fn example(operation: Operation) -> Example {
             Who::Dispatcher,
             Some(Triaged),
         ),
+        Operation::Reschedule => (
+            Some(Scheduled),
+            ScheduleProposed,
+            Who::Dispatcher,
+            Some(Triaged),
+        ),
         Operation::Dispatch => (Some(Scheduled), Dispatched, Who::Dispatcher, Some(New)),
+        Operation::Unassign => (
+            Some(Dispatched),
+            Scheduled,
+            Who::Dispatcher,
+            Some(Scheduled),
+        ),
         Operation::EnRoute => (Some(Dispatched), Dispatched, Who::Technician, Some(OnSite)),
         Operation::CheckIn => (Some(Dispatched), OnSite, Who::Technician, Some(OnSite)),
+        Operation::NoAccess => (
+            Some(Dispatched),
+            ReturnPending,
+            Who::Technician,
+            Some(WorkComplete),
+        ),
         Operation::RequestChange => (
             Some(OnSite),
             ChangeRequested,
@@ -94,14 +118,17 @@ pub const fn example(operation: Operation) -> Example {
             Some(Dispatched),
         ),
         Operation::QaVerify => (Some(WorkComplete), Verified, Who::Qa, Some(OnSite)),
+        Operation::QaReject => (Some(WorkComplete), ReturnPending, Who::Qa, Some(OnSite)),
         Operation::GenerateInvoice => (Some(Verified), Invoiced, Who::Billing, Some(WorkComplete)),
         Operation::Close => (Some(Invoiced), Closed, Who::Billing, Some(WorkComplete)),
+        Operation::Reopen => (Some(Closed), ReturnPending, Who::Dispatcher, Some(OnSite)),
         Operation::Cancel => (
             Some(Triaged),
             Cancelled,
             Who::Dispatcher,
             Some(WorkComplete),
         ),
+        Operation::Merge => (Some(Triaged), Cancelled, Who::Dispatcher, Some(Scheduled)),
         Operation::CustomerAwait => (Some(Triaged), Triaged, Who::Dispatcher, Some(Closed)),
         Operation::CustomerResume => (Some(Triaged), Triaged, Who::Dispatcher, Some(New)),
         Operation::AddNote => (Some(New), New, Who::Dispatcher, None),
@@ -289,10 +316,16 @@ impl Job {
             Operation::ProposeSchedule => json!({ "window": {
                 "start": start, "end": start + TimeDelta::hours(3),
             }}),
+            Operation::Reschedule => json!({
+                "window": { "start": start, "end": start + TimeDelta::hours(2) },
+                "reason": "customer_request",
+            }),
             Operation::Dispatch => json!({
                 "technician_id": self.tenant.technicians[0], "eta": start,
             }),
+            Operation::Unassign => json!({ "reason": "technician_ill" }),
             Operation::EnRoute => json!({ "eta": start }),
+            Operation::NoAccess => json!({ "reason": "nobody_there" }),
             Operation::RequestChange => json!({
                 "scope": "laminated_pane", "price_delta_cents": 35_000, "note": SECRET_WORDS,
             }),
@@ -308,17 +341,27 @@ impl Job {
             Operation::Complete => json!({
                 "evidence": evidence(&["photo_before", "photo_after", "signature"]),
             }),
+            Operation::QaReject => json!({ "reasons": ["seal_leaks"] }),
             Operation::GenerateInvoice => json!({ "lines": [
                 { "item": "call_out", "quantity": 1, "unit_cents": 9_500 },
                 { "item": "labour_hour", "quantity": 3, "unit_cents": 7_800 },
             ]}),
             Operation::Cancel => json!({ "reason": "customer_request" }),
+            Operation::Reopen => json!({ "reason": "seal_leaks" }),
+            Operation::Merge => json!({ "into": self.second_call().await }),
             Operation::CustomerAwait => json!({ "reason": "window_offered" }),
             Operation::AddNote => json!({ "text": SECRET_WORDS }),
             Operation::RecordProposal => self.proposal().await,
             Operation::RecordSla => self.breach().await,
             _ => json!({}),
         }
+    }
+
+    /// Another open ticket about the same site.
+    async fn second_call(&self) -> TicketId {
+        let mut other = Self::new(&self.stack, &self.tenant);
+        let opened = Box::pin(other.does(Operation::CreateTicket));
+        opened.await.ticket.id
     }
 
     /// What the workflow would propose now.
@@ -348,4 +391,4 @@ impl Job {
 }
 
 /// Free text that may stand in table `notes` and nowhere else: a search for it finds every leak.
-pub const SECRET_WORDS: &str = "Mrs Quillfeather, +31 20 555 0199, Keizersgracht 1";
+pub const SECRET_WORDS: &str = "Mrs Quillfeather, +31205550199, Keizersgracht 1";

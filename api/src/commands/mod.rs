@@ -17,13 +17,19 @@ mod decide_approval;
 mod dispatch;
 mod en_route;
 mod generate_invoice;
+mod merge;
+mod no_access;
 mod propose_schedule;
+mod qa_reject;
 mod qa_verify;
 mod record_proposal;
 mod record_sla;
+mod reopen;
 mod request_change;
+mod reschedule;
 mod return_visit;
 mod triage;
+mod unassign;
 
 use contracts::ErrorCode;
 
@@ -37,17 +43,23 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         triage::endpoint(),
         propose_schedule::endpoint(),
         confirm_schedule::endpoint(),
+        reschedule::endpoint(),
         dispatch::endpoint(),
+        unassign::endpoint(),
         en_route::endpoint(),
         check_in::endpoint(),
+        no_access::endpoint(),
         request_change::endpoint(),
         decide_approval::endpoint(),
         return_visit::endpoint(),
         complete::endpoint(),
         qa_verify::endpoint(),
+        qa_reject::endpoint(),
         generate_invoice::endpoint(),
         close::endpoint(),
+        reopen::endpoint(),
         cancel::endpoint(),
+        merge::endpoint(),
         customer_await::endpoint(),
         customer_resume::endpoint(),
         add_note::endpoint(),
