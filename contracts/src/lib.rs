@@ -13,6 +13,7 @@ pub mod approval;
 pub mod canonical;
 pub mod command;
 pub mod comms;
+pub mod directory;
 pub mod event;
 pub mod filing;
 pub mod ids;

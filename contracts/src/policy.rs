@@ -79,7 +79,8 @@ pub struct PolicyTicket {
     pub technician_id: Option<TechnicianId>,
     /// Number of the current visit.
     pub visit: u32,
-    /// Kinds of evidence on record over all visits.
+    /// Kinds of evidence that count: of all visits and on record, without those that the template
+    /// wants verified and that are not.
     pub evidence: BTreeSet<Slug>,
     /// Whether the customer is awaited.
     pub customer_awaited: bool,
@@ -142,6 +143,8 @@ pub enum PolicyResult {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DenyClass {
+    /// Software is stopped.
+    KillSwitch,
     /// The autonomy stage forbids software to do this by itself.
     Stage,
     /// The caller has no right to this operation.

@@ -34,6 +34,9 @@ pub struct IncidentTemplate {
     /// Kinds of evidence that a step needs: operation id → kinds.
     #[serde(default)]
     pub evidence: BTreeMap<String, Vec<Slug>>,
+    /// Of these, the kinds that count only once their file was there and had its hash.
+    #[serde(default)]
+    pub verified_evidence: Vec<Slug>,
     /// Priorities at which a technician may be sent without a scheduled window.
     #[serde(default)]
     pub direct_dispatch: Vec<Priority>,

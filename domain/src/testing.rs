@@ -86,6 +86,7 @@ pub(crate) fn glass() -> IncidentTemplate {
         title: "Glass".to_owned(),
         default_priority: Priority::P2,
         known_details: BTreeMap::new(),
+        verified_evidence: Vec::new(),
         required_details: Vec::new(),
         required_skills: vec![slug("glazing")],
         evidence: BTreeMap::new(),

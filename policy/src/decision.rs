@@ -82,11 +82,12 @@ fn odd(reason: &str) -> EvaluationError {
     }
 }
 
-/// The error code of a refusal: that of its gravest class. A stage outranks a missing right, a
-/// missing right outranks a business rule, so that a caller learns first what no change of the
-/// request could mend.
+/// The error code of a refusal: that of its gravest class. The kill switch outranks the stage, the
+/// stage a missing right, and that a business rule, so that a caller learns first what no change of
+/// the request could mend.
 pub fn primary_code(decision: &PolicyDecision) -> ErrorCode {
     match decision.reasons.iter().map(|reason| reason.class).min() {
+        Some(DenyClass::KillSwitch) => ErrorCode::KillSwitch,
         Some(DenyClass::Stage) => ErrorCode::Stage,
         Some(DenyClass::Forbidden) => ErrorCode::Forbidden,
         Some(DenyClass::PolicyDenied) | None => ErrorCode::PolicyDenied,
@@ -155,5 +156,6 @@ mod tests {
             code(&["POLICY_DENIED", "FORBIDDEN", "STAGE"]),
             ErrorCode::Stage
         );
+        assert_eq!(code(&["STAGE", "KILL_SWITCH"]), ErrorCode::KillSwitch);
     }
 }

@@ -27,6 +27,8 @@ pub(crate) fn files() -> Result<BundleFiles, BundleError> {
         "dispatch/evidence.rego",
         "dispatch/evidence_test.rego",
         "dispatch/fixtures_test.rego",
+        "dispatch/kill_switch.rego",
+        "dispatch/kill_switch_test.rego",
         "dispatch/roles.rego",
         "dispatch/roles_test.rego",
         "dispatch/templates.rego",

@@ -72,6 +72,13 @@ fn check(key: &str, template: &IncidentTemplate) -> Result<(), String> {
     {
         return Err(format!("`evidence`: there is no operation `{step}`"));
     }
+    if let Some(kind) = template
+        .verified_evidence
+        .iter()
+        .find(|kind| !template.evidence.values().flatten().any(|k| k == *kind))
+    {
+        return Err(format!("`verified_evidence`: no step needs `{kind}`"));
+    }
     let mut names = BTreeSet::new();
     for clock in &template.clocks {
         if !names.insert(&clock.name) {

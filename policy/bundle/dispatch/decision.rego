@@ -17,7 +17,14 @@ result := "ALLOW" if {
 	count(deny) == 0
 }
 
-# The three classes of refusal; dispatch-api answers STAGE, FORBIDDEN or POLICY_DENIED.
+# The four classes of refusal; dispatch-api answers KILL_SWITCH, STAGE, FORBIDDEN or POLICY_DENIED.
+
+stopped(code, message, to_pass) := {
+	"code": code,
+	"class": "KILL_SWITCH",
+	"message": message,
+	"to_pass": to_pass,
+}
 
 stage(code, message, to_pass) := {
 	"code": code,

@@ -1,4 +1,6 @@
-# A step needs the evidence that the template lists for it, from all visits and this command.
+# A step needs the evidence that the template lists for it: on record (dispatch-api counts what was
+# verified where the template wants that), or in this command. What comes with a command is not
+# verified yet.
 package dispatch
 
 deny contains at(unmet("MISSING_EVIDENCE", message, to_pass), "/evidence") if {
@@ -6,7 +8,14 @@ deny contains at(unmet("MISSING_EVIDENCE", message, to_pass), "/evidence") if {
 	not kind in input.ticket.evidence
 	not kind in submitted_evidence
 	message := sprintf("Template `%s` needs evidence of kind `%s` for %s.", [template_id, kind, input.operation])
-	to_pass := sprintf("Add evidence of kind `%s`.", [kind])
+	to_pass := way_to_add(kind)
 }
 
-submitted_evidence := {item.kind | some item in input.body.evidence}
+way_to_add(kind) := sprintf("Add evidence of kind `%s` whose file was checked against its hash.", [kind]) if {
+	kind in template.verified_evidence
+} else := sprintf("Add evidence of kind `%s`.", [kind])
+
+submitted_evidence := {item.kind |
+	some item in input.body.evidence
+	not item.kind in template.verified_evidence
+}
