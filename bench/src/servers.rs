@@ -197,6 +197,7 @@ fn passwords() -> Passwords {
         owner: same.clone(),
         app: same.clone(),
         relay: same.clone(),
+        comms: same.clone(),
         maintenance: same,
     }
 }

@@ -81,6 +81,7 @@ pub async fn bootstrap(
     settings.owner_url = Some(Secret::new(addresses.owner));
     settings.app_url = Some(Secret::new(addresses.app));
     settings.relay_url = Some(Secret::new(addresses.relay));
+    settings.comms_url = Some(Secret::new(addresses.comms));
     settings.maintenance_url = Some(Secret::new(addresses.maintenance));
     Ok(())
 }

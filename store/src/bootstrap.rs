@@ -16,6 +16,8 @@ pub const OWNER: &str = "dispatch_owner";
 pub const APP: &str = "dispatch_app";
 /// Delivers the outbox of all tenants.
 pub const RELAY: &str = "dispatch_relay";
+/// Sends the outbound messages of all tenants.
+pub const COMMS: &str = "dispatch_comms";
 /// Reads all tenants, to verify and seal.
 pub const MAINTENANCE: &str = "dispatch_maintenance";
 
@@ -28,6 +30,8 @@ pub struct Passwords {
     pub app: String,
     /// Of [`RELAY`].
     pub relay: String,
+    /// Of [`COMMS`].
+    pub comms: String,
     /// Of [`MAINTENANCE`].
     pub maintenance: String,
 }
@@ -47,6 +51,8 @@ pub struct Addresses {
     pub app: String,
     /// For the relay.
     pub relay: String,
+    /// For the sender of messages.
+    pub comms: String,
     /// For `dispatch verify` and the sealer.
     pub maintenance: String,
 }
@@ -79,7 +85,8 @@ pub async fn bootstrap(
     let mut inside = options.database(database).connect().await?;
     raw_sql(
         "revoke all on schema public from public;
-         grant usage on schema public to dispatch_app, dispatch_relay, dispatch_maintenance;
+         grant usage on schema public
+             to dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance;
          grant all on schema public to dispatch_owner",
     )
     .execute(&mut inside)
@@ -101,6 +108,7 @@ pub fn addresses(
         owner: of(OWNER, &passwords.owner)?,
         app: of(APP, &passwords.app)?,
         relay: of(RELAY, &passwords.relay)?,
+        comms: of(COMMS, &passwords.comms)?,
         maintenance: of(MAINTENANCE, &passwords.maintenance)?,
     })
 }
@@ -139,11 +147,12 @@ pub async fn create_login_without_rls(
 }
 
 impl Passwords {
-    fn by_login(&self) -> [(&'static str, &str); 4] {
+    fn by_login(&self) -> [(&'static str, &str); 5] {
         [
             (OWNER, &self.owner),
             (APP, &self.app),
             (RELAY, &self.relay),
+            (COMMS, &self.comms),
             (MAINTENANCE, &self.maintenance),
         ]
     }
@@ -198,18 +207,21 @@ async fn create_database(admin: &mut PgConnection, database: &str) -> Result<(),
 /// Who may connect, and how long a session may hold up the others.
 ///
 /// A forgotten transaction keeps dead rows alive and with them every index on pending rows slow;
-/// a command that was cut off must let go of its ticket. The relay wants pending rows only, by their
-/// index: while the statistics are old, the planner would read all delivered ones to find them.
+/// a command that was cut off must let go of its ticket. Relay and sender want pending rows only, by
+/// their index: while the statistics are old, the planner would read all that are done to find them.
 async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error> {
     let statements: Vec<String> = sqlx::query_scalar(
         "select format(s, $1) from unnest(array[
              'revoke all on database %I from public',
-             'grant connect on database %I to dispatch_owner, dispatch_app, dispatch_relay, dispatch_maintenance',
+             'grant connect on database %I to dispatch_owner, dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance',
              'alter role dispatch_app in database %I set statement_timeout = ''10s''',
              'alter role dispatch_app in database %I set idle_in_transaction_session_timeout = ''10s''',
              'alter role dispatch_relay in database %I set statement_timeout = ''30s''',
              'alter role dispatch_relay in database %I set idle_in_transaction_session_timeout = ''30s''',
              'alter role dispatch_relay in database %I set enable_seqscan = off',
+             'alter role dispatch_comms in database %I set statement_timeout = ''30s''',
+             'alter role dispatch_comms in database %I set idle_in_transaction_session_timeout = ''30s''',
+             'alter role dispatch_comms in database %I set enable_seqscan = off',
              'alter role dispatch_maintenance in database %I set idle_in_transaction_session_timeout = ''60s'''
          ]) s",
     )
@@ -243,6 +255,7 @@ mod tests {
             owner: p.into(),
             app: p.into(),
             relay: p.into(),
+            comms: p.into(),
             maintenance: p.into(),
         };
         let server = "postgres://postgres:x@127.0.0.1:5433/postgres?sslmode=disable";

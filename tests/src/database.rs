@@ -179,6 +179,7 @@ fn passwords() -> Passwords {
         owner: same(),
         app: same(),
         relay: same(),
+        comms: same(),
         maintenance: same(),
     }
 }

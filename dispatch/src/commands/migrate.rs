@@ -57,6 +57,7 @@ fn wanted(settings: &Settings) -> Result<(String, Passwords), Failure> {
             owner,
             app: password("database.app_url", database.app_url.as_ref())?,
             relay: password("database.relay_url", database.relay_url.as_ref())?,
+            comms: password("database.comms_url", database.comms_url.as_ref())?,
             maintenance: password(
                 "database.maintenance_url",
                 database.maintenance_url.as_ref(),

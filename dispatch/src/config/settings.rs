@@ -80,6 +80,8 @@ settings! {
         app_url: Option<Secret> = None,
         /// Of the relay: outbox and leases.
         relay_url: Option<Secret> = None,
+        /// Of the sender of messages: queue, texts and addresses.
+        comms_url: Option<Secret> = None,
         /// Reads all tenants: for `verify`, `doctor` and the sealer.
         maintenance_url: Option<Secret> = None,
     }

@@ -6,7 +6,7 @@
 //! one out: it is refused.
 
 use sqlx::{Connection, PgConnection};
-use store::bootstrap::{APP, MAINTENANCE, OWNER, Passwords, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, RELAY};
 use url::Url;
 
 use crate::exit::{Failure, chain};
@@ -24,6 +24,7 @@ pub async fn check(admin_url: &str, passwords: &Passwords) -> Result<(), Failure
         (OWNER, &passwords.owner),
         (APP, &passwords.app),
         (RELAY, &passwords.relay),
+        (COMMS, &passwords.comms),
         (MAINTENANCE, &passwords.maintenance),
     ] {
         let has_password: Option<bool> = sqlx::query_scalar(

@@ -9,7 +9,7 @@ use embedded::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sqlx::Connection;
-use store::bootstrap::{APP, MAINTENANCE, OWNER, Passwords, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, RELAY};
 use tokio::time::{interval, timeout};
 use uuid::Uuid;
 
@@ -132,6 +132,7 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
         ("database.owner_url", &settings.database.owner_url),
         ("database.app_url", &settings.database.app_url),
         ("database.relay_url", &settings.database.relay_url),
+        ("database.comms_url", &settings.database.comms_url),
         (
             "database.maintenance_url",
             &settings.database.maintenance_url,
@@ -377,6 +378,7 @@ fn passwords(admin_url: &str, secrets: &Secrets) -> Passwords {
         owner: of(OWNER),
         app: of(APP),
         relay: of(RELAY),
+        comms: of(COMMS),
         maintenance: of(MAINTENANCE),
     }
 }

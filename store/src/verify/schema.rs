@@ -11,7 +11,7 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "a login of the program may change or remove what is append-only",
         "select t || ' by ' || r
          from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints']) t,
-              unnest(array['dispatch_app', 'dispatch_relay', 'dispatch_maintenance']) r
+              unnest(array['dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance']) r
          where has_table_privilege(r, t, 'update, delete, truncate')
             or has_any_column_privilege(r, t, 'update')",
     ),
@@ -42,7 +42,7 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         Invariant::I10,
         "a login of the program is a superuser, bypasses row-level security or owns the schema",
         "select r.rolname::text from pg_roles r
-         where r.rolname in ('dispatch_app', 'dispatch_relay', 'dispatch_maintenance')
+         where r.rolname in ('dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance')
            and (r.rolsuper or r.rolbypassrls or r.rolcreaterole
              or exists (select from pg_class c where c.relowner = r.oid)
              or pg_has_role(r.oid, 'dispatch_owner', 'usage'))",

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
-use store::bootstrap::{APP, MAINTENANCE, OWNER, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, RELAY};
 
 use super::Check;
 use crate::{
@@ -29,6 +29,7 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
             MAINTENANCE,
             &database.maintenance_url,
         ),
+        ("database.comms_url", COMMS, &database.comms_url),
     ] {
         let (check, pool) = self::login(key, login, url.as_ref()).await;
         checks.push(check);
