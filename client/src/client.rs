@@ -10,7 +10,7 @@ use contracts::{
     trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
 };
 use reqwest::{
-    Method, Response,
+    Method, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, IF_MATCH, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,6 +18,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::{CallOptions, ClientError, RetryPolicy, TokenProvider};
+
+/// Marks the stored answer to an earlier request.
+const REPLAYED_HEADER: &str = "idempotent-replayed";
 
 /// A client of one dispatch-api, acting as one caller. Clones share connections.
 #[derive(Clone)]
@@ -263,6 +266,7 @@ impl Client {
         let response = builder.send().await.map_err(transport)?;
         let status = response.status();
         let retry_after = retry_after(&response);
+        let replayed = response.headers().contains_key(REPLAYED_HEADER);
         let bytes = response.bytes().await.map_err(transport)?;
 
         let unknown = |error: serde_json::Error| ClientError::Decode {
@@ -271,6 +275,10 @@ impl Client {
             detail: format!("{error}; the body begins with {:?}", beginning(&bytes)),
             retry_after,
         };
+        if status == StatusCode::NOT_MODIFIED && request.also == Some(status.as_u16()) {
+            // No body: there is nothing that the caller does not have.
+            return serde_json::from_slice(b"null").map_err(unknown);
+        }
         if status.is_success() || request.also == Some(status.as_u16()) {
             return serde_json::from_slice(&bytes).map_err(unknown);
         }
@@ -278,6 +286,7 @@ impl Client {
         Err(ClientError::Problem {
             problem: Box::new(problem),
             retry_after,
+            replayed,
         })
     }
 }

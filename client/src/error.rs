@@ -17,6 +17,8 @@ pub enum ClientError {
         problem: Box<Problem>,
         /// How long the server asked to wait.
         retry_after: Option<Duration>,
+        /// The stored answer to an earlier request with this key, not a new one.
+        replayed: bool,
     },
     /// No answer came; whether a command took effect is not known, repeat it with the same key.
     #[error("dispatch-api at {url} gave no answer")]

@@ -11,6 +11,7 @@
 mod call;
 mod client;
 mod commands;
+mod document;
 mod error;
 mod reads;
 mod retry;

@@ -136,6 +136,7 @@ fn mismatch(call: &Call, intent: &Intent, stored: &Stored) -> Refusal {
         "first_command_id".into(),
         stored.command_id.to_string().into(),
     );
+    meta.insert("first_status".into(), stored.status.into());
     Refusal {
         code: ErrorCode::IdempotencyMismatch,
         detail: format!(

@@ -267,3 +267,52 @@ async fn an_unready_server_is_an_answer() {
     assert_eq!(client.ready().await.unwrap().parts["database"], "down");
     assert_eq!(script.count(), 1);
 }
+
+#[tokio::test]
+async fn a_ticket_that_did_not_change_is_not_sent_again() {
+    let sent = serde_json::from_str::<serde_json::Value>(&receipt()).unwrap()["ticket"].to_string();
+    let script = Script::default()
+        .then(200, sent, &[])
+        .then(304, String::new(), &[]);
+    let client = script.serve().await;
+    let first = client.ticket_if_changed(ticket(), None).await.unwrap();
+    assert_eq!(first.unwrap().version, 4);
+    let second = client.ticket_if_changed(ticket(), Some(4)).await.unwrap();
+    assert!(second.is_none());
+    let seen = script.seen.lock().unwrap();
+    assert!(!seen[0].headers.contains_key("if-none-match"));
+    assert_eq!(seen[1].headers["if-none-match"], "\"4\"");
+}
+
+#[tokio::test]
+async fn a_document_is_as_the_server_wrote_it() {
+    let body = r#"{"of_a_newer_version":[1]}"#;
+    let script = Script::default().then(200, body.into(), &[]);
+    let client = script.serve().await;
+    let query = vec![("q", "a b".to_owned())];
+    let document: serde_json::Value = client.document("tickets", query).await.unwrap();
+    assert_eq!(document.to_string(), body);
+    let uri = &script.seen.lock().unwrap()[0].uri;
+    assert_eq!(uri.to_string(), "/api/v1/tickets?q=a+b");
+}
+
+#[tokio::test]
+async fn a_stored_refusal_is_told_from_a_new_one() {
+    let script = Script::default().problem(ErrorCode::InvalidField);
+    let first = script.answers.lock().unwrap().pop_front().unwrap();
+    let (mut parts, body) = first.into_parts();
+    let marked = "true".parse().unwrap();
+    parts.headers.insert(REPLAYED_HEADER, marked);
+    let stored = Response::from_parts(parts, body);
+    script.answers.lock().unwrap().push_back(stored);
+    let script = script.problem(ErrorCode::InvalidField);
+    let client = script.serve().await;
+    let (body, options) = (cancel(), CallOptions::default());
+    for expected in [true, false] {
+        let sent = client.cancel(ticket(), &body, &options);
+        let ClientError::Problem { replayed, .. } = sent.await.unwrap_err() else {
+            panic!("not a problem");
+        };
+        assert_eq!(replayed, expected);
+    }
+}
