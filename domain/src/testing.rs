@@ -184,6 +184,7 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
 /// Runs commands on one ticket and remembers what a database would.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    pub(crate) key: TicketKey,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) changes: Vec<TicketChange>,
@@ -196,7 +197,13 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new() -> Self {
+        Self::of(key())
+    }
+
+    /// The desk of another ticket.
+    pub(crate) fn of(key: TicketKey) -> Self {
         Self {
+            key,
             ticket: None,
             now: monday(),
             changes: Vec::new(),
@@ -245,7 +252,7 @@ impl Desk {
         command: &Command,
         facts: &Facts,
     ) -> Result<Decided, Rejection> {
-        let decided = decide(key(), self.ticket.as_ref(), command, facts)?;
+        let decided = decide(self.key, self.ticket.as_ref(), command, facts)?;
         for effect in &decided.effects {
             self.keep(effect);
         }
@@ -289,7 +296,11 @@ impl Desk {
 
     fn keep(&mut self, effect: &Effect) {
         match effect {
-            Effect::OpenApproval(approval) => self.approval = Some(approval.clone()),
+            Effect::OpenApproval(approval) => {
+                let waits = |earlier: &Approval| earlier.state == ApprovalState::Pending;
+                assert!(!self.approval.as_ref().is_some_and(waits), "two wait");
+                self.approval = Some(approval.clone());
+            }
             Effect::DecideApproval {
                 id,
                 verdict,
@@ -321,6 +332,7 @@ impl Desk {
                 kind: *kind,
                 based_on_version: *based_on_version,
                 advice: advice.clone(),
+                seen: false,
             }),
             Effect::PairProposal { id, .. } => {
                 let before = self.open_proposals.len();

@@ -110,7 +110,12 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
         } => {
             ticket.state = TicketState::Scheduled;
             with_visit(ticket, *visit_id, |visit| {
-                release(visit, VisitStage::Confirmed);
+                // Without a window there is none that the customer confirmed.
+                let stage = match visit.window {
+                    Some(_) => VisitStage::Confirmed,
+                    None => VisitStage::Open,
+                };
+                release(visit, stage);
             });
         }
         TicketEvent::EnRoute { visit_id, eta } => {

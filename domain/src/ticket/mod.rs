@@ -199,6 +199,8 @@ fn plan(
 }
 
 #[cfg(test)]
+mod days;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

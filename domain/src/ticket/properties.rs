@@ -16,26 +16,26 @@ use proptest::prelude::*;
 use strum::VariantArray;
 
 use super::table::{legal_operations, next_state};
-use crate::{Decided, Rejection, evolve, rejection::Obstacle, testing::*};
+use crate::{Decided, Rejection, TicketKey, evolve, rejection::Obstacle, testing::*};
 
 /// One random step: how long after the last one, which command, and a number for its details.
 #[derive(Debug, Clone)]
-struct Step {
-    minutes: i64,
-    pick: Pick,
-    variant: u64,
+pub(super) struct Step {
+    pub(super) minutes: i64,
+    pub(super) pick: Pick,
+    pub(super) variant: u64,
 }
 
 /// Anything, what is legal, or what leads on to another state: so that tickets come far and are
 /// bothered on the way.
 #[derive(Debug, Clone)]
-enum Pick {
+pub(super) enum Pick {
     Onward(prop::sample::Index),
     Legal(prop::sample::Index),
     Any(prop::sample::Index),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let pick = prop_oneof![
         any::<prop::sample::Index>().prop_map(Pick::Onward),
         any::<prop::sample::Index>().prop_map(Pick::Legal),
@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-fn operation(desk: &Desk, pick: &Pick) -> Operation {
+pub(super) fn operation(desk: &Desk, pick: &Pick) -> Operation {
     let Some(ticket) = &desk.ticket else {
         return Operation::CreateTicket;
     };
@@ -80,7 +80,7 @@ fn operation(desk: &Desk, pick: &Pick) -> Operation {
     *index.get(&legal)
 }
 
-fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
+pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
     let priority = Priority::VARIANTS[variant as usize % 4];
     let reason = slug("reason");
     let in_hours = (variant % 50) as i64 - 2;
@@ -171,7 +171,7 @@ fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
         }
         .into(),
         Operation::CommsOutbound => CommsOutbound {
-            ticket_id: key().ticket_id,
+            ticket_id: desk.key.ticket_id,
             contact_id: ContactId::from_uuid(uuid(5)),
             channel: Channel::Sms,
             text: FreeText::new("On our way.").unwrap(),
@@ -219,7 +219,12 @@ fn command(desk: &Desk, operation: Operation, variant: u64) -> Command {
     }
 }
 
-fn accepted(before: Option<&Ticket>, command: &Command, decided: &Decided) {
+pub(super) fn accepted(
+    key: TicketKey,
+    before: Option<&Ticket>,
+    command: &Command,
+    decided: &Decided,
+) {
     let operation = command.operation();
     let after = &decided.ticket;
     let to = match before {
@@ -248,12 +253,12 @@ fn accepted(before: Option<&Ticket>, command: &Command, decided: &Decided) {
         .changes
         .iter()
         .fold(before.cloned(), |ticket, change| {
-            Some(evolve(key(), ticket, change))
+            Some(evolve(key, ticket, change))
         });
     assert_eq!(refolded.as_ref(), Some(after));
 }
 
-fn refused(before: &Ticket, command: &Command, rejection: &Rejection) {
+pub(super) fn refused(before: &Ticket, command: &Command, rejection: &Rejection) {
     let operation = command.operation();
     if next_state(operation, before.state).is_none() {
         let early = matches!(rejection, Rejection::AlreadyDecided { .. });
@@ -277,7 +282,7 @@ fn refused(before: &Ticket, command: &Command, rejection: &Rejection) {
     }
 }
 
-fn sound(ticket: &Ticket) {
+pub(super) fn sound(ticket: &Ticket) {
     for clock in &ticket.sla {
         match clock.phase {
             ClockPhase::Running {
@@ -352,7 +357,7 @@ fn play(steps: &[Step]) -> Vec<TicketState> {
             facts.template = [glass(), door()].into_iter().find(|t| t.id == *template);
         }
         match desk.try_with(&command, &facts) {
-            Ok(decided) => accepted(before.as_ref(), &command, &decided),
+            Ok(decided) => accepted(desk.key, before.as_ref(), &command, &decided),
             Err(rejection) => {
                 refused(before.as_ref().unwrap(), &command, &rejection);
                 assert_eq!(desk.ticket, before);

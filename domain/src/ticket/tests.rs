@@ -205,6 +205,58 @@ fn rescheduling_and_unassigning_release_the_technician() {
 }
 
 #[test]
+fn whoever_was_sent_without_a_window_is_replaced_without_one() {
+    let mut desk = Desk::after([create(), triage(Priority::P1), dispatch()]);
+    let reason = slug("van_broke_down");
+    desk.run(Unassign {
+        reason: reason.clone(),
+    });
+    let ticket = desk.ticket();
+    let visit = ticket.current_visit().unwrap();
+    assert_eq!(ticket.state, TicketState::Scheduled);
+    assert_eq!(
+        (visit.stage, visit.technician_id, visit.window),
+        (VisitStage::Open, None, None),
+        "nobody confirmed anything"
+    );
+
+    let mut arranged = desk.clone();
+    let window = window_in(desk.now, 3);
+    arranged.run(Reschedule { window, reason });
+    assert_eq!(
+        arranged.ticket().current_visit().unwrap().window,
+        Some(window)
+    );
+    desk.run(dispatch());
+    assert_eq!(desk.ticket().state, TicketState::Dispatched);
+    assert_eq!(desk.ticket().visits.len(), 1);
+}
+
+#[test]
+fn a_technician_under_way_is_released_with_the_expected_arrival() {
+    let mut desk = Desk::after([create(), triage(Priority::P1), dispatch()]);
+    let eta = Some(desk.now + TimeDelta::minutes(30));
+    desk.run(EnRoute { eta });
+    desk.run(Unassign {
+        reason: slug("sick"),
+    });
+    assert_eq!(desk.ticket().current_visit().unwrap().eta, None);
+}
+
+#[test]
+fn no_access_before_anybody_checked_in_leaves_the_clocks_running() {
+    let mut desk = Desk::after([create(), triage(Priority::P1), dispatch()]);
+    let before = desk.ticket().sla.clone();
+    desk.run(NoAccess {
+        reason: slug("nobody_there"),
+    });
+    let ticket = desk.ticket();
+    assert_eq!(ticket.state, TicketState::ReturnPending);
+    assert_eq!(ticket.sla, before, "nothing was made safe");
+    assert_eq!(ticket.current_visit().unwrap().technician_id, None);
+}
+
+#[test]
 fn no_access_opens_the_next_visit() {
     let mut desk = on_site();
     desk.run(NoAccess {
@@ -382,11 +434,82 @@ fn reopening_takes_the_invoice_back_once_and_within_the_window() {
             ..
         }
     ));
+}
 
-    let mut late = closed();
-    late.pass(24 * 60);
-    let rejection = late.refuse(reopen);
+#[test]
+fn the_reopen_window_includes_its_last_moment() {
+    let reopen = Reopen {
+        reason: slug("leaks"),
+    };
+    let end = |desk: &Desk| desk.ticket().verified_at.unwrap() + TimeDelta::hours(24);
+    let mut last = closed();
+    last.now = end(&last);
+    let mut late = last.clone();
+    last.run(reopen.clone());
+    assert_eq!(last.ticket().state, TicketState::ReturnPending);
+
+    late.now += TimeDelta::microseconds(1);
+    let rejection = late.refuse(reopen.clone());
     assert_eq!(rejection.code(), ErrorCode::Expired);
+    assert_eq!(rejection.meta()["ended_at"], "2026-11-24T08:50:00Z");
+
+    // It counts from the last verification, also of a job that was never charged.
+    let mut free = on_site();
+    free.run(complete());
+    free.run(verify());
+    free.run(Close {
+        no_charge_reason: Some(slug("goodwill")),
+    });
+    free.run(reopen);
+    assert_eq!(free.ticket().invoice, None);
+}
+
+#[test]
+fn a_ticket_that_was_reopened_is_charged_anew() {
+    let mut desk = closed();
+    let first = desk.ticket().invoice.clone().unwrap();
+    desk.run(Reopen {
+        reason: slug("leaks"),
+    });
+    let window = window_in(desk.now, 1);
+    desk.run(ProposeSchedule { window });
+    for command in [confirm(), dispatch(), check_in(), complete(), verify()] {
+        desk.run(command);
+    }
+    desk.run(invoice(4_000));
+    let second = desk.ticket().invoice.clone().unwrap();
+    assert_ne!(first.number, second.number);
+    assert_eq!(second.credit_note, None, "the new one stands");
+    let decided = desk.run(Reopen {
+        reason: slug("still_leaks"),
+    });
+    let TicketEvent::Reopened { credit_note, .. } = &decided.changes[0].event else {
+        panic!("reopened")
+    };
+    assert!(credit_note.is_some(), "and is taken back in its turn");
+    let numbers: Vec<_> = desk.ticket().visits.iter().map(|v| v.number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[test]
+fn what_was_merged_or_cancelled_stays_so() {
+    let other = TicketId::from_uuid(uuid(9));
+    let merged = Desk::after([create(), Merge { into: other }.into()]);
+    let cancelled = Desk::after([
+        create(),
+        Cancel {
+            reason: slug("duplicate"),
+        }
+        .into(),
+    ]);
+    for mut desk in [merged, cancelled] {
+        let reopen = Reopen {
+            reason: slug("not_a_duplicate"),
+        };
+        assert_eq!(desk.refuse(reopen).code(), ErrorCode::IllegalTransition);
+        let again = desk.refuse(Merge { into: other });
+        assert_eq!(again.code(), ErrorCode::IllegalTransition);
+    }
 }
 
 #[test]

@@ -1,4 +1,9 @@
-//! Takes the technician off the visit; the window stays.
+//! Takes the technician off the visit; the window stays, and another technician can be sent.
+//!
+//! A visit that was sent straight from triage has no window. Its ticket waits for another
+//! technician all the same, and the visit is open: nobody confirmed a window. It may be sent again
+//! as it is, because its priority, which is what allowed that, cannot change here; or rescheduled
+//! to its first window.
 
 use contracts::{command::Unassign, event::TicketEvent, ticket::Ticket};
 
