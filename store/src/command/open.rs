@@ -348,6 +348,11 @@ struct Row {
 /// [`Error::LockTimeout`] when one of them was not free in time.
 pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened, Error> {
     let tenant = tx.tenant_id().as_uuid();
+    if let (Some(ticket), Some(into), false) =
+        (request.ticket_id, request.asks.merge_into, request.dry_run)
+    {
+        lock_both(tx, ticket, into).await?;
+    }
     let row: Row = sqlx::query_as("select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(tenant)
         .bind(request.actor_id)
@@ -375,6 +380,19 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         }),
         facts: Box::new(facts),
     })
+}
+
+/// Takes both tickets of a merge, in one order for everybody: of two that are merged into each
+/// other at once one wins, and the ticket that stays cannot end before the other one has ended.
+async fn lock_both(tx: &mut TenantTx, one: TicketId, other: TicketId) -> Result<(), Error> {
+    sqlx::query(
+        "select from tickets where tenant_id = $1 and id = any($2) order by id for no key update",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind([one.as_uuid(), other.as_uuid()])
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 impl Row {

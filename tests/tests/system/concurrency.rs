@@ -112,3 +112,80 @@ fn numbers_have_no_gaps_when_many_ask_at_once() {
         assert_eq!(numbers, expected);
     });
 }
+
+#[test]
+fn of_two_tickets_merged_into_each_other_one_stays() {
+    with_api_options(ApiOptions::default(), async |stack| {
+        for round in 0..ROUNDS {
+            let one = Job::at(&stack, stack.tenant(), TicketState::New).await;
+            let other = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+            let merge = |from: &Job, into: &Job| {
+                let body = json!({ "into": into.id() });
+                let (stack, from, key) = (stack.clone(), from.id(), key());
+                async move {
+                    let operation = Operation::Merge;
+                    let send = || {
+                        stack
+                            .command(Who::Dispatcher, operation, Some(from), &body)
+                            .key(&key)
+                    };
+                    patiently(send).await
+                }
+            };
+            let (there, back) = tokio::join!(merge(&one, &other), merge(&other, &one));
+            let (won, lost) = match there.status.as_u16() {
+                200 => (there, back),
+                _ => (back, there),
+            };
+            assert_eq!(won.receipt().ticket.state, TicketState::Cancelled);
+            let problem = lost.problem(ErrorCode::InvalidField);
+            assert_eq!(problem.errors[0].pointer, "/into", "round {round}");
+            let states = [one.ticket().await.state, other.ticket().await.state];
+            let ended = states.iter().filter(|state| state.is_terminal()).count();
+            assert_eq!(ended, 1, "round {round}: {states:?}");
+        }
+    });
+}
+
+#[test]
+fn a_ticket_is_not_merged_into_one_that_ends_meanwhile() {
+    with_api_options(ApiOptions::default(), async |stack| {
+        for round in 0..ROUNDS {
+            let call = Job::at(&stack, stack.tenant(), TicketState::New).await;
+            let stays = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+            let into = json!({ "into": stays.id() });
+            let reason = json!({ "reason": "customer_request" });
+            let (merge, cancel) = (key(), key());
+            let (merged, cancelled) = tokio::join!(
+                patiently(|| {
+                    let operation = Operation::Merge;
+                    let ask = stack.command(Who::Dispatcher, operation, call.id(), &into);
+                    ask.key(&merge)
+                }),
+                patiently(|| {
+                    let operation = Operation::Cancel;
+                    let ask = stack.command(Who::Dispatcher, operation, stays.id(), &reason);
+                    ask.key(&cancel)
+                }),
+            );
+            cancelled.receipt();
+            let order: Vec<String> = sqlx::query_scalar(
+                "select operation from outbox_events o
+                 join audit_events a using (tenant_id, command_id)
+                 where a.operation in ('merge', 'cancel') and a.ticket_id = any($1) order by o.created_at",
+            )
+            .bind([call.id().as_uuid(), stays.id().as_uuid()])
+            .fetch_all(stack.admin())
+            .await
+            .unwrap();
+            match merged.status.as_u16() {
+                200 => assert_eq!(order.first().map(String::as_str), Some("merge"), "{round}"),
+                _ => {
+                    let problem = merged.problem(ErrorCode::InvalidField);
+                    assert_eq!(problem.errors[0].pointer, "/into");
+                    assert_eq!(order, ["cancel"], "{round}");
+                }
+            }
+        }
+    });
+}
