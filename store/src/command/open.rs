@@ -342,18 +342,28 @@ struct Row {
     facts: Option<Json<OpenFacts>>,
 }
 
+const OPEN: &str = "select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// Takes both tickets of a merge first, in one order for everybody: of two that are merged into
+/// each other at once one wins, and the ticket that stays cannot end before the other one has
+/// ended. That the call depends on the count is what makes it come after the locks.
+const OPEN_MERGE: &str = "
+    with locked as materialized (
+        select count(*) as tickets from (
+            select from tickets where tenant_id = $1 and id in ($5, $9)
+             order by id for no key update) t)
+    select o.* from locked,
+           lateral command_open($1, $2, $3, $4, $5, $6, $7, $8 or tickets < 0) o";
+
 /// Takes the key and the ticket's row, waiting for whoever holds them, and reads the facts.
 ///
 /// # Errors
 /// [`Error::LockTimeout`] when one of them was not free in time.
 pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened, Error> {
     let tenant = tx.tenant_id().as_uuid();
-    if let (Some(ticket), Some(into), false) =
-        (request.ticket_id, request.asks.merge_into, request.dry_run)
-    {
-        lock_both(tx, ticket, into).await?;
-    }
-    let row: Row = sqlx::query_as("select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)")
+    let into = request.asks.merge_into.filter(|_| !request.dry_run);
+    let sql = if into.is_some() { OPEN_MERGE } else { OPEN };
+    let mut query = sqlx::query_as(sql)
         .bind(tenant)
         .bind(request.actor_id)
         .bind(request.operation.to_string())
@@ -361,9 +371,11 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         .bind(request.ticket_id.map(|id| id.as_uuid()))
         .bind(request.intent_sha256.as_slice())
         .bind(Json(request.asks))
-        .bind(request.dry_run)
-        .fetch_one(tx.connection())
-        .await?;
+        .bind(request.dry_run);
+    if let Some(into) = into {
+        query = query.bind(into.as_uuid());
+    }
+    let row: Row = query.fetch_one(tx.connection()).await?;
     let stored = row.stored().transpose()?;
     let Some(Json(facts)) = row.facts else {
         return stored.map(Opened::Replay).ok_or_else(|| {
@@ -380,19 +392,6 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         }),
         facts: Box::new(facts),
     })
-}
-
-/// Takes both tickets of a merge, in one order for everybody: of two that are merged into each
-/// other at once one wins, and the ticket that stays cannot end before the other one has ended.
-async fn lock_both(tx: &mut TenantTx, one: TicketId, other: TicketId) -> Result<(), Error> {
-    sqlx::query(
-        "select from tickets where tenant_id = $1 and id = any($2) order by id for no key update",
-    )
-    .bind(tx.tenant_id().as_uuid())
-    .bind([one.as_uuid(), other.as_uuid()])
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 impl Row {

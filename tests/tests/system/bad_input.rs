@@ -456,7 +456,7 @@ fn versions_paths_and_parameters_are_read_strictly() {
                         .ask(
                             Who::Dispatcher,
                             Method::POST,
-                            format!("/tickets/{id}/merge"),
+                            format!("/tickets/{id}/archive"),
                         )
                         .key(key())
                         .json(&json!({})),

@@ -102,7 +102,7 @@ fn choose(rng: &mut StdRng, ticket: &Ticket) -> Operation {
     let ahead: Vec<_> = legal_operations(ticket, None)
         .into_iter()
         .filter(routed)
-        .filter(|operation| *operation != Operation::Cancel)
+        .filter(|operation| ![Operation::Cancel, Operation::Merge].contains(operation))
         .collect();
     let from = if rng.random_bool(0.7) && !ahead.is_empty() {
         &ahead
