@@ -26,6 +26,8 @@ create table comms_queue (
 ) with (fillfactor = 85);
 
 create index comms_queue_waiting on comms_queue (next_at) where state = 'queued';
+-- What a person has to look at.
+create index comms_queue_failed on comms_queue (ended_at) where state = 'failed';
 
 -- Every try, written before it is made: one without an end was cut off, and nobody knows whether
 -- the receiver has the message.
@@ -92,7 +94,7 @@ create policy sending_ended on comms_attempts for update to dispatch_comms using
 create function comms_claim(worker uuid, batch integer, lease interval)
 returns table (tenant_id uuid, message_id uuid, channel text, due_at timestamptz,
                attempts integer, "now" timestamptz, open_attempt integer, open_endpoint text,
-               open_keyed boolean)
+               open_keyed boolean, open_retry boolean)
 language sql volatile as $$
     with waiting as (
         select q.tenant_id, q.message_id from comms_queue q
@@ -105,7 +107,7 @@ language sql volatile as $$
          where q.tenant_id = w.tenant_id and q.message_id = w.message_id
         returning q.tenant_id, q.message_id, q.due_at, q.attempts)
     select t.tenant_id, t.message_id, m.channel, t.due_at, t.attempts, now(), a.attempt, a.endpoint,
-           a.receiver_keyed
+           a.receiver_keyed, a.on_unknown = 'retry'
       from taken t
       join comms_messages m on m.tenant_id = t.tenant_id and m.id = t.message_id
       left join comms_attempts a on a.tenant_id = t.tenant_id and a.message_id = t.message_id
@@ -190,8 +192,9 @@ begin
       left join tickets t on t.tenant_id = m.tenant_id and t.id = m.ticket_id
      where m.tenant_id = for_tenant and m.id = about;
     if message.recipient ->> 'to' = 'contact' then
-        select case when message.channel in ('sms', 'whatsapp', 'voice') then c.phone
-                    when message.channel = 'email' then c.email end
+        select nullif(regexp_replace(
+                   case when message.channel in ('sms', 'whatsapp', 'voice') then c.phone
+                        when message.channel = 'email' then c.email end, '\s', '', 'g'), '')
           into address from contacts c
          where c.tenant_id = for_tenant and c.id = row_id(message.recipient ->> 'contact_id');
         if address is null then
@@ -209,13 +212,17 @@ begin
     values (for_tenant, about, number, wire_id('msg', about), to_endpoint, keyed, if_unknown, at);
     return jsonb_build_object(
         'begun', 'sending', 'attempt', number, 'at', at, 'ticket_id', wire_id('tkt', message.ticket_id),
-        'channel', message.channel, 'purpose', message.purpose, 'recipient', message.recipient,
+        'channel', message.channel, 'purpose', message.purpose,
+        -- contracts::comms::WebhookRecipient: an address in the place of the person.
+        'recipient', case when address is null then message.recipient
+                          else jsonb_build_object('to', 'address', 'address', address) end,
         'only_while', message.only_while, 'due_at', message.due_at,
-        'correlation_id', message.correlation_id, 'text', message.text, 'address', address,
+        'correlation_id', message.correlation_id, 'text', message.text,
         'ticket', case when message.state is not null then jsonb_build_object(
             'state', message.state, 'version', message.version, 'priority', message.priority,
             'template', message.template, 'waiting_for', message.waiting_for,
-            'due_at', message.ticket_due_at) end);
+            'due_at', message.ticket_due_at,
+            'link', '/api/v1/tickets/' || wire_id('tkt', message.ticket_id)) end);
 end
 $$;
 

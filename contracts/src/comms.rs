@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     actor::Role,
+    event::WaitingFor,
     ids::*,
-    ticket::TicketState,
+    ticket::{Priority, TicketState},
     trace::CorrelationId,
     value::{FreeText, PeerAddress, ProviderMessageId, Slug, TemplateId},
 };
@@ -281,6 +282,32 @@ pub struct CommsEnvelope {
     pub delivery: Option<Delivery>,
 }
 
+/// Filters of the list of messages; all given ones must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommsFilter {
+    /// Only in or only out.
+    pub direction: Option<Direction>,
+    /// Only on this channel.
+    pub channel: Option<Channel>,
+    /// Only for this purpose.
+    pub purpose: Option<Purpose>,
+    /// Only outbound ones that stand so.
+    pub state: Option<DeliveryState>,
+    /// `true`: only what a person has to place, oldest first. `false`: only what has its place.
+    pub held: Option<bool>,
+    /// Only of this ticket.
+    pub ticket_id: Option<TicketId>,
+    /// Only from or to this person on record.
+    pub contact_id: Option<ContactId>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Rows per page, 1 to 200; 50 without it.
+    pub limit: Option<u32>,
+}
+
+/// A page of messages.
+pub type CommsPage = crate::read::Page<CommsEnvelope>;
+
 /// How far an outbound message got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
@@ -325,4 +352,80 @@ pub enum DeliveryState {
     Withdrawn,
     /// Given up.
     Failed,
+}
+
+/// What an endpoint gets: the body of a signed request (Standard Webhooks). `webhook-id` is the
+/// message's id, the same in each try, so a receiver that remembers it acts once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookMessage {
+    /// Always `message.outbound`; others may follow.
+    #[serde(rename = "type")]
+    pub kind: WebhookKind,
+    /// The message; also in `webhook-id`.
+    pub id: MessageId,
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which ticket it is about; absent for the kill switch.
+    pub ticket_id: Option<TicketId>,
+    /// How it is to travel on.
+    pub channel: Channel,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// To whom.
+    pub recipient: WebhookRecipient,
+    /// What it says; absent for a notice, which is told by the fields.
+    pub text: Option<FreeText>,
+    /// What it depends on, and so what it is about: this approval, that clock.
+    pub only_while: OnlyWhile,
+    /// When it was to go out.
+    pub due_at: DateTime<Utc>,
+    /// The ticket when it went out.
+    pub ticket: Option<WebhookTicket>,
+    /// The conversation.
+    pub correlation_id: CorrelationId,
+    /// When this try was made.
+    pub sent_at: DateTime<Utc>,
+}
+
+/// What a webhook tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WebhookKind {
+    /// A message to be brought to somebody.
+    #[serde(rename = "message.outbound")]
+    MessageOutbound,
+}
+
+/// Whom the receiver of a webhook is to bring a message to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "to", rename_all = "snake_case")]
+pub enum WebhookRecipient {
+    /// Somebody at the customer's, at the address on record a moment ago.
+    Address {
+        /// A telephone number or an e-mail address, as the channel says.
+        address: PeerAddress,
+    },
+    /// Our own people with one of these roles: the receiver knows who that is.
+    Roles {
+        /// At least one.
+        roles: Vec<Role>,
+    },
+}
+
+/// A ticket as a message tells of it; the rest is read at `link`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookTicket {
+    /// Where it stands.
+    pub state: TicketState,
+    /// Its version.
+    pub version: u64,
+    /// How urgent.
+    pub priority: Priority,
+    /// The kind of incident.
+    pub template: TemplateId,
+    /// What it waits for, if anything.
+    pub waiting_for: Option<WaitingFor>,
+    /// Its nearest deadline, if one runs.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Its path at dispatch-api.
+    pub link: String,
 }

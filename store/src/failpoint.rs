@@ -20,11 +20,17 @@ pub const AFTER_COMMIT_BEFORE_REPLY: &str = "after-commit-before-reply";
 pub const BEFORE_COMMIT: &str = "before-commit";
 /// Relay: the workflow has the signal, the outbox does not say so.
 pub const AFTER_SIGNAL_BEFORE_MARK: &str = "after-signal-before-mark";
+/// Sender of messages: the try is in the ledger, nothing is sent.
+pub const BEFORE_SEND: &str = "before-send";
+/// Sender of messages: the receiver has it, the ledger does not say so.
+pub const AFTER_SEND_BEFORE_RESULT: &str = "after-send-before-result";
 
-const NAMES: [&str; 3] = [
+const NAMES: [&str; 5] = [
     AFTER_COMMIT_BEFORE_REPLY,
     BEFORE_COMMIT,
     AFTER_SIGNAL_BEFORE_MARK,
+    BEFORE_SEND,
+    AFTER_SEND_BEFORE_RESULT,
 ];
 static ARMED: OnceLock<Failpoint> = OnceLock::new();
 

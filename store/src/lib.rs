@@ -21,6 +21,7 @@ mod pool;
 pub mod read;
 pub mod seal;
 pub mod seed;
+pub mod sending;
 mod tenant_tx;
 pub mod verify;
 mod wake;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dispatch_contracts::{
     Operation, Problem,
     command::*,
+    comms::WebhookMessage,
     event::{EventType, TicketEvent},
     filing::FilingReceipt,
     policy::{PolicyDecision, PolicyInput},
@@ -33,6 +34,7 @@ pub fn all() -> BTreeMap<String, Value> {
         ("policy/input.json", of::<PolicyInput>()),
         ("policy/decision.json", of::<PolicyDecision>()),
         ("policy/incident_template.json", of::<IncidentTemplate>()),
+        ("webhook_message.json", of::<WebhookMessage>()),
         ("workflow/signal.json", of::<SignalEnvelope>()),
         ("workflow/snapshot.json", of::<TicketSnapshot>()),
         ("workflow/start.json", of::<TicketWorkflowStart>()),
