@@ -2,9 +2,10 @@
 //!
 //! Used by `dispatch dev` and by the commands that run one part, so that both run the same thing.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use ::api::ServeError;
+use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles};
@@ -13,7 +14,7 @@ use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Database, Environment, Mode, Settings},
+    config::{CommsEndpoint, Database, Environment, Mode, OnUnknown, Settings},
     exit::{Failure, chain},
     secret::Secret,
     temporal::Temporal,
@@ -255,6 +256,63 @@ pub fn version(settings: &Settings) -> ::worker::Version {
         version.build_id.clone_from(build_id);
     }
     version
+}
+
+/// The sender of messages, until `shutdown`.
+pub fn comms(
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let url = required("database.comms_url", settings.database.comms_url.as_ref())?;
+    let given = &settings.comms;
+    let millis = |n: NonZeroU32| Duration::from_millis(n.get().into());
+    let defaults = ::comms::Tuning::default();
+    let config = ::comms::CommsConfig {
+        database_url: url.to_owned(),
+        endpoints: given.endpoints.iter().map(endpoint).collect(),
+        metrics_listen: given.metrics_listen,
+        failpoints: settings.system.failpoints,
+        tuning: ::comms::Tuning {
+            poll: millis(given.poll_ms),
+            batch: given.batch.get(),
+            lease_margin: Duration::from_secs(given.lease_seconds.get().into()),
+            backoff: ::comms::Backoff {
+                first: millis(given.retry_ms),
+                ..defaults.backoff
+            },
+            max_age: Duration::from_secs(u64::from(given.max_age_hours.get()) * 3600),
+            ..defaults
+        },
+    };
+    Ok(async move {
+        ::comms::run(config, shutdown).await.map_err(|error| {
+            let text = chain(&error);
+            match error {
+                CommsError::Endpoint(_) | CommsError::SameName(_) | CommsError::Failpoint(_) => {
+                    Failure::usage(text)
+                }
+                _ => Failure::infrastructure(text),
+            }
+        })
+    })
+}
+
+/// An endpoint, as the sender wants it.
+pub fn endpoint(given: &CommsEndpoint) -> ::comms::Endpoint {
+    ::comms::Endpoint {
+        name: given.name.clone(),
+        url: given.url.clone(),
+        secret: ::comms::Secret::new(given.secret.expose()),
+        channels: given.channels.clone(),
+        tenants: given.tenants.clone(),
+        keyed: given.keyed,
+        on_unknown: match given.on_unknown {
+            OnUnknown::Retry => ::comms::OnUnknown::Retry,
+            OnUnknown::GiveUp => ::comms::OnUnknown::GiveUp,
+        },
+        timeout: Duration::from_millis(given.timeout_ms.get().into()),
+        allow_http: given.allow_http,
+    }
 }
 
 /// The Temporal worker, until `shutdown`.

@@ -1,8 +1,19 @@
 //! All settings there are.
 
-use std::{fmt::Display, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{
+    fmt::{self, Display},
+    marker::PhantomData,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    str::FromStr,
+};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use contracts::{Slug, TenantId, comms::Channel};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 use url::Url;
 
 use crate::secret::Secret;
@@ -31,6 +42,8 @@ settings! {
         auth: Auth = Auth::default(),
         /// Sealing of the audit log.
         audit: Audit = Audit::default(),
+        /// The sender of messages.
+        comms: Comms = Comms::default(),
         /// Postgres.
         database: Database = Database::default(),
         /// The policy bundle.
@@ -52,6 +65,8 @@ settings! {
         metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)),
         /// Where others reach it, without `/api/v1`.
         url: Url = Url::parse("http://127.0.0.1:8080").expect("a constant URL"),
+        /// The bearer token of whoever uses `dispatch ticket`, `dispatch import` and the like.
+        token: Option<Secret> = None,
         /// Connections to Postgres at most.
         #[serde(deserialize_with = "plain")]
         pool: u32 = 16,
@@ -69,6 +84,33 @@ settings! {
     Audit {
         /// The key that signs checkpoints, at least 32 bytes.
         seal_key: Option<Secret> = None,
+    }
+    /// The sender of messages.
+    Comms {
+        /// Where messages go, by channel: `[[comms.endpoints]]` in the file, a JSON list in the
+        /// variable. The first that takes a message gets it; what none takes waits.
+        #[serde(deserialize_with = "list")]
+        endpoints: Vec<CommsEndpoint> = Vec::new(),
+        /// How often an idle sender looks for messages.
+        #[serde(deserialize_with = "plain")]
+        poll_ms: NonZeroU32 = NonZeroU32::new(1000).expect("1000 is not 0"),
+        /// How many messages are sent beside each other.
+        #[serde(deserialize_with = "plain")]
+        batch: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0"),
+        /// How long a message waits after its first failed try; each wait is twice the last, up to
+        /// ten minutes.
+        #[serde(deserialize_with = "plain")]
+        retry_ms: NonZeroU32 = NonZeroU32::new(5000).expect("5000 is not 0"),
+        /// How long after its time a message is still worth sending.
+        #[serde(deserialize_with = "plain")]
+        max_age_hours: NonZeroU32 = NonZeroU32::new(24).expect("24 is not 0"),
+        /// How soon after a try should have ended another sender takes over from one that died.
+        #[serde(deserialize_with = "plain")]
+        lease_seconds: NonZeroU32 = NonZeroU32::new(30).expect("30 is not 0"),
+        /// Where its metrics are.
+        metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9467)),
+        /// Where `dispatch doctor` finds them when that is another machine, with `/metrics`.
+        metrics_url: Option<Url> = None,
     }
     /// Postgres, one login per purpose.
     Database {
@@ -135,6 +177,49 @@ settings! {
     }
 }
 
+/// A receiver of messages: signed requests by Standard Webhooks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommsEndpoint {
+    /// Its name in the ledger, in metrics and in logs.
+    pub name: Slug,
+    /// Where requests go: https, or http on this machine.
+    pub url: Url,
+    /// Signs them: `whsec_` and base64.
+    pub secret: Secret,
+    /// Which channels it takes.
+    pub channels: Vec<Channel>,
+    /// Whose messages it takes; everybody's without it.
+    #[serde(default)]
+    pub tenants: Vec<TenantId>,
+    /// Whether it remembers `webhook-id` and acts once on each.
+    pub keyed: bool,
+    /// What is done when nobody knows whether a try arrived and it is not keyed.
+    #[serde(default)]
+    pub on_unknown: OnUnknown,
+    /// How long one try may take.
+    #[serde(default = "endpoint_timeout")]
+    pub timeout_ms: NonZeroU32,
+    /// Plain HTTP to another machine.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+const fn endpoint_timeout() -> NonZeroU32 {
+    NonZeroU32::new(15_000).expect("15,000 is not 0")
+}
+
+/// What is done when nobody knows whether a try arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnknown {
+    /// It is made again: rather twice than not at all.
+    Retry,
+    /// The message is given up, and a person looks.
+    #[default]
+    GiveUp,
+}
+
 /// What the installation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -174,6 +259,33 @@ where
         Either::Plain(plain) => Ok(plain),
         Either::Text(text) => text.trim().parse().map_err(serde::de::Error::custom),
     }
+}
+
+/// A list, or text that is one in JSON.
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    struct ListOrText<T>(PhantomData<T>);
+
+    impl<'de, T: DeserializeOwned> Visitor<'de> for ListOrText<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tables, or the same as JSON text")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(seq))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            serde_json::from_str(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_any(ListOrText(PhantomData))
 }
 
 /// All keys, in the order of the file.

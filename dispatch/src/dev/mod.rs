@@ -1,11 +1,12 @@
 //! `dispatch dev`: the whole system on one machine, for one person.
 //!
-//! api, relay and worker run as tasks of this process with one shutdown token: when one of them
-//! ends unexpectedly, all stop and say which it was, and there are no child processes of ours to
-//! lose. Isolation is not the point here; who wants it runs `dispatch api`, `relay` and `worker` on
-//! their own. Only Postgres and Temporal are other programs; `embedded` watches over them.
+//! api, relay, worker and sender run as tasks of this process with one shutdown token: when one of
+//! them ends unexpectedly, all stop and say which it was, and there are no child processes of ours to
+//! lose. Isolation is not the point here; who wants it runs `dispatch api`, `relay`, `worker` and
+//! `comms` on their own. Only Postgres and Temporal are other programs; `embedded` watches over them.
 
 mod logins;
+mod messages;
 mod progress;
 mod servers;
 mod state;
@@ -63,6 +64,7 @@ pub async fn run(global: &Global, args: &DevArgs) -> Result<(), Failure> {
         state.path("dev.log").display()
     );
     let progress = Progress::default();
+    let inbox = messages::Inbox::unless_configured(&mut settings, &state).await?;
     // A Ctrl-C while servers start drops the future, and with it what was started so far.
     let started = tokio::select! {
         started = servers::start(&state, args, &mut settings, &progress) => {
@@ -74,7 +76,15 @@ pub async fn run(global: &Global, args: &DevArgs) -> Result<(), Failure> {
         }
     };
     let mut servers = started;
-    let result = with_servers(&mut servers, &state, args, settings, &progress, &stop).await;
+    let result = with_servers(
+        &mut servers,
+        &state,
+        args,
+        (settings, inbox),
+        &progress,
+        &stop,
+    )
+    .await;
     eprintln!("stopping …");
     servers.shutdown().await;
     eprintln!("stopped");
@@ -97,6 +107,7 @@ fn user_settings(global: &Global, args: &DevArgs) -> Result<Settings, Failure> {
         settings.api.metrics_listen = free("the metrics of dispatch-api")?;
         settings.relay.metrics_listen = free("the metrics of the relay")?;
         settings.worker.metrics_listen = free("the metrics of the worker")?;
+        settings.comms.metrics_listen = free("the metrics of the sender")?;
     }
     if let Some(port) = args.port {
         settings.api.listen.set_port(port);
@@ -114,6 +125,10 @@ fn user_settings(global: &Global, args: &DevArgs) -> Result<Settings, Failure> {
         (
             &mut settings.worker.metrics_listen,
             "the metrics of the worker",
+        ),
+        (
+            &mut settings.comms.metrics_listen,
+            "the metrics of the sender",
         ),
     ] {
         // Others must find the real port in what is written for them.
@@ -143,6 +158,11 @@ fn check_ports(settings: &Settings, args: &DevArgs) -> Result<(), Failure> {
             settings.worker.metrics_listen,
             "the metrics of the worker",
             "--set worker.metrics_listen=ADDRESS",
+        ),
+        (
+            settings.comms.metrics_listen,
+            "the metrics of the sender",
+            "--set comms.metrics_listen=ADDRESS",
         ),
     ];
     let mut lines: Vec<_> = wanted
@@ -186,7 +206,7 @@ async fn with_servers(
     servers: &mut Servers,
     state: &StateDir,
     args: &DevArgs,
-    settings: Settings,
+    (settings, inbox): (Settings, Option<messages::Inbox>),
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
@@ -208,6 +228,18 @@ async fn with_servers(
         "the worker",
         parts::worker(&settings, parts_stop.clone())?,
     );
+    spawn(
+        &mut parts,
+        "the sender of messages",
+        parts::comms(&settings, parts_stop.clone())?,
+    );
+    if let Some(inbox) = inbox {
+        spawn(
+            &mut parts,
+            "the receiver of messages",
+            inbox.run(parts_stop.clone()),
+        );
+    }
 
     let result = tokio::select! {
         result = serve(state, args, &settings, progress, stop) => result,
@@ -255,7 +287,7 @@ async fn serve(
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let step = progress.step("api, relay, worker");
+    let step = progress.step("api, relay, worker, sender");
     let minter = Minter::new(&settings.auth)?;
     let api = client::Client::new(&settings.api.url, "")?;
     wait_ready(&api).await?;

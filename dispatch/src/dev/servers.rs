@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cli::DevArgs,
-    config::Settings,
+    config::{CommsEndpoint, Settings},
     exit::{Failure, chain},
     parts::{self, Activation},
     secret::Secret,
@@ -124,6 +124,11 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
             "worker.metrics_listen",
             settings.worker.metrics_listen.to_string(),
         ),
+        (
+            "comms.metrics_listen",
+            settings.comms.metrics_listen.to_string(),
+        ),
+        ("comms.endpoints", exposed(&settings.comms.endpoints)),
     ];
     let optional = [
         ("auth.jwt_secret", &settings.auth.jwt_secret),
@@ -165,6 +170,19 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
     // A table may stand only once in the file.
     values.sort_by_key(|(key, _)| *key);
     state.write_settings(&values)
+}
+
+/// Endpoints as JSON text, secrets and all: the file is its owner's only.
+fn exposed(endpoints: &[CommsEndpoint]) -> String {
+    let rows: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| {
+            let mut row = serde_json::json!(endpoint);
+            row["secret"] = endpoint.secret.expose().into();
+            row
+        })
+        .collect();
+    serde_json::Value::from(rows).to_string()
 }
 
 /// A server that runs already, by DATABASE_URL.

@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use contracts::{ActorKind, Role};
 use strum::VariantArray;
 
-use super::state::StateDir;
+use super::{messages, state::StateDir};
 use crate::{
     cli::DEFAULT_STATE_DIR,
     config::{self, Settings},
@@ -51,6 +51,7 @@ fn text(
         ("api metrics", settings.api.metrics_listen),
         ("relay metrics", settings.relay.metrics_listen),
         ("worker metrics", settings.worker.metrics_listen),
+        ("sender metrics", settings.comms.metrics_listen),
     ] {
         place(part, &format!("http://{listen}/metrics"));
     }
@@ -58,6 +59,9 @@ fn text(
         place("Temporal Web UI", ui.as_str().trim_end_matches('/'));
     }
     place("Temporal", temporal.connection.target.authority());
+    if let Some(path) = messages::kept_at(settings, state) {
+        place("messages", &path.display().to_string());
+    }
     place("demo tenant", &world.tenant.to_string());
 
     text += "\nTokens of the demo tenant, good for seven days:\n";

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, RELAY};
 
-use super::Check;
+use super::{Check, messages};
 use crate::{
     config::Settings,
     exit::{Failure, chain},
@@ -45,6 +45,9 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
     }
     if let Some(Some(maintenance)) = pools.get(3) {
         checks.push(row_level_security(maintenance).await);
+    }
+    if let Some(Some(comms)) = pools.get(4) {
+        checks.extend(messages::check(settings, comms).await);
     }
     checks
 }

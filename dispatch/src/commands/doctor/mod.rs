@@ -3,6 +3,7 @@
 //! A part that needs another which is ill is reported as such, not as ill itself.
 
 mod database;
+mod messages;
 mod services;
 mod temporal;
 

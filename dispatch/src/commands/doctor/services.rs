@@ -19,12 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What the metrics of every relay of ours begin with.
 const RELAY_SIGN: &str = "dispatch_relay_";
 
+/// The same of every sender.
+const COMMS_SIGN: &str = "dispatch_comms_";
+
 /// All checks of the services.
 pub async fn check(settings: &Settings) -> Vec<Check> {
-    let (relay, worker) = (&settings.relay, &settings.worker);
+    let (relay, worker, comms) = (&settings.relay, &settings.worker, &settings.comms);
     // The metrics of a worker are the Temporal SDK's; the task queue among their labels is ours.
     let worker_sign = format!("task_queue=\"{TICKET_TASK_QUEUE}\"");
-    let (api, relay, worker) = tokio::join!(
+    let (api, relay, worker, comms) = tokio::join!(
         api(settings),
         metrics(
             "relay",
@@ -38,8 +41,14 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
             worker.metrics_url.as_ref(),
             &worker_sign
         ),
+        metrics(
+            "comms",
+            comms.metrics_listen,
+            comms.metrics_url.as_ref(),
+            COMMS_SIGN
+        ),
     );
-    vec![api, relay, worker]
+    vec![api, relay, worker, comms]
 }
 
 async fn api(settings: &Settings) -> Check {
