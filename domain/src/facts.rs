@@ -85,6 +85,15 @@ pub enum Route {
         reason: HoldReason,
         /// Tickets that it may belong to.
         candidates: Vec<TicketId>,
+        /// The person on record with the peer's address.
+        contact_id: Option<ContactId>,
+    },
+    /// The body says what cannot be.
+    Unusable {
+        /// Where: JSON pointer into the body.
+        pointer: &'static str,
+        /// What would be right.
+        message: &'static str,
     },
 }
 

@@ -132,7 +132,10 @@ fn message(facts: &FilingFacts) -> Result<Filing, Rejection> {
             },
             false,
         ),
-        Some(Route::Hold { reason, candidates }) => (
+        Some(Route::Unusable { pointer, message }) => {
+            return Err(Rejection::invalid(*pointer, *message));
+        }
+        Some(Route::Hold { reason, candidates, .. }) => (
             facts.message,
             Routing::Held {
                 reason: *reason,

@@ -15,10 +15,12 @@
 
 pub mod advisor;
 pub mod calendar;
+pub mod comms;
 mod decided;
 mod facts;
 pub mod filing;
 mod level;
+mod notices;
 mod pairing;
 mod rejection;
 pub mod sla;

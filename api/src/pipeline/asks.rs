@@ -57,11 +57,8 @@ pub(super) fn of(call: &Call) -> Asks {
             held_message: Some(body.message_id),
             ..none
         },
-        Command::CommsInbound(body) => Asks {
-            site: body.site_id,
-            filing: filing(Thing::Message, None, None),
-            ..none
-        },
+        // Its route was found before, with the site.
+        Command::CommsInbound(_) => none,
         Command::UpsertSite(body) => Asks {
             filing: filing(Thing::Site, Some(&body.code), None),
             ..none

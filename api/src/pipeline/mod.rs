@@ -1,7 +1,7 @@
 //! The one pipeline: every change of anything goes through [`Pipeline::execute`].
 //!
-//! One transaction in four round trips: begin and bind the tenant; take the request's key, lock the
-//! ticket, read the facts; (here, in process: policy and `domain::decide`); write; commit. Accepted
+//! One transaction in four round trips (a message that came in needs a fifth, to find its ticket):
+//! begin and bind the tenant; take the request's key, lock the ticket, read the facts; (here, in process: policy and `domain::decide`); write; commit. Accepted
 //! or refused, the attempt leaves its decision, its audit row and its answer together or not at
 //! all. A refusal writes nothing else.
 //!
@@ -24,11 +24,11 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    AuditId, Command, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId,
+    AuditId, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId,
     ProposalId, TicketId, VisitId, canonical::canonical_json, policy::PolicyDecision,
     ticket::Ticket,
 };
-use domain::{FreshIds, Route};
+use domain::FreshIds;
 use policy::{Bundle, BundleSource};
 use sqlx::PgPool;
 use store::{
@@ -114,16 +114,9 @@ impl Pipeline {
         let asks = asks::of(call);
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
-        let route = match &call.command {
-            Command::CommsInbound(body) => {
-                Some(routing::find(&mut tx, self.bundles.as_ref(), body, at).await?)
-            }
-            _ => None,
-        };
-        let target = match &route {
-            Some(Route::Attach { ticket_id, .. }) => Some(*ticket_id),
-            _ => call.ticket_id,
-        };
+        let inbound = routing::find(&mut tx, self.bundles.as_ref(), call, at).await?;
+        let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
+        let target = routed.or(call.ticket_id);
         let request = OpenRequest {
             actor_id: &call.actor.id,
             operation: call.command.operation(),
@@ -169,7 +162,7 @@ impl Pipeline {
             bundle: &bundle,
             decision: &decision,
             target,
-            route,
+            route: inbound.as_ref().map(|inbound| inbound.route.clone()),
         });
         let answer = answer::new(call, at, &ids, before, &outcome);
         if call.dry_run {
@@ -190,13 +183,14 @@ impl Pipeline {
             Outcome::Accepted(decided) => {
                 let fresh = || EventId::from_uuid(Uuid::now_v7());
                 let mut writes = Writes::new(decided, before, event_seq, offered, fresh);
-                if let Some(message) = routing::received(&call.command, &decided.effects) {
+                let received = inbound.as_ref().and_then(|i| i.received(&decided.effects));
+                if let Some(message) = received {
                     writes.receive(message);
                 }
                 Some(writes)
             }
             Outcome::Filed(filing) if !filing.writes => None,
-            Outcome::Filed(filing) => Some(match routing::held(&call.command, filing) {
+            Outcome::Filed(filing) => Some(match inbound.as_ref().and_then(|i| i.held(filing)) {
                 Some(message) => Writes::of_message(message),
                 None => Writes::of_filing(filing, &body),
             }),

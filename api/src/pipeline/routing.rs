@@ -1,65 +1,102 @@
 //! Where an inbound message belongs.
 
 use chrono::{DateTime, Utc};
-use contracts::{Command, command::CommsInbound, comms::HoldReason, filing::Filed};
-use domain::{Effect, Filing, Route};
+use contracts::{
+    Command, ContactId, TicketId, command::CommsInbound, filing::Filed, value::PeerAddress,
+};
+use domain::{Effect, Filing, Route, comms};
 use policy::BundleSource;
-use store::{TenantTx, command::ReceivedMessage};
+use store::{
+    TenantTx,
+    command::{self, ReceivedMessage},
+};
 
-use super::Unrecorded;
+use super::{Call, Unrecorded};
 
-/// Looks for the ticket of a message, by the rules of the active bundle. The peer stays locked, so
-/// that two messages of one peer do not open two tickets.
-pub(super) async fn find(
-    _tx: &mut TenantTx,
-    _bundles: &dyn BundleSource,
-    _body: &CommsInbound,
-    _at: DateTime<Utc>,
-) -> Result<Route, Unrecorded> {
-    Ok(Route::Hold {
-        reason: HoldReason::UnknownPeer,
-        candidates: Vec::new(),
-    })
+/// An inbound message with where it belongs.
+pub(super) struct Inbound<'a> {
+    body: &'a CommsInbound,
+    /// The sender's address in its one spelling, if it has one.
+    peer: PeerAddress,
+    /// By the rules.
+    pub(super) route: Route,
 }
 
-/// The message that an accepted command took in.
-pub(super) fn received<'a>(
-    command: &'a Command,
-    effects: &'a [Effect],
-) -> Option<ReceivedMessage<'a>> {
-    let Command::CommsInbound(body) = command else {
-        return None;
+/// Looks for the ticket of a message by the rules of the active bundle; `None` for any other
+/// command. What was found stays locked until the transaction ends.
+pub(super) async fn find<'a>(
+    tx: &mut TenantTx,
+    bundles: &dyn BundleSource,
+    call: &'a Call,
+    at: DateTime<Utc>,
+) -> Result<Option<Inbound<'a>>, Unrecorded> {
+    let Command::CommsInbound(body) = &call.command else {
+        return Ok(None);
     };
-    effects.iter().find_map(|effect| match effect {
-        Effect::ReceiveMessage {
-            id,
-            routing,
-            contact_id,
-        } => Some(ReceivedMessage {
-            id: *id,
-            body,
-            routing,
-            contact_id: *contact_id,
-        }),
-        _ => None,
-    })
+    let peer = match comms::sender(body) {
+        Ok(peer) => peer,
+        Err(route) => {
+            let peer = body.peer.clone();
+            return Ok(Some(Inbound { body, peer, route }));
+        }
+    };
+    let rows = command::route(tx, body, &peer, call.dry_run).await?;
+    let bundle = bundles.load(rows.bundle.as_ref().ok_or(Unrecorded::NoBundle)?)?;
+    let route = comms::route(&rows.facts(body, at, bundle.comms()));
+    Ok(Some(Inbound { body, peer, route }))
 }
 
-/// The message that waits for a person.
-pub(super) fn held<'a>(command: &'a Command, filing: &'a Filing) -> Option<ReceivedMessage<'a>> {
-    match (command, &filing.filed) {
-        (
-            Command::CommsInbound(body),
+impl Inbound<'_> {
+    /// The ticket that gets it.
+    pub(super) fn ticket_id(&self) -> Option<TicketId> {
+        match &self.route {
+            Route::Attach { ticket_id, .. } => Some(*ticket_id),
+            Route::Open { .. } | Route::Duplicate { .. } | Route::Hold { .. } => None,
+            Route::Unusable { .. } => None,
+        }
+    }
+
+    fn contact_id(&self) -> Option<ContactId> {
+        match &self.route {
+            Route::Attach { contact_id, .. }
+            | Route::Open { contact_id, .. }
+            | Route::Hold { contact_id, .. } => *contact_id,
+            Route::Duplicate { .. } | Route::Unusable { .. } => None,
+        }
+    }
+
+    /// The message that an accepted command took in for a ticket.
+    pub(super) fn received<'a>(&'a self, effects: &'a [Effect]) -> Option<ReceivedMessage<'a>> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::ReceiveMessage {
+                id,
+                routing,
+                contact_id,
+            } => Some(ReceivedMessage {
+                id: *id,
+                body: self.body,
+                peer: &self.peer,
+                routing,
+                contact_id: *contact_id,
+            }),
+            _ => None,
+        })
+    }
+
+    /// The message that waits for a person.
+    pub(super) fn held<'a>(&'a self, filing: &'a Filing) -> Option<ReceivedMessage<'a>> {
+        match &filing.filed {
             Filed::Message {
                 message_id,
                 routing,
-            },
-        ) => Some(ReceivedMessage {
-            id: *message_id,
-            body,
-            routing,
-            contact_id: None,
-        }),
-        _ => None,
+            } => Some(ReceivedMessage {
+                id: *message_id,
+                body: self.body,
+                peer: &self.peer,
+                routing,
+                contact_id: self.contact_id(),
+            }),
+            _ => None,
+        }
     }
 }

@@ -46,7 +46,9 @@ use contracts::{
     ticket::Ticket,
 };
 
-use crate::{Decided, Effect, Facts, Rejection, TicketKey, pairing, rejection::Obstacle, sla};
+use crate::{
+    Decided, Effect, Facts, Rejection, TicketKey, notices, pairing, rejection::Obstacle, sla,
+};
 
 pub use evolve::evolve;
 pub use request_change::APPROVERS as CHANGE_APPROVERS;
@@ -104,7 +106,8 @@ pub fn decide(
             plan(key, ticket, command, facts)?
         }
     };
-    let pairs = pairing::pair(&event, facts);
+    let mut beside = pairing::pair(&event, facts);
+    beside.extend(notices::notices(&event, &effects, facts));
     let mut changes = vec![TicketChange {
         at: facts.now,
         event,
@@ -126,7 +129,7 @@ pub fn decide(
         after = evolve(key, Some(after), &change);
         changes.push(change);
     }
-    for (event, effect) in pairs {
+    for (event, effect) in beside {
         let change = TicketChange {
             at: facts.now,
             event,
@@ -183,7 +186,7 @@ fn plan(
         Command::RecordSla(body) => record_sla::plan(body, ticket, facts),
         Command::AddEvidence(body) => add_evidence::plan(body, facts),
         Command::CommsInbound(body) => comms_inbound::attach(key, body, facts),
-        Command::CommsOutbound(body) => comms_outbound::plan(body, facts),
+        Command::CommsOutbound(body) => comms_outbound::plan(body, ticket, facts),
         Command::AttachMessage(body) => attach_message::plan(body, facts),
         Command::UpsertSite(_)
         | Command::UpsertAsset(_)

@@ -1,11 +1,13 @@
 //! The command transaction's two calls: [`open`] takes the locks and reads, [`commit`] writes.
 //!
 //! Between them the policy and `domain::decide` run; before and after stand the transaction's own
-//! begin and commit. That makes four round trips. Everything that must be true together is checked
+//! begin and commit. That makes four round trips; an inbound message needs a fifth before, [`route`],
+//! because its ticket is not known. Everything that must be true together is checked
 //! where it is written, so a bug in between cannot tear it apart.
 
 mod commit;
 mod open;
+mod route;
 mod writes;
 
 #[cfg(feature = "bench")]
@@ -15,4 +17,5 @@ pub use open::{
     Asks, FilingAsks, FilingRow, KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest,
     Opened, Reach, Stored, Thing, open,
 };
+pub use route::{RouteRows, route};
 pub use writes::{ReceivedMessage, Writes};

@@ -95,7 +95,6 @@ pub enum Thing {
     Technician,
     Absence,
     KillSwitch,
-    Message,
 }
 
 /// Ids as rows hold them.

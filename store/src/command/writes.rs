@@ -13,6 +13,7 @@ use contracts::{
     proposal::{Advice, AdvisorInput, PairingOutcome, ProposalKind},
     sla::SlaRecordKey,
     ticket::{Ticket, Visit},
+    value::PeerAddress,
 };
 use domain::{Decided, Effect, Filing, OutboundMessage};
 use serde::Serialize;
@@ -144,6 +145,8 @@ pub struct ReceivedMessage<'a> {
     pub id: MessageId,
     /// What came.
     pub body: &'a CommsInbound,
+    /// Who sent it: the address in its one spelling.
+    pub peer: &'a PeerAddress,
     /// Where it belongs.
     pub routing: &'a Routing,
     /// The person on record with the peer's address.
@@ -205,7 +208,7 @@ impl<'a> Writes<'a> {
             only_while: None,
             due_at: None,
             provider_time: body.provider_time,
-            peer: Some(body.peer.as_str()),
+            peer: Some(message.peer.as_str()),
             text: Some(body.text.as_str()),
             raw: body.raw.as_ref().map(|raw| raw.as_str()),
         });
