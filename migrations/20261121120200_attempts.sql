@@ -144,7 +144,10 @@ begin
         'open_proposals', (
             select coalesce(jsonb_agg(jsonb_build_object(
                        'id', wire_id('prp', p.id), 'kind', p.kind,
-                       'based_on_version', p.based_on_version, 'advice', p.advice)
+                       'based_on_version', p.based_on_version, 'advice', p.advice,
+                       'seen', exists (
+                           select from proposal_views v where v.tenant_id = for_tenant
+                              and v.proposal_id = p.id and v.actor_id = by_actor))
                        order by p.recorded_at, p.id), '[]')
               from proposals p where p.tenant_id = for_tenant and p.ticket_id = about_ticket
                and p.paired_at is null),
@@ -339,8 +342,8 @@ begin
         expected := jsonb_array_length(writes -> 'pairings');
         update proposals p
            set paired_command_id = with_command, paired_actor_id = by_actor,
-               paired_outcome = n.outcome, paired_at = at
-          from jsonb_to_recordset(writes -> 'pairings') as n (id uuid, outcome text)
+               paired_outcome = n.outcome, paired_at = at, paired_seen = n.seen
+          from jsonb_to_recordset(writes -> 'pairings') as n (id uuid, outcome text, seen boolean)
          where p.tenant_id = for_tenant and p.id = n.id and p.ticket_id = about_ticket
            and p.paired_at is null;
         get diagnostics written = row_count;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{CallOptions, Client, ClientError, RetryPolicy};
 use contracts::{
-    TenantId, TicketId, TraceContext,
+    Slug, TenantId, TicketId, TraceContext,
     command::{RecordProposal, RecordSla},
     proposal::{AdvisorInput, ProposalKind},
     signal::TicketSnapshot,
@@ -15,8 +15,8 @@ use workflows::activity::Cause;
 
 use crate::TokenSource;
 
-/// Bounds of one call. An activity makes up to two, and must end within the six seconds that the
-/// workflow gives it.
+/// Bounds of one call. An activity makes two for each record, mostly of one, at most of a few, and
+/// is cut off after the six seconds that the workflow gives it; the next run finds what was done.
 const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 4,
     total: Duration::from_millis(2_500),
@@ -82,8 +82,12 @@ impl Desk {
     pub(crate) async fn advisor_input(
         &self,
         kind: ProposalKind,
+        clock: Option<&Slug>,
     ) -> Result<AdvisorInput, ClientError> {
-        self.client.advisor_input(self.ticket, kind).await
+        match clock {
+            None => self.client.advisor_input(self.ticket, kind).await,
+            Some(clock) => self.client.escalation_input(self.ticket, clock).await,
+        }
     }
 
     pub(crate) async fn record_proposal(

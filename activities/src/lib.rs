@@ -56,7 +56,7 @@ impl TicketActivities {
             .map_err(|error| failure::retryable(workflows::activity::TakeSnapshot::NAME, error))
     }
 
-    /// Asks the advisor and records what it says.
+    /// Asks the advisors and records what they say.
     #[activity(definition = workflows::activity::Advise)]
     pub async fn advise(
         self: Arc<Self>,
@@ -107,7 +107,13 @@ mod tests {
             .skip(1)
             .filter_map(|rest| rest.split('(').next())
             .collect();
-        let allowed = ["advisor_input", "record_proposal", "record_sla", "snapshot"];
+        let allowed = [
+            "advisor_input",
+            "escalation_input",
+            "record_proposal",
+            "record_sla",
+            "snapshot",
+        ];
         assert_eq!(reached, BTreeSet::from(allowed));
     }
 }

@@ -11,8 +11,11 @@
 mod call;
 mod client;
 mod commands;
+mod comms;
+mod directory;
 mod document;
 mod error;
+mod proposals;
 mod reads;
 mod retry;
 mod token;

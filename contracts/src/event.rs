@@ -244,7 +244,7 @@ events! {
         note_id: NoteId,
     }
     /// Software said what it would have done.
-    ProposalRecorded = "proposal.recorded" v 1, Readers {
+    ProposalRecorded = "proposal.recorded" v 2, Readers {
         /// Which.
         proposal_id: ProposalId,
         /// About what.
@@ -253,11 +253,14 @@ events! {
         based_on_version: u64,
     }
     /// A person did what a proposal was about.
-    ProposalPaired = "proposal.paired" v 1, Readers {
+    ProposalPaired = "proposal.paired" v 2, Readers {
         /// Which.
         proposal_id: ProposalId,
         /// How the two compare.
         outcome: PairingOutcome,
+        /// Whether they had read the proposal before.
+        #[serde(default)]
+        seen: bool,
     }
     /// A promise is near its end, or was broken.
     SlaRecorded = "sla.recorded" v 1, Readers {

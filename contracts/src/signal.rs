@@ -121,8 +121,12 @@ pub struct TicketSnapshot {
     pub level: TicketLevel,
     /// Warnings and breaches on record.
     pub sla_recorded: Vec<SlaRecordKey>,
-    /// Proposals on record: what about, and which version of the ticket.
+    /// Proposals on record: what about, and which version of the ticket. Escalations are listed
+    /// apart.
     pub proposed: Vec<(ProposalKind, u64)>,
+    /// Warnings and breaches on which there is an escalation proposal.
+    #[serde(default)]
+    pub escalated: Vec<SlaRecordKey>,
 }
 
 /// What the workflow knows: answer of its query and result of its run.
@@ -142,6 +146,9 @@ pub struct WorkflowView {
     pub sla_recorded: Vec<SlaRecordKey>,
     /// Proposals it recorded.
     pub proposed: Vec<(ProposalKind, u64)>,
+    /// Warnings and breaches for which it proposed an escalation.
+    #[serde(default)]
+    pub escalated: Vec<SlaRecordKey>,
     /// The last call that failed or was refused, until one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

@@ -42,6 +42,15 @@ pub struct IncidentTemplate {
     pub direct_dispatch: Vec<Priority>,
     /// Initial not-to-exceed amount in cents.
     pub nte_cents: i64,
+    /// Price of one trip to the site in cents; advice on an invoice starts from it.
+    #[serde(default)]
+    pub call_out_cents: i64,
+    /// Price of a begun hour of work in cents.
+    #[serde(default)]
+    pub labour_per_hour_cents: i64,
+    /// Prices of parts and of additional work, in cents.
+    #[serde(default)]
+    pub price_list: BTreeMap<Slug, i64>,
     /// How long after verification a ticket may be reopened.
     pub reopen_window_hours: u32,
     /// How long one visit takes, for planning.

@@ -71,6 +71,8 @@ pub enum Effect {
         id: ProposalId,
         /// How the two compare.
         outcome: PairingOutcome,
+        /// Whether they had read it before.
+        seen: bool,
     },
     /// Keep a documented fact.
     AddEvidence {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use contracts::{
     ActorKind, ApprovalId, CommandId, ContactId, EvidenceId, InvoiceId, MessageId, NoteId,
-    ProposalId, SiteId, TenantId, TicketId, TicketState, VisitId,
+    ProposalId, Role, SiteId, TenantId, TicketId, TicketState, VisitId,
     approval::Approval,
     comms::{CommsRules, HoldReason},
     proposal::{Advice, ProposalKind},
@@ -53,6 +53,8 @@ pub struct OpenProposal {
     pub based_on_version: u64,
     /// What it says.
     pub advice: Advice,
+    /// Whether the actor has read it.
+    pub seen: bool,
 }
 
 /// Where an inbound message belongs: what [`crate::comms::route`] found.
@@ -109,6 +111,8 @@ pub struct Facts {
     pub actor_id: String,
     /// What sort of actor.
     pub actor_kind: ActorKind,
+    /// What the actor may do.
+    pub actor_roles: Vec<Role>,
     /// This attempt.
     pub command_id: CommandId,
     /// The ticket's template; for create and triage the one that the body names, if it names one.

@@ -1,9 +1,12 @@
 //! The ticket as its workflow sees it.
 
+use std::collections::BTreeMap;
+
 use contracts::{
-    Priority, TicketState,
+    Priority, Slug, TicketState,
     event::{AutonomyMode, TicketLevel, WaitingFor},
     proposal::ProposalKind,
+    sla::SlaRecordKey,
     ticket::Ticket,
 };
 
@@ -44,26 +47,49 @@ pub fn waiting_for(ticket: &Ticket) -> WaitingFor {
     }
 }
 
-/// What software should be asked about at this level: triage for a new ticket, a technician when
-/// the next step is to send one. A triaged P1 may be sent without a window, so it is asked then.
-pub fn advice_due(level: &TicketLevel) -> Option<ProposalKind> {
+/// What software should be asked about at this level: whatever a person has to decide next. A
+/// triaged P1 may be sent without a window, so whom to send is asked then, too. While the customer
+/// is awaited nothing else can be decided for them than when to remind them.
+pub fn advice_due(level: &TicketLevel) -> Vec<ProposalKind> {
+    if level.waiting_for == WaitingFor::Customer {
+        return vec![ProposalKind::Reminder];
+    }
     match level.state {
-        TicketState::New => Some(ProposalKind::Triage),
-        TicketState::Scheduled => Some(ProposalKind::Technician),
-        TicketState::Triaged => {
-            (level.priority == Priority::P1).then_some(ProposalKind::Technician)
+        TicketState::New => vec![ProposalKind::Triage],
+        TicketState::Triaged if level.priority == Priority::P1 => {
+            vec![ProposalKind::Slot, ProposalKind::Technician]
         }
-        TicketState::ScheduleProposed
-        | TicketState::Dispatched
+        TicketState::Triaged | TicketState::ReturnPending => vec![ProposalKind::Slot],
+        TicketState::ScheduleProposed => vec![ProposalKind::Reminder],
+        TicketState::Scheduled => vec![ProposalKind::Technician],
+        TicketState::ChangeRequested => vec![ProposalKind::ChangeDecision],
+        TicketState::WorkComplete => vec![ProposalKind::Closeout],
+        TicketState::Verified => vec![ProposalKind::InvoiceLines],
+        TicketState::Dispatched
         | TicketState::OnSite
-        | TicketState::ChangeRequested
-        | TicketState::ReturnPending
-        | TicketState::WorkComplete
-        | TicketState::Verified
         | TicketState::Invoiced
         | TicketState::Closed
-        | TicketState::Cancelled => None,
+        | TicketState::Cancelled => Vec::new(),
     }
+}
+
+/// The warnings and breaches on record that somebody should be told of: the worse one of each
+/// clock that still runs. The others are over.
+pub fn escalations_due<'a>(
+    level: &TicketLevel,
+    recorded: impl IntoIterator<Item = &'a SlaRecordKey>,
+) -> Vec<SlaRecordKey> {
+    let mut worst: BTreeMap<&Slug, &SlaRecordKey> = BTreeMap::new();
+    for key in recorded {
+        let runs = level.sla.iter().any(|clock| {
+            clock.name == key.clock && clock.revision == key.revision && clock.due_at().is_some()
+        });
+        if runs {
+            let known = worst.entry(&key.clock).or_insert(key);
+            *known = (*known).max(key);
+        }
+    }
+    worst.into_values().cloned().collect()
 }
 
 #[cfg(test)]
@@ -106,17 +132,60 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_due_before_triage_and_before_somebody_is_sent() {
+    fn advice_is_due_on_whatever_a_person_decides_next() {
+        use ProposalKind::*;
         let due = |desk: &Desk| advice_due(&level(desk.ticket()));
-        assert_eq!(due(&Desk::after([create()])), Some(ProposalKind::Triage));
+        assert_eq!(due(&Desk::after([create()])), [Triage]);
         let urgent = Desk::after([create(), triage(Priority::P1)]);
-        assert_eq!(due(&urgent), Some(ProposalKind::Technician));
+        assert_eq!(due(&urgent), [Slot, Technician]);
         let mut calm = Desk::after([create(), triage(Priority::P2)]);
-        assert_eq!(due(&calm), None);
+        assert_eq!(due(&calm), [Slot]);
         calm.run(propose());
-        assert_eq!(due(&calm), None);
+        assert_eq!(due(&calm), [Reminder]);
         calm.run(confirm());
-        assert_eq!(due(&calm), Some(ProposalKind::Technician));
-        assert_eq!(due(&on_site()), None);
+        assert_eq!(due(&calm), [Technician]);
+        calm.run(CustomerAwait {
+            reason: slug("key"),
+        });
+        assert_eq!(due(&calm), [Reminder]);
+        let mut work = on_site();
+        assert_eq!(due(&work), []);
+        work.run(request_change(1));
+        assert_eq!(due(&work), [ChangeDecision]);
+        let mut back = on_site();
+        back.run(return_visit());
+        assert_eq!(due(&back), [Slot]);
+        let mut done = on_site();
+        done.run(complete());
+        assert_eq!(due(&done), [Closeout]);
+        done.run(verify());
+        assert_eq!(due(&done), [InvoiceLines]);
+        done.run(invoice(1));
+        assert_eq!(due(&done), []);
+        assert_eq!(due(&closed()), []);
+    }
+
+    #[test]
+    fn the_worse_record_of_each_running_clock_is_escalated() {
+        let desk = Desk::after([create()]);
+        let level = level(desk.ticket());
+        let key = |clock: &str, kind, revision| SlaRecordKey {
+            clock: slug(clock),
+            kind,
+            revision,
+        };
+        use contracts::sla::SlaRecordKind::{Breach, Warning};
+        let revision = desk.clock("answer").revision;
+        let warned = key("answer", Warning, revision);
+        let breached = key("answer", Breach, revision);
+        let earlier = key("answer", Breach, revision + 1);
+        assert_eq!(
+            escalations_due(&level, [&warned, &earlier]),
+            [warned.clone()]
+        );
+        let both = escalations_due(&level, [&breached, &warned]);
+        assert_eq!(both, [breached.clone()]);
+        let done = super::level(closed().ticket());
+        assert_eq!(escalations_due(&done, [&breached]), []);
     }
 }

@@ -16,7 +16,9 @@
 pub mod advisor;
 pub mod calendar;
 pub mod comms;
+mod deadline;
 mod decided;
+pub mod explain;
 mod facts;
 pub mod filing;
 mod level;
@@ -27,10 +29,11 @@ pub mod sla;
 pub mod ticket;
 
 pub use advisor::advise;
+pub use deadline::next_deadline;
 pub use decided::{Decided, Effect, OutboundMessage};
 pub use facts::{Facts, FreshIds, OpenProposal, Route, TicketKey};
 pub use filing::{Filing, FilingFacts, KillSwitch, KnownThing};
-pub use level::{advice_due, level, waiting_for};
+pub use level::{advice_due, escalations_due, level, waiting_for};
 pub use rejection::{Obstacle, Rejection};
 pub use ticket::{decide, evolve};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ActorKind, ApprovalId, AssetId, Command, CommandId, ContactId, FreeText, InvoiceId, NoteId,
-    Priority, ProposalId, SiteId, Slug, TechnicianId, TemplateId, TenantId, TicketId, TicketState,
+    Priority, ProposalId, Role, SiteId, Slug, TechnicianId, TemplateId, TenantId, TicketId, TicketState,
     VisitId,
     approval::{Approval, ApprovalState, Verdict},
     command::{
@@ -92,6 +92,9 @@ pub(crate) fn glass() -> IncidentTemplate {
         evidence: BTreeMap::new(),
         direct_dispatch: vec![Priority::P1],
         nte_cents: 50_000,
+        call_out_cents: 8_000,
+        labour_per_hour_cents: 9_000,
+        price_list: [(slug("pane"), 12_000)].into(),
         reopen_window_hours: 24,
         visit_minutes: 60,
         clocks: vec![
@@ -159,6 +162,7 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         },
         actor_id: "user:dora".to_owned(),
         actor_kind: ActorKind::Person,
+        actor_roles: vec![Role::Dispatcher],
         command_id: CommandId::from_uuid(id),
         template: Some(glass()),
         calendar: office(),

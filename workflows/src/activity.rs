@@ -61,7 +61,7 @@ macro_rules! activities {
 activities! {
     /// Reads the truth about the ticket.
     TakeSnapshot = "ticket_snapshot" (SnapshotCall) -> SnapshotOutcome, sends None;
-    /// Reads what an advisor looks at, asks it, records what it says as a proposal.
+    /// Reads what each advisor looks at, asks it, records what it says as a proposal.
     Advise = "advise" (AdviseCall) -> Outcome, sends Some(Operation::RecordProposal);
     /// Records an SLA warning or breach.
     RecordSla = "record_sla" (RecordSlaCall) -> Outcome, sends Some(Operation::RecordSla);
@@ -96,7 +96,9 @@ pub struct AdviseCall {
     /// Which.
     pub ticket_id: TicketId,
     /// About what.
-    pub kind: ProposalKind,
+    pub kinds: Vec<ProposalKind>,
+    /// Warnings and breaches that somebody should be told of: an escalation for each.
+    pub escalations: Vec<SlaRecordKey>,
     /// The ticket's version that advice is wanted on.
     pub version: u64,
     /// The last event that the workflow applied.
@@ -107,19 +109,35 @@ pub struct AdviseCall {
 }
 
 impl AdviseCall {
-    /// Key of the command: one proposal per kind and version, however often the worker dies. The
-    /// advisor's input names the moment it was read, so a second life sends another body and is
-    /// told so; that answer means that the first life got through.
-    pub fn request_id(&self) -> Uuid {
-        let kind = self.kind.to_string();
-        workflow_request_id(
-            self.tenant_id,
-            self.ticket_id,
-            "proposal",
-            &kind,
-            self.version,
-        )
+    /// All that it asks for, one after the other.
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
+        let kinds = self.kinds.iter().map(|kind| Wanted::Kind(*kind));
+        kinds.chain(self.escalations.iter().map(Wanted::Escalation))
     }
+
+    /// Key of a command: one proposal per kind and version, and one escalation per clock, kind of
+    /// record and revision, however often the worker dies. The advisor's input names the moment it
+    /// was read, so a second life sends another body and is told so; that answer means that the
+    /// first life got through.
+    pub fn request_id(&self, wanted: Wanted<'_>) -> Uuid {
+        let (name, revision) = match wanted {
+            Wanted::Kind(kind) => (kind.to_string(), self.version),
+            Wanted::Escalation(record) => (
+                format!("escalation:{}:{}", record.clock, record.kind),
+                record.revision.into(),
+            ),
+        };
+        workflow_request_id(self.tenant_id, self.ticket_id, "proposal", &name, revision)
+    }
+}
+
+/// One proposal that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// About this.
+    Kind(ProposalKind),
+    /// About whom to tell of this warning or breach.
+    Escalation(&'a SlaRecordKey),
 }
 
 /// Input of [`RecordSla`].

@@ -13,7 +13,11 @@
 //! could alter them for an event that an old history holds goes behind
 //! `ctx.patched("what-it-changes")` with the old branch kept until no open run is without the
 //! marker; then `deprecate_patch`, then neither. The committed histories decide whether it could.
-//! Texts (details, summaries) and new optional fields need no patch. Nothing needs one yet.
+//! Texts (details, summaries) and new optional fields need no patch.
+//!
+//! | patch | since | what |
+//! |---|---|---|
+//! | [`ticket::backlog::EVERY_KIND`] | 0.2.0 | all advice that is due is asked for, in one call |
 
 pub mod activity;
 pub mod ticket;

@@ -1,7 +1,7 @@
 //! `GET /api/v1/tickets/{id}/advisor-input`
 
 use contracts::{
-    ErrorCode,
+    ErrorCode, Slug,
     proposal::{AdvisorInput, ProposalKind},
 };
 
@@ -12,11 +12,16 @@ async fn handler(
     request: ReadRequest,
 ) -> Result<Json<AdvisorInput>, Failure> {
     request.machinery_only()?;
-    let kind: Option<ProposalKind> = request.query(&["kind"])?.word("kind")?;
+    let query = request.query(&["kind", "clock"])?;
+    let kind: Option<ProposalKind> = query.word("kind")?;
     let kind = kind.ok_or_else(|| missing("kind"))?;
+    let clock: Option<Slug> = query.get("clock")?;
+    if kind == ProposalKind::Escalation && clock.is_none() {
+        return Err(missing("clock"));
+    }
     let at = request.received_at();
     let mut tx = request.open().await?;
-    let facts = store::read::advisor_facts(&mut tx, id, at).await?;
+    let facts = store::read::advisor_facts(&mut tx, id, kind, at).await?;
     tx.commit().await?;
     let facts = facts.ok_or_else(Failure::no_ticket)?;
 
@@ -28,8 +33,13 @@ async fn handler(
     let template = bundle
         .template(&facts.ticket.template)
         .ok_or_else(|| no_policy().caused_by(format!("no template `{}`", facts.ticket.template)))?;
-    let input = facts.input(kind, template, at);
-    Ok(Json(input))
+    let input = facts.input(template, clock.as_ref(), at);
+    input.map(Json).ok_or_else(|| {
+        Failure::new(
+            ErrorCode::IllegalTransition,
+            format!("As the ticket is now, there is nothing to advise on: {kind}."),
+        )
+    })
 }
 
 /// What a job needs is data of the bundle.
@@ -50,7 +60,13 @@ pub(super) fn endpoint() -> Endpoint {
     .summary("Everything that an advisor looks at")
     .description("For the ticket's workflow, auditors and platform administrators.")
     .query::<ProposalKind>("kind", true, "What the advice is about.")
+    .query::<Slug>(
+        "clock",
+        false,
+        "The promise that an escalation is about: its worst record counts.",
+    )
     .problems(&[
+        ErrorCode::IllegalTransition,
         ErrorCode::NotFound,
         ErrorCode::Forbidden,
         ErrorCode::PolicyUnavailable,

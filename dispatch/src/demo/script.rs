@@ -5,7 +5,7 @@ use contracts::{
     ErrorCode, FreeText, Operation, Priority, Slug, TechnicianId, TicketState,
     approval::Verdict,
     command::*,
-    proposal::{Choice, PairingOutcome, Proposal, ProposalKind, Ranked},
+    proposal::{Choice, Considered, PairingOutcome, Proposal, ProposalKind, Ranked},
     schedule::TimeWindow,
     ticket::{EvidenceRef, InvoiceLine, Part},
     ticket_workflow_id,
@@ -364,8 +364,9 @@ async fn paired(play: &mut Play<'_>, cast: &Cast, proposal: &Proposal) -> Result
     };
     let words = match pairing.outcome {
         PairingOutcome::Same => "the person did what the workflow would have done",
-        PairingOutcome::Alternative => "the person did what the workflow ranked lower",
+        PairingOutcome::Equivalent => "the person did what the workflow ranked lower",
         PairingOutcome::Different => "the person did something else",
+        PairingOutcome::Nothing => "the person moved on without it",
     };
     play.say(&Line::Paired {
         pairing,
@@ -379,10 +380,13 @@ fn words(cast: &Cast, proposal: &Proposal) -> Vec<String> {
         .map(|(index, ranked)| format!("{}. {}", index + 1, ranked_words(cast, ranked)))
         .collect();
     for out in &proposal.advice.excluded {
+        let Considered::TechnicianId(technician_id) = out.what else {
+            continue;
+        };
         let failed: Vec<_> = out.failed.iter().map(Slug::as_str).collect();
         words.push(format!(
             "–  not {}: {}",
-            cast.name(out.technician_id),
+            cast.name(technician_id),
             failed.join(", ")
         ));
     }
@@ -397,6 +401,7 @@ fn ranked_words(cast: &Cast, ranked: &Ranked) -> String {
             cast.name(*technician_id),
             eta.format("%d %b %H:%M")
         ),
+        other => other.kind().to_string(),
     };
     let factors: Vec<_> = ranked
         .factors

@@ -78,6 +78,12 @@ pub fn render(line: &Line) -> String {
                 match proposal.kind {
                     contracts::proposal::ProposalKind::Triage => "triage",
                     contracts::proposal::ProposalKind::Technician => "send",
+                    contracts::proposal::ProposalKind::Slot => "offer",
+                    contracts::proposal::ProposalKind::Reminder => "remind",
+                    contracts::proposal::ProposalKind::Escalation => "tell",
+                    contracts::proposal::ProposalKind::ChangeDecision => "decide",
+                    contracts::proposal::ProposalKind::Closeout => "close out",
+                    contracts::proposal::ProposalKind::InvoiceLines => "charge",
                 }
             );
             wrapped(&mut text, "", &head);

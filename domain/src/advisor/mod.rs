@@ -2,8 +2,15 @@
 //!
 //! All points are integers and every factor is listed, so that a score is the sum of what a person
 //! can read next to it. The same input always gives the same advice: the input is stored with the
-//! proposal, and the advice can be computed again from it.
+//! proposal, and the advice can be computed again from it. What a hard constraint forbids is not
+//! ranked, it is excluded, and every constraint that it breaks is named.
 
+mod arrival;
+mod change;
+mod closeout;
+mod escalation;
+mod invoice;
+mod reminder;
 mod slot;
 mod technician;
 mod travel;
@@ -11,19 +18,34 @@ mod triage;
 
 use contracts::{
     Slug,
-    proposal::{Advice, AdvisorInput, Factor},
+    proposal::{Advice, AdvisorInput, Choice, Factor, Ranked},
 };
+
+pub use reminder::moments;
+pub use slot::{notice_minutes, windows};
 
 /// Advises on whatever the input is about.
 pub fn advise(input: &AdvisorInput) -> Advice {
     match input {
         AdvisorInput::Triage(input) => triage::advise(input),
         AdvisorInput::Technician(input) => technician::advise(input),
+        AdvisorInput::Slot(input) => slot::advise(input),
+        AdvisorInput::Reminder(input) => reminder::advise(input),
+        AdvisorInput::Escalation(input) => escalation::advise(input),
+        AdvisorInput::ChangeDecision(input) => change::advise(input),
+        AdvisorInput::Closeout(input) => closeout::advise(input),
+        AdvisorInput::InvoiceLines(input) => invoice::advise(input),
     }
 }
 
 fn slug(word: &'static str) -> Slug {
     Slug::new(word).expect("a lowercase word from this crate is a slug")
+}
+
+/// `missing_skill_glazing`; a name too long for a slug is cut.
+fn slug_of(prefix: &'static str, name: &Slug) -> Slug {
+    let name: String = format!("{prefix}_{name}").chars().take(64).collect();
+    Slug::new(name).expect("a slug behind a lowercase prefix, cut to 64, is a slug")
 }
 
 fn factor(name: &'static str, value: i64, points: i64) -> Factor {
@@ -33,3 +55,14 @@ fn factor(name: &'static str, value: i64, points: i64) -> Factor {
         points,
     }
 }
+
+fn ranked(choice: Choice, factors: Vec<Factor>) -> Ranked {
+    Ranked {
+        choice,
+        score: factors.iter().map(|factor| factor.points).sum(),
+        factors,
+    }
+}
+
+#[cfg(test)]
+mod properties;

@@ -13,14 +13,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     Slug,
-    proposal::{Advice, Candidate, Choice, Excluded, Factor, Ranked, TechnicianInput},
+    proposal::{Advice, Candidate, Choice, Considered, Excluded, Factor, Ranked, TechnicianInput},
     schedule::TimeWindow,
 };
 
 use super::{
-    factor,
-    slot::{Wanted, plus},
-    slug, travel,
+    arrival::{Wanted, plus},
+    factor, slug, slug_of, travel,
 };
 use crate::calendar::Calendar;
 
@@ -35,28 +34,31 @@ pub(super) fn advise(input: &TechnicianInput) -> Advice {
     for candidate in &input.candidates {
         match assess(input, candidate) {
             Ok(choice) => ranked.push((candidate.technician_id, choice)),
-            Err(failed) => excluded.push(Excluded {
-                technician_id: candidate.technician_id,
-                failed,
-            }),
+            Err(failed) => excluded.push((candidate.technician_id, failed)),
         }
     }
     ranked.sort_by_key(|(id, ranked)| (-ranked.score, *id));
-    excluded.sort_by_key(|excluded| excluded.technician_id);
+    excluded.sort_by_key(|(id, _)| *id);
     Advice {
         advisor: slug("technician_v1"),
         ranked: ranked.into_iter().map(|(_, ranked)| ranked).collect(),
-        excluded,
+        excluded: excluded
+            .into_iter()
+            .map(|(id, failed)| Excluded {
+                what: Considered::TechnicianId(id),
+                failed,
+            })
+            .collect(),
     }
 }
 
 /// A technician's score, or every hard constraint that fails.
-fn assess(input: &TechnicianInput, candidate: &Candidate) -> Result<Ranked, Vec<Slug>> {
+pub(super) fn assess(input: &TechnicianInput, candidate: &Candidate) -> Result<Ranked, Vec<Slug>> {
     let mut failed: Vec<_> = input
         .required_skills
         .iter()
         .filter(|skill| !candidate.skills.contains(skill))
-        .map(missing_skill)
+        .map(|skill| slug_of("missing_skill", skill))
         .collect();
     let travel_minutes = travel::minutes(candidate.base, input.site);
     let wanted = wanted(input, travel_minutes);
@@ -168,12 +170,6 @@ fn slack_points(minutes: i64) -> i64 {
     }
 }
 
-/// `missing_skill_glazing`; a name too long for a slug is cut.
-fn missing_skill(skill: &Slug) -> Slug {
-    let name: String = format!("missing_skill_{skill}").chars().take(64).collect();
-    Slug::new(name).expect("a slug behind a lowercase prefix, cut to 64, is a slug")
-}
-
 #[cfg(test)]
 mod tests {
     use contracts::{Priority, TechnicianId, schedule::GeoPoint};
@@ -240,7 +236,7 @@ mod tests {
     fn failed(input: &TechnicianInput, n: u128) -> Vec<String> {
         let advice = advise(input);
         let excluded = advice.excluded.iter();
-        let of = excluded.filter(|e| e.technician_id == technician(n));
+        let of = excluded.filter(|e| e.what == Considered::TechnicianId(technician(n)));
         of.flat_map(|e| &e.failed)
             .map(ToString::to_string)
             .collect()

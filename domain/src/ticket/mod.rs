@@ -12,7 +12,7 @@ mod add_evidence;
 mod add_note;
 mod attach_message;
 mod cancel;
-mod check;
+pub(crate) mod check;
 mod check_in;
 mod close;
 mod comms_inbound;
@@ -106,8 +106,7 @@ pub fn decide(
             plan(key, ticket, command, facts)?
         }
     };
-    let mut beside = pairing::pair(&event, facts);
-    beside.extend(notices::notices(&event, &effects, facts));
+    let notices = notices::notices(&event, &effects, facts);
     let mut changes = vec![TicketChange {
         at: facts.now,
         event,
@@ -120,6 +119,8 @@ pub fn decide(
         changes[0].sla = Some(clocks);
         after = evolve(key, ticket.cloned(), &changes[0]);
     }
+    let mut beside = pairing::pair(&changes[0].event, ticket, &after, facts);
+    beside.extend(notices);
     for event in also {
         let change = TicketChange {
             at: facts.now,

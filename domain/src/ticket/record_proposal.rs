@@ -3,12 +3,7 @@
 //! Advice about an older version is kept too: a person who was faster than the advisor is no
 //! reason to lose it.
 
-use contracts::{
-    command::RecordProposal,
-    event::TicketEvent,
-    proposal::{AdvisorInput, Choice, ProposalKind},
-    ticket::Ticket,
-};
+use contracts::{command::RecordProposal, event::TicketEvent, ticket::Ticket};
 
 use super::{Plan, check};
 use crate::{Effect, Facts, Rejection};
@@ -20,11 +15,7 @@ pub(super) fn plan(
 ) -> Result<Plan, Rejection> {
     check::not_ahead("applied_seq", body.applied_seq, facts.event_seq)?;
     check::not_ahead("based_on_version", body.based_on_version, ticket.version)?;
-    let looked_at = match &body.input {
-        AdvisorInput::Triage(input) => input.version,
-        AdvisorInput::Technician(input) => input.version,
-    };
-    if body.based_on_version == 0 || body.based_on_version != looked_at {
+    if body.based_on_version == 0 || body.based_on_version != body.input.version() {
         return Err(Rejection::invalid(
             "/based_on_version",
             "must be the version that the advisor looked at, 1 or more",
@@ -32,11 +23,7 @@ pub(super) fn plan(
     }
     let kind = body.input.kind();
     for (i, ranked) in body.advice.ranked.iter().enumerate() {
-        let about = match ranked.choice {
-            Choice::Triage { .. } => ProposalKind::Triage,
-            Choice::Dispatch { .. } => ProposalKind::Technician,
-        };
-        if about != kind {
+        if ranked.choice.kind() != kind {
             return Err(Rejection::invalid(
                 format!("/advice/ranked/{i}/choice"),
                 format!("must be about what the input is about: {kind}"),

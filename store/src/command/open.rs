@@ -82,6 +82,9 @@ pub struct FilingAsks {
     /// The technician whose absences matter.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub absences_of: Option<TechnicianId>,
+    /// The site where it is: must exist, active or not.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub at_site: Option<SiteId>,
 }
 
 /// What can be filed.
@@ -233,6 +236,7 @@ impl OpenFacts {
                 kind: row.kind,
                 based_on_version: row.based_on_version,
                 advice: row.advice,
+                seen: row.seen,
             })
             .collect()
     }
@@ -253,6 +257,8 @@ pub struct FilingRow {
     known: Option<KnownRow>,
     /// The technician's absences.
     pub absences: Vec<TimeWindow>,
+    /// Whether the site exists; `true` when none is asked for.
+    pub site_known: bool,
     kill_switch: Option<KillSwitchRow>,
 }
 
@@ -296,6 +302,7 @@ struct OpenProposalRow {
     kind: ProposalKind,
     based_on_version: u64,
     advice: Advice,
+    seen: bool,
 }
 
 /// The next numbers of the gapless series, locked until the transaction ends.

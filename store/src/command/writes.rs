@@ -95,6 +95,7 @@ struct ProposalRow<'a> {
 struct PairingRow {
     id: Uuid,
     outcome: PairingOutcome,
+    seen: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -174,15 +175,19 @@ impl<'a> Writes<'a> {
     }
 
     /// What a filing leads to; `body` is its command's body.
-    pub fn of_filing(filing: &Filing, body: &'a Value) -> Self {
-        Self {
+    pub fn of_filing(filing: &'a Filing, body: &'a Value) -> Self {
+        let mut writes = Self {
             filing: Some(FilingRow {
                 id: filing.id,
                 version: filing.produced_version,
                 body,
             }),
             ..Self::nothing(0)
+        };
+        for notice in &filing.notices {
+            writes.queue(notice);
         }
+        writes
     }
 
     /// A message that belongs to no ticket yet.
@@ -310,9 +315,10 @@ impl<'a> Writes<'a> {
                     .expect("an advisor's input holds strings and integers only"),
                 advice,
             }),
-            Effect::PairProposal { id, outcome } => self.pairings.push(PairingRow {
+            Effect::PairProposal { id, outcome, seen } => self.pairings.push(PairingRow {
                 id: id.as_uuid(),
                 outcome: *outcome,
+                seen: *seen,
             }),
             Effect::RecordSla { key, effective_at } => self.sla.push(SlaRow {
                 key,

@@ -4,16 +4,24 @@
 //! told apart.
 
 mod advisor;
+mod comms;
 mod cursor;
+mod directory;
 mod proposals;
+mod search;
 mod snapshot;
 mod tickets;
 mod timeline;
 
 pub use advisor::{AdvisorFacts, advisor_facts};
-pub use proposals::{approvals, proposals};
+pub use directory::{
+    absences, asset, assets, booked_visits, contact, contacts, evidence, kill_switch, site, sites,
+    technician, technicians,
+};
+pub use comms::{message, messages, raw_message, ticket_messages};
+pub use proposals::{agreement, approvals, proposals, viewed};
 pub use snapshot::snapshot;
-pub use tickets::{ticket, tickets};
+pub use tickets::{TicketFacts, ticket, ticket_facts, tickets};
 pub use timeline::timeline;
 
 use crate::{Error, TenantTx};
@@ -34,4 +42,9 @@ fn cut<T>(mut rows: Vec<T>, limit: usize) -> (Vec<T>, bool) {
     let more = rows.len() > limit;
     rows.truncate(limit);
     (rows, more)
+}
+
+/// The words of a filter; `None`, which is no filter, when there are none.
+fn texts(list: &[impl ToString]) -> Option<Vec<String>> {
+    (!list.is_empty()).then(|| list.iter().map(ToString::to_string).collect())
 }

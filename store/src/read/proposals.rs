@@ -4,10 +4,14 @@ use chrono::{DateTime, Utc};
 use contracts::{
     CommandId, ProposalId, TicketId,
     approval::Approval,
-    proposal::{Advice, AdvisorInput, Pairing, Proposal},
+    proposal::{
+        Advice, AdvisorInput, Agreement, AgreementFilter, KindAgreement, OutcomeCounts, Pairing,
+        PairingOutcome, Proposal, ProposalKind,
+    },
     read::ProposalPage,
 };
 use sqlx::{FromRow, types::Json};
+use strum::VariantArray;
 use uuid::Uuid;
 
 use super::exists;
@@ -27,6 +31,7 @@ struct Row {
     paired_actor_id: Option<String>,
     paired_outcome: Option<String>,
     paired_at: Option<DateTime<Utc>>,
+    paired_seen: bool,
 }
 
 /// All proposals of a ticket, oldest first.
@@ -39,7 +44,7 @@ pub async fn proposals(
     }
     let rows: Vec<Row> = sqlx::query_as(
         "select id, ticket_id, kind, based_on_version, input, input_sha256, advice, recorded_at,
-                paired_command_id, paired_actor_id, paired_outcome, paired_at
+                paired_command_id, paired_actor_id, paired_outcome, paired_at, paired_seen
          from proposals where tenant_id = $1 and ticket_id = $2 order by recorded_at, id",
     )
     .bind(tx.tenant_id().as_uuid())
@@ -54,6 +59,83 @@ pub async fn proposals(
         items,
         next_cursor: None,
     }))
+}
+
+/// Notes that a person has these proposals before them; the first time counts.
+pub async fn viewed(
+    tx: &mut TenantTx,
+    proposals: &[ProposalId],
+    actor_id: &str,
+) -> Result<(), Error> {
+    let ids: Vec<_> = proposals.iter().map(|id| id.as_uuid()).collect();
+    sqlx::query(
+        "insert into proposal_views (tenant_id, proposal_id, actor_id)
+         select $1, id, $3 from unnest($2::uuid[]) id on conflict do nothing",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(ids)
+    .bind(actor_id)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct CountRow {
+    kind: String,
+    outcome: Option<String>,
+    seen: bool,
+    count: i64,
+}
+
+/// How far people did what software would have done.
+pub async fn agreement(tx: &mut TenantTx, filter: &AgreementFilter) -> Result<Agreement, Error> {
+    let rows: Vec<CountRow> = sqlx::query_as(
+        "select kind, paired_outcome as outcome, paired_seen as seen, count(*) as count
+         from proposals
+         where tenant_id = $1 and ($2::text is null or kind = $2)
+           and ($3::timestamptz is null or recorded_at >= $3)
+           and ($4::timestamptz is null or recorded_at < $4)
+         group by kind, paired_outcome, paired_seen",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(filter.kind.map(|kind| kind.to_string()))
+    .bind(filter.from)
+    .bind(filter.to)
+    .fetch_all(tx.connection())
+    .await?;
+    let mut kinds: Vec<_> = ProposalKind::VARIANTS
+        .iter()
+        .filter(|kind| filter.kind.is_none_or(|wanted| wanted == **kind))
+        .map(|kind| KindAgreement {
+            kind: *kind,
+            open: 0,
+            all: OutcomeCounts::default(),
+            seen: OutcomeCounts::default(),
+            unseen: OutcomeCounts::default(),
+        })
+        .collect();
+    for row in rows {
+        let corrupt = |column, reason: &dyn std::fmt::Display| {
+            Error::corrupt("proposals", column, &row.kind, reason)
+        };
+        let kind: ProposalKind = row.kind.parse().map_err(|e| corrupt("kind", &e))?;
+        let count = row.count.unsigned_abs();
+        let Some(of_kind) = kinds.iter_mut().find(|of| of.kind == kind) else {
+            continue;
+        };
+        let Some(outcome) = &row.outcome else {
+            of_kind.open += count;
+            continue;
+        };
+        let outcome: PairingOutcome = outcome.parse().map_err(|e| corrupt("paired_outcome", &e))?;
+        of_kind.all.add(outcome, count);
+        match row.seen {
+            true => of_kind.seen.add(outcome, count),
+            false => of_kind.unseen.add(outcome, count),
+        }
+    }
+    Ok(Agreement { kinds })
 }
 
 /// All approvals of a ticket, oldest first.
@@ -94,6 +176,7 @@ impl TryFrom<Row> for Proposal {
                 actor_id,
                 outcome: outcome.parse().map_err(|e| corrupt("paired_outcome", &e))?,
                 at,
+                seen: row.paired_seen,
             }),
             _ => None,
         };

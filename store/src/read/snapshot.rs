@@ -17,6 +17,7 @@ struct Row {
     doc: Json<Ticket>,
     sla_recorded: Json<Vec<SlaRecordKey>>,
     proposed: Json<Vec<(ProposalKind, u64)>>,
+    escalated: Json<Vec<SlaRecordKey>>,
 }
 
 /// All that a ticket's workflow needs to know, as of one moment.
@@ -36,8 +37,11 @@ pub async fn snapshot(
                     as sla_recorded,
                 (select coalesce(jsonb_agg(jsonb_build_array(p.kind, p.based_on_version)
                             order by p.recorded_at, p.id), '[]')
-                 from proposals p where p.tenant_id = t.tenant_id and p.ticket_id = t.id)
-                    as proposed
+                 from proposals p where p.tenant_id = t.tenant_id and p.ticket_id = t.id
+                   and p.kind <> 'escalation') as proposed,
+                (select coalesce(jsonb_agg(p.input -> 'record' order by p.recorded_at, p.id), '[]')
+                 from proposals p where p.tenant_id = t.tenant_id and p.ticket_id = t.id
+                   and p.kind = 'escalation') as escalated
          from tickets t where t.tenant_id = $1 and t.id = $2",
     )
     .bind(tx.tenant_id().as_uuid())
@@ -51,5 +55,6 @@ pub async fn snapshot(
         level: domain::level(&row.doc),
         sla_recorded: row.sla_recorded.0,
         proposed: row.proposed.0,
+        escalated: row.escalated.0,
     }))
 }

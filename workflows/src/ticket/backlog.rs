@@ -8,6 +8,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
+    Priority, TicketState,
     event::TicketLevel,
     proposal::ProposalKind,
     sla::{ClockPhase, SlaClock, SlaRecordKey, SlaRecordKind},
@@ -31,13 +32,37 @@ pub enum Duty {
         /// When it passed.
         at: DateTime<Utc>,
     },
-    /// Propose something for this version of the ticket.
+    /// Propose something for this version of the ticket: of runs without [`EVERY_KIND`].
     Advice {
         /// About what.
         kind: ProposalKind,
         /// The ticket's version.
         version: u64,
     },
+    /// Propose all that is due at this version of the ticket, in one call.
+    Proposals {
+        /// About what.
+        kinds: Vec<ProposalKind>,
+        /// Warnings and breaches that somebody should be told of.
+        escalations: Vec<SlaRecordKey>,
+        /// The ticket's version.
+        version: u64,
+    },
+}
+
+/// The patch since which every kind of advice is asked for. Runs that began before it ask for
+/// triage and technicians only, one call for each.
+pub const EVERY_KIND: &str = "every-kind-of-advice";
+
+/// What a run without [`EVERY_KIND`] asks about at this level.
+pub fn first_advice_due(level: &TicketLevel) -> Option<ProposalKind> {
+    match (level.state, level.priority) {
+        (TicketState::New, _) => Some(ProposalKind::Triage),
+        (TicketState::Scheduled, _) | (TicketState::Triaged, Priority::P1) => {
+            Some(ProposalKind::Technician)
+        }
+        _ => None,
+    }
 }
 
 impl Duty {
@@ -45,7 +70,7 @@ impl Duty {
     fn due(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Sla { at, .. } => Some(*at),
-            Self::Snapshot | Self::Advice { .. } => None,
+            Self::Snapshot | Self::Advice { .. } | Self::Proposals { .. } => None,
         }
     }
 }

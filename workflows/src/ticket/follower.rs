@@ -17,7 +17,7 @@ use contracts::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backlog::{Attempts, Duty, When, deadlines},
+    backlog::{Attempts, Duty, When, deadlines, first_advice_due},
     inbox::{Distrust, Inbox},
 };
 use crate::activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome};
@@ -57,6 +57,11 @@ pub struct TicketFollower {
     #[serde(default)]
     proposed: BTreeSet<(ProposalKind, u64)>,
     #[serde(default)]
+    escalated: BTreeSet<SlaRecordKey>,
+    /// Whether every kind of advice is asked for; [`EVERY_KIND`](super::backlog::EVERY_KIND).
+    #[serde(default)]
+    every_kind: bool,
+    #[serde(default)]
     attempts: Attempts,
     #[serde(default)]
     trouble: Option<String>,
@@ -73,10 +78,17 @@ impl TicketFollower {
             inbox: Inbox::new(start.epoch),
             sla_recorded: BTreeSet::new(),
             proposed: BTreeSet::new(),
+            escalated: BTreeSet::new(),
+            every_kind: false,
             attempts: Attempts::default(),
             trouble: None,
             gone: false,
         }
+    }
+
+    /// Says whether this run asks for every kind of advice; it is the same all through the run.
+    pub fn ask_every_kind(&mut self, every_kind: bool) {
+        self.every_kind = every_kind;
     }
 
     /// Whether it follows the ticket that the run was started for.
@@ -104,6 +116,7 @@ impl TicketFollower {
             healed: self.inbox.healed,
             sla_recorded: self.sla_recorded.iter().cloned().collect(),
             proposed: self.proposed.iter().copied().collect(),
+            escalated: self.escalated.iter().cloned().collect(),
             trouble: self.trouble.clone(),
         }
     }
@@ -176,6 +189,7 @@ impl TicketFollower {
                 self.trouble = None;
                 self.sla_recorded = snapshot.sla_recorded.iter().cloned().collect();
                 self.proposed = snapshot.proposed.iter().copied().collect();
+                self.escalated = snapshot.escalated.iter().cloned().collect();
                 self.inbox.adopt(*snapshot, now);
             }
             Ok(SnapshotOutcome::Gone) => {
@@ -213,12 +227,21 @@ impl TicketFollower {
         answer: Result<Outcome, Failure>,
         now: DateTime<Utc>,
     ) {
-        let duty = Duty::Advice {
-            kind: call.kind,
-            version: call.version,
+        let duty = match (self.every_kind, call.kinds.as_slice()) {
+            (false, [kind]) => Duty::Advice {
+                kind: *kind,
+                version: call.version,
+            },
+            (_, kinds) => Duty::Proposals {
+                kinds: kinds.to_vec(),
+                escalations: call.escalations.clone(),
+                version: call.version,
+            },
         };
         if self.settle("advise", duty, answer, now) {
-            self.proposed.insert((call.kind, call.version));
+            let kinds = call.kinds.iter().map(|kind| (*kind, call.version));
+            self.proposed.extend(kinds);
+            self.escalated.extend(call.escalations.iter().cloned());
         }
     }
 
@@ -228,11 +251,28 @@ impl TicketFollower {
             .into_iter()
             .filter(|(key, _)| !self.sla_recorded.contains(key))
             .map(|(key, at)| Duty::Sla { key, at });
-        let advice = domain::advice_due(level)
-            .map(|kind| (kind, level.version))
-            .filter(|proposal| !self.proposed.contains(proposal))
-            .map(|(kind, version)| Duty::Advice { kind, version });
-        sla.chain(advice).collect()
+        sla.chain(self.advice(level)).collect()
+    }
+
+    /// The proposals that are due and not on record: one duty, as they are made in one call.
+    fn advice(&self, level: &TicketLevel) -> Option<Duty> {
+        let version = level.version;
+        let is_new = |kind: &ProposalKind| !self.proposed.contains(&(*kind, version));
+        if !self.every_kind {
+            let kind = first_advice_due(level).filter(is_new)?;
+            return Some(Duty::Advice { kind, version });
+        }
+        let kinds: Vec<_> = domain::advice_due(level).into_iter().filter(is_new).collect();
+        let escalations: Vec<_> = domain::escalations_due(level, &self.sla_recorded)
+            .into_iter()
+            .filter(|record| !self.escalated.contains(record))
+            .collect();
+        let nothing = kinds.is_empty() && escalations.is_empty();
+        (!nothing).then_some(Duty::Proposals {
+            kinds,
+            escalations,
+            version,
+        })
     }
 
     fn call(&self, duty: Duty) -> Step {
@@ -255,7 +295,21 @@ impl TicketFollower {
             Duty::Advice { kind, version } => Step::Advise(AdviseCall {
                 tenant_id,
                 ticket_id,
-                kind,
+                kinds: vec![kind],
+                escalations: Vec::new(),
+                version,
+                applied_seq,
+                cause,
+            }),
+            Duty::Proposals {
+                kinds,
+                escalations,
+                version,
+            } => Step::Advise(AdviseCall {
+                tenant_id,
+                ticket_id,
+                kinds,
+                escalations,
                 version,
                 applied_seq,
                 cause,

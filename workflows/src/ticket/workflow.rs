@@ -35,11 +35,13 @@ use temporalio_workflow::{
 };
 
 use super::{
-    attributes, details,
+    attributes,
+    backlog::EVERY_KIND,
+    details,
     follower::{Failure, Step, TicketFollower},
     input::TicketInput,
 };
-use crate::activity::{Advise, RecordSla, TakeSnapshot, TicketActivity};
+use crate::activity::{Advise, AdviseCall, RecordSla, TakeSnapshot, TicketActivity};
 
 /// How long one call may take, all of the client's attempts together. Below the eight seconds
 /// after which the SDK would have to keep the workflow task alive with another one.
@@ -77,6 +79,8 @@ impl TicketWorkflow {
     #[run(name = TICKET_WORKFLOW)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<WorkflowView> {
         let ctx = &*ctx;
+        let every_kind = ctx.patched(EVERY_KIND);
+        ctx.state_mut(|s| s.follower.ask_every_kind(every_kind));
         let mut alarm: Option<(DateTime<Utc>, Alarm<'_>)> = None;
         loop {
             match ctx.state_mut(|s| s.follower.next_step(now(ctx))) {
@@ -90,7 +94,7 @@ impl TicketWorkflow {
                     ctx.state_mut(|s| s.follower.on_sla(call, answer, now(ctx)));
                 }
                 Step::Advise(call) => {
-                    let summary = format!("{} on version {}", call.kind, call.version);
+                    let summary = summary(&call);
                     let answer = perform(ctx, Advise, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_advice(&call, answer, now(ctx)));
                 }
@@ -179,6 +183,15 @@ fn set_alarm(ctx: &WorkflowContext<TicketWorkflow>, at: DateTime<Utc>) -> Alarm<
     // A step never waits for a moment that has passed; if one did, it would ring at once.
     let pause = (at - now(ctx)).to_std().unwrap_or_default();
     Box::pin(ctx.timer(pause))
+}
+
+/// `slot, technician on version 2`
+fn summary(call: &AdviseCall) -> String {
+    let kinds = call.kinds.iter().map(ToString::to_string);
+    let told = call.escalations.iter();
+    let told = told.map(|record| format!("escalation of {} {}", record.clock, record.kind));
+    let all: Vec<_> = kinds.chain(told).collect();
+    format!("{} on version {}", all.join(", "), call.version)
 }
 
 /// Makes one call. `Err` only when somebody cancelled the workflow.

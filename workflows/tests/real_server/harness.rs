@@ -22,7 +22,7 @@ use contracts::{
 };
 use dispatch_workflows::{
     TicketWorkflow,
-    activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome},
+    activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome, Wanted},
     ticket::{TicketInput, attributes},
 };
 use embedded::{Progress, TemporalOptions, TemporalServer};
@@ -85,6 +85,8 @@ pub struct Truth {
     pub events: Vec<SignalEvent>,
     pub sla: BTreeSet<SlaRecordKey>,
     pub proposals: BTreeSet<(ProposalKind, u64)>,
+    /// Warnings and breaches that somebody was to be told of.
+    pub escalations: BTreeSet<SlaRecordKey>,
     /// dispatch-api does not answer.
     pub away: bool,
     /// How often each activity was called.
@@ -115,6 +117,7 @@ impl Api {
                 level: head.level.clone().expect("a readable level"),
                 sla_recorded: truth.sla.iter().cloned().collect(),
                 proposed: truth.proposals.iter().copied().collect(),
+                escalated: truth.escalations.iter().cloned().collect(),
             }),
         })
     }
@@ -126,8 +129,13 @@ impl Api {
         call: AdviseCall,
     ) -> Result<Outcome, ActivityError> {
         let mut truth = self.called("advise")?;
-        let fresh = truth.proposals.insert((call.kind, call.version));
-        assert!(fresh, "asked twice: {call:?}");
+        for wanted in call.wanted() {
+            let fresh = match wanted {
+                Wanted::Kind(kind) => truth.proposals.insert((kind, call.version)),
+                Wanted::Escalation(record) => truth.escalations.insert(record.clone()),
+            };
+            assert!(fresh, "asked twice: {call:?}");
+        }
         Ok(Outcome::Recorded)
     }
 

@@ -56,7 +56,14 @@ async fn a_whole_life_keeps_its_budget_and_replays() {
     let fixture = Fixture::new().await;
     let levels = life();
     let (last, open) = levels.split_last().unwrap();
-    let proposed = [(ProposalKind::Triage, 1), (ProposalKind::Technician, 4)];
+    let proposed = [
+        (ProposalKind::Triage, 1),
+        (ProposalKind::Technician, 4),
+        (ProposalKind::Slot, 2),
+        (ProposalKind::Reminder, 3),
+        (ProposalKind::Closeout, 8),
+        (ProposalKind::InvoiceLines, 9),
+    ];
     fixture
         .with_worker(async {
             for level in open {
@@ -103,7 +110,7 @@ async fn a_whole_life_keeps_its_budget_and_replays() {
         history.len()
     );
     replay("whole_life", history).await;
-    assert_eq!(fixture.api.truth().calls, [("advise", 2)].into());
+    assert_eq!(fixture.api.truth().calls, [("advise", 6)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

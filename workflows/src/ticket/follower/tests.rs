@@ -19,6 +19,13 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn follower() -> TicketFollower {
+    let mut follower = unpatched();
+    follower.ask_every_kind(true);
+    follower
+}
+
+/// As a run that began before every kind of advice was asked for.
+fn unpatched() -> TicketFollower {
     TicketFollower::new(&TicketWorkflowStart {
         tenant_id: TenantId::from_uuid(Uuid::from_u128(1)),
         ticket_id: TicketId::from_uuid(Uuid::from_u128(2)),
@@ -108,8 +115,18 @@ fn snapshot(head: u64, level: TicketLevel) -> Result<SnapshotOutcome, Failure> {
             level,
             sla_recorded: Vec::new(),
             proposed: Vec::new(),
+            escalated: Vec::new(),
         }),
     })
+}
+
+/// Somebody is told of what was just recorded.
+fn tell_of_records(f: &mut TicketFollower, moment: i64) {
+    let Step::Advise(call) = f.next_step(at(moment)) else {
+        panic!("somebody must be told");
+    };
+    assert_eq!((call.kinds.len(), call.escalations.len()), (0, 1));
+    f.on_advice(&call, Ok(Outcome::Recorded), at(moment));
 }
 
 fn away() -> Failure {
@@ -268,6 +285,7 @@ fn warning_and_breach_are_recorded_once_each_at_their_time() {
         assert_eq!(call.key, key("response", kind, 1));
         assert_eq!((call.effective_at, call.applied_seq), (at(moment), 1));
         f.on_sla(call, Ok(Outcome::Recorded), at(moment));
+        tell_of_records(&mut f, moment);
     }
     assert_eq!(f.next_step(at(1000)), Step::Wait(None));
     // The same promise again is on record; another revision is another promise.
@@ -359,7 +377,7 @@ fn dispatch_api_being_away_stops_nothing_else() {
     };
     assert!(again > at(0) && again < at(2));
     l.version = 2;
-    l.state = TicketState::Triaged;
+    l.state = TicketState::OnSite;
     f.receive(envelope(1, [event(0, 2, l)]), at(1));
     assert_eq!(f.next_step(at(1)), Step::Wait(Some(at(50))));
     assert!(matches!(f.next_step(at(50)), Step::RecordSla(_)));
@@ -386,10 +404,98 @@ fn a_final_refusal_is_noted_and_the_next_level_goes_on() {
     let Step::Advise(call) = f.next_step(at(1000)) else {
         panic!("a scheduled ticket asks whom to send");
     };
-    assert_eq!((call.kind, call.version), (ProposalKind::Technician, 2));
+    assert_eq!(
+        (call.kinds.as_slice(), call.version),
+        ([ProposalKind::Technician].as_slice(), 2)
+    );
     f.on_advice(&call, Ok(Outcome::Recorded), at(1000));
     assert_eq!(f.view().proposed, [(ProposalKind::Technician, 2)]);
     assert_eq!(f.view().trouble, None);
+}
+
+#[test]
+fn all_that_is_due_is_asked_for_in_one_call() {
+    let mut urgent = level(TicketState::Triaged, 1);
+    urgent.priority = Priority::P1;
+    let ask = |mut f: TicketFollower| {
+        f.receive(envelope(1, [event(0, 1, urgent.clone())]), at(0));
+        let Step::Advise(call) = f.next_step(at(0)) else {
+            panic!("a triaged P1 asks what to do");
+        };
+        f.on_advice(&call, Ok(Outcome::Recorded), at(0));
+        assert_eq!(f.next_step(at(0)), Step::Wait(None));
+        let proposed = call.kinds.iter().map(|kind| (*kind, 1));
+        let mut proposed: Vec<_> = proposed.collect();
+        proposed.sort();
+        assert_eq!(f.view().proposed, proposed);
+        call.kinds
+    };
+    assert_eq!(
+        ask(follower()),
+        [ProposalKind::Slot, ProposalKind::Technician]
+    );
+    assert_eq!(ask(unpatched()), [ProposalKind::Technician]);
+}
+
+#[test]
+fn somebody_is_told_of_each_record_once_while_its_clock_runs() {
+    let mut f = follower();
+    let mut l = level(TicketState::OnSite, 1);
+    l.sla = vec![running("response", 1, 80, 100), running("completion", 1, 80, 200)];
+    f.receive(envelope(1, [event(0, 1, l.clone())]), at(0));
+    let mut asked = Vec::new();
+    for moment in [80, 100, 200] {
+        loop {
+            match f.next_step(at(moment)) {
+                Step::RecordSla(call) => f.on_sla(call, Ok(Outcome::Recorded), at(moment)),
+                Step::Advise(call) => {
+                    assert_eq!(call.kinds, []);
+                    asked.push((moment, call.escalations.clone()));
+                    f.on_advice(&call, Ok(Outcome::Recorded), at(moment));
+                }
+                Step::Wait(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let of = |name, kind| key(name, kind, 1);
+    use SlaRecordKind::{Breach, Warning};
+    assert_eq!(
+        asked,
+        [
+            (80, vec![of("completion", Warning), of("response", Warning)]),
+            (100, vec![of("response", Breach)]),
+            (200, vec![of("completion", Breach)]),
+        ]
+    );
+    assert_eq!(f.view().escalated.len(), 4);
+    // Another version of the ticket is no news of these.
+    l.version = 2;
+    f.receive(envelope(1, [event(0, 2, l)]), at(300));
+    assert_eq!(f.next_step(at(300)), Step::Wait(None));
+}
+
+#[test]
+fn what_the_first_version_carried_over_is_read() {
+    let mut f = unpatched();
+    let mut l = level(TicketState::New, 1);
+    l.sla = vec![running("response", 1, 50, 100)];
+    f.receive(envelope(1, [event(0, 1, l)]), at(0));
+    let Step::Advise(call) = f.next_step(at(0)) else {
+        panic!("a new ticket asks for triage advice");
+    };
+    f.on_advice(&call, Err(away()), at(0));
+    let mut json = serde_json::to_value(&f).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    for newer in ["escalated", "every_kind"] {
+        assert!(fields.remove(newer).is_some(), "{newer}");
+    }
+    let duty = &json["attempts"][0]["duty"];
+    assert_eq!(
+        *duty,
+        serde_json::json!({ "duty": "advice", "kind": "triage", "version": 1 })
+    );
+    assert_eq!(serde_json::from_value::<TicketFollower>(json).unwrap(), f);
 }
 
 #[test]

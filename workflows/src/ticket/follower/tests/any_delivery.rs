@@ -81,6 +81,7 @@ struct World {
     events: Vec<SignalEvent>,
     sla: BTreeSet<SlaRecordKey>,
     proposals: BTreeSet<(ProposalKind, u64)>,
+    escalations: BTreeSet<SlaRecordKey>,
     sent: Vec<SignalEnvelope>,
     failing: usize,
     after_effect: bool,
@@ -97,6 +98,7 @@ impl World {
             events: Vec::new(),
             sla: BTreeSet::new(),
             proposals: BTreeSet::new(),
+            escalations: BTreeSet::new(),
             sent: Vec::new(),
             failing: 0,
             after_effect: false,
@@ -165,6 +167,7 @@ impl World {
                 self.epoch += 1;
                 self.sla.clear();
                 self.proposals.clear();
+                self.escalations.clear();
                 self.told.clear();
             }
             Happens::Resync => {
@@ -194,6 +197,7 @@ impl World {
                             level: world.head_level(),
                             sla_recorded: world.sla.iter().cloned().collect(),
                             proposed: world.proposals.iter().copied().collect(),
+                            escalated: world.escalations.iter().cloned().collect(),
                         }),
                     });
                     self.follower.on_snapshot(answer, now);
@@ -208,11 +212,16 @@ impl World {
                     self.follower.on_sla(call, answer, now);
                 }
                 Step::Advise(call) => {
-                    let name = format!("{:?} {}", call.kind, call.version);
-                    assert!(!self.told.contains(&name), "asked again: {name}");
+                    let names: Vec<_> = call
+                        .wanted()
+                        .map(|wanted| call.request_id(wanted).to_string())
+                        .collect();
+                    for name in &names {
+                        assert!(!self.told.contains(name), "asked again: {call:?}");
+                    }
                     let answer = self.answer(|world| world.record_proposal(&call));
                     if answer == Ok(Outcome::Recorded) {
-                        self.told.insert(name);
+                        self.told.extend(names);
                     }
                     self.follower.on_advice(&call, answer, now);
                 }
@@ -257,7 +266,9 @@ impl World {
                 reason: "VERSION_CONFLICT".into(),
             };
         }
-        self.proposals.insert((call.kind, call.version));
+        let kinds = call.kinds.iter().map(|kind| (*kind, call.version));
+        self.proposals.extend(kinds);
+        self.escalations.extend(call.escalations.iter().cloned());
         Outcome::Recorded
     }
 }
@@ -292,5 +303,8 @@ proptest! {
             prop_assert!(world.sla.contains(&key), "not recorded: {key:?}");
         }
         prop_assert!(world.proposals.contains(&(ProposalKind::Technician, world.head().seq)));
+        for record in domain::escalations_due(&world.head_level(), &world.sla) {
+            prop_assert!(world.escalations.contains(&record), "nobody is told of {record:?}");
+        }
     }
 }
