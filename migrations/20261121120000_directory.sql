@@ -54,10 +54,13 @@ grant insert, update on sites, assets, technicians to dispatch_app;
 grant insert, delete on technician_absences to dispatch_app;
 grant select, insert, update on contacts to dispatch_app;
 grant select, insert, update on kill_switches to dispatch_app;
+-- The checker compares versions and places; what is personal stays out of its sight.
+grant select (code, site_id, version) on contacts to dispatch_maintenance;
 
 -- What a filing depends on (domain::FilingFacts), with the thing locked. `asks` names the thing by
--- its code, or the technician whose absences matter. Two first writes of one code wait for each
--- other on the advisory lock.
+-- its code, or the technician whose absences matter, and the site where it is. Two first writes of
+-- one code wait for each other on the advisory lock. Unlike a ticket's, the site and the technician
+-- of a filing need not be active.
 create function filing_facts(for_tenant uuid, asks jsonb, dry_run boolean) returns jsonb
 language plpgsql volatile as $$
 declare
@@ -86,7 +89,9 @@ begin
             select jsonb_build_object('id', t.id, 'version', t.version) into known from technicians t
              where t.tenant_id = for_tenant and t.code = named;
         when 'absence' then
-            -- An absence has no version of its own: it is there or not.
+            -- An absence has no version of its own: it is there or not. Known is its technician.
+            select jsonb_build_object('id', t.id, 'version', t.version) into known from technicians t
+             where t.tenant_id = for_tenant and t.id = of_technician;
             select coalesce(jsonb_agg(jsonb_build_object('start', a.starts_at, 'end', a.ends_at)
                        order by a.starts_at), '[]') into away
               from technician_absences a
@@ -96,7 +101,10 @@ begin
               from kill_switches k where k.tenant_id = for_tenant;
         else null;
     end case;
-    return jsonb_build_object('known', known, 'absences', coalesce(away, '[]'), 'kill_switch', switch);
+    return jsonb_build_object('known', known, 'absences', coalesce(away, '[]'), 'kill_switch', switch,
+        'site_known', not asks ? 'at_site' or exists (
+            select from sites s
+             where s.tenant_id = for_tenant and s.id = (asks ->> 'at_site')::uuid));
 end
 $$;
 

@@ -17,6 +17,9 @@ use crate::App;
 /// Where all operations are.
 pub const PREFIX: &str = "/api/v1";
 
+/// What almost all operations answer.
+const JSON: &str = "application/json";
+
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// An operation with its handler.
@@ -28,11 +31,20 @@ pub struct Endpoint {
     pub(crate) command: Option<Operation>,
     pub(crate) summary: &'static str,
     pub(crate) description: &'static str,
+    /// What `{id}` in the path is, when it is no ticket.
+    pub(crate) path_id: Option<PathParameter>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) request: Option<SchemaOf>,
     pub(crate) success: Success,
     pub(crate) problems: BTreeSet<ErrorCode>,
     pub(crate) route: MethodRouter<App>,
+}
+
+/// The id that a path names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathParameter {
+    pub description: &'static str,
+    pub schema: SchemaOf,
 }
 
 /// A query parameter.
@@ -49,6 +61,7 @@ pub(crate) struct Parameter {
 pub(crate) struct Success {
     pub description: &'static str,
     pub schema: SchemaOf,
+    pub media_type: &'static str,
     pub etag: bool,
     /// What was made comes with 201.
     pub creates: bool,
@@ -70,6 +83,7 @@ const COMMAND: &[ErrorCode] = &[
     ErrorCode::RequestIdMissing,
     ErrorCode::Forbidden,
     ErrorCode::PolicyDenied,
+    ErrorCode::KillSwitch,
     ErrorCode::Stage,
     ErrorCode::IdempotencyMismatch,
     ErrorCode::InFlight,
@@ -90,6 +104,7 @@ impl Endpoint {
             command: Some(operation),
             summary: "",
             description: "",
+            path_id: None,
             parameters: vec![Parameter {
                 name: "dry_run",
                 description: "`true`: change nothing, record nothing, only say what would happen.",
@@ -100,6 +115,7 @@ impl Endpoint {
             success: Success {
                 description: "Done, or it was done before under this request id.",
                 schema: |generator| generator.subschema_for::<B::Receipt>(),
+                media_type: JSON,
                 etag: false,
                 creates: false,
                 health: false,
@@ -122,11 +138,13 @@ impl Endpoint {
             command: None,
             summary: "",
             description: "",
+            path_id: None,
             parameters: Vec::new(),
             request: None,
             success: Success {
                 description: "As it is now.",
                 schema: |generator| generator.subschema_for::<T>(),
+                media_type: JSON,
                 etag: false,
                 creates: false,
                 health: false,
@@ -158,6 +176,15 @@ impl Endpoint {
         self
     }
 
+    /// The path's `{id}` is a `T`, not a ticket.
+    pub(crate) fn of<T: JsonSchema>(mut self, description: &'static str) -> Self {
+        self.path_id = Some(PathParameter {
+            description,
+            schema: |generator| generator.subschema_for::<T>(),
+        });
+        self
+    }
+
     pub(crate) fn query<T: JsonSchema>(
         mut self,
         name: &'static str,
@@ -170,6 +197,12 @@ impl Endpoint {
             required,
             schema: |generator| generator.subschema_for::<T>(),
         });
+        self
+    }
+
+    /// The answer is text, not JSON.
+    pub(crate) fn plain_text(mut self) -> Self {
+        self.success.media_type = "text/plain";
         self
     }
 
@@ -224,7 +257,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 pub struct OperationInfo {
     /// HTTP method.
     pub method: Method,
-    /// Path template, `{id}` for a ticket.
+    /// Path template, `{id}` for a ticket or what else it names.
     pub path: String,
     /// OpenAPI operation id.
     pub id: String,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use contracts::{CorrelationId, ErrorCode, Problem, TicketId};
+use contracts::{CorrelationId, ErrorCode, Operation, Problem, TicketId, command::CommandClass};
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -141,7 +141,13 @@ fn operation_parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) ->
     let reference = |name: &str| json!({ "$ref": format!("#/components/parameters/{name}") });
     let mut list = Vec::new();
     if endpoint.path.contains("{id}") {
-        list.push(reference("TicketId"));
+        list.push(match endpoint.path_id {
+            None => reference("TicketId"),
+            Some(id) => json!({
+                "name": "id", "in": "path", "required": true, "description": id.description,
+                "schema": (id.schema)(generator),
+            }),
+        });
     }
     for parameter in &endpoint.parameters {
         list.push(json!({
@@ -180,14 +186,19 @@ fn responses(
             json!({
                 "description": description,
                 "headers": success_headers,
-                "content": { "application/json": { "schema": (success.schema)(generator) } },
+                "content": { success.media_type: { "schema": (success.schema)(generator) } },
             }),
         );
     };
     match success.creates {
         true => {
             done("201", success.description, generator);
-            done("200", "A trial: what would happen.", generator);
+            let class = endpoint.command.map(Operation::class);
+            let there = match class {
+                Some(CommandClass::Filing) => "A trial: what would happen; or it was there before.",
+                _ => "A trial: what would happen.",
+            };
+            done("200", there, generator);
         }
         false => done("200", success.description, generator),
     }

@@ -85,9 +85,14 @@ impl Failure {
 
     /// There is no such ticket for this caller.
     pub fn no_ticket() -> Self {
+        Self::no_such("ticket")
+    }
+
+    /// There is no such thing for this caller.
+    pub fn no_such(what: &str) -> Self {
         Self::new(
             ErrorCode::NotFound,
-            "There is no such ticket, or it is not yours.",
+            format!("There is no such {what}, or it is not yours."),
         )
     }
 

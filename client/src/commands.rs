@@ -80,4 +80,6 @@ commands! {
     record_proposal = RecordProposal;
     /// Records an SLA warning or breach.
     record_sla = RecordSla;
+    /// Puts a documented fact on record.
+    add_evidence = AddEvidence;
 }

@@ -107,7 +107,7 @@ pub struct TechnicianCalendar {
     pub days: Vec<CalendarDay>,
     /// Absences that touch these days, in order.
     pub absences: Vec<AbsenceRecord>,
-    /// Visits that touch these days and have not ended, in order.
+    /// Visits that have not ended and touch these days, or of which nobody said when; in order.
     pub visits: Vec<BookedVisit>,
 }
 
@@ -127,9 +127,9 @@ pub struct BookedVisit {
     pub ticket_id: TicketId,
     /// Which visit.
     pub visit_id: VisitId,
-    /// When it begins, or is expected to: without a window when they were sent at once.
-    pub starts_at: DateTime<Utc>,
-    /// When the window ends; absent without one.
+    /// When it begins, or they are expected; absent when they were sent at once and nobody said.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// When its window ends; absent without one.
     pub ends_at: Option<DateTime<Utc>>,
 }
 

@@ -50,6 +50,11 @@ pub enum CalendarError {
     NeverOpens,
 }
 
+/// Whether the IANA database has this time zone.
+pub fn is_time_zone(name: &str) -> bool {
+    name.parse::<Tz>().is_ok()
+}
+
 /// A checked [`WorkCalendar`].
 #[derive(Debug, Clone)]
 pub struct Calendar {
@@ -141,14 +146,41 @@ impl Calendar {
     /// The open stretches in `[from, to)` with those that touch joined: whole shifts, as far as
     /// they lie in between.
     pub fn shifts(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<TimeWindow> {
-        let mut shifts: Vec<TimeWindow> = Vec::new();
-        for stretch in self.stretches(from, to) {
-            match shifts.last_mut() {
-                Some(last) if last.end == stretch.start => last.end = stretch.end,
-                Some(_) | None => shifts.push(stretch),
+        joined(self.stretches(from, to))
+    }
+
+    /// The open stretches of one local date, those that touch joined.
+    pub fn hours_of(&self, date: NaiveDate) -> Vec<TimeWindow> {
+        // No zone is a whole day away from UTC, so the local day lies in these three.
+        let from = date - Days::new(1);
+        let to = date + Days::new(2);
+        let [from, to] = [from, to].map(|date| date.and_time(NaiveTime::MIN).and_utc());
+        // A stretch is cut at local midnight, so it belongs to the date on which it begins.
+        joined(
+            self.stretches(from, to)
+                .filter(|stretch| self.local_date(stretch.start) == date),
+        )
+    }
+
+    /// The date that the wall clock shows.
+    pub fn local_date(&self, at: DateTime<Utc>) -> NaiveDate {
+        at.with_timezone(&self.zone).date_naive()
+    }
+
+    /// The first instant of a local date: midnight, or when the wall clock skips it what comes next.
+    pub fn begin_of(&self, date: NaiveDate) -> DateTime<Utc> {
+        let midnight = date.and_time(NaiveTime::MIN).and_utc();
+        let (mut before, mut within) =
+            (midnight - TimeDelta::days(1), midnight + TimeDelta::days(1));
+        while within - before > TimeDelta::seconds(1) {
+            let middle = before + TimeDelta::seconds((within - before).num_seconds() / 2);
+            if self.local_date(middle) >= date {
+                within = middle;
+            } else {
+                before = middle;
             }
         }
-        shifts
+        within
     }
 
     /// Cuts a UTC day where the offset from UTC changes. No zone changes it twice in six hours.
@@ -239,6 +271,17 @@ struct Cut {
     start: NaiveDateTime,
     end: NaiveDateTime,
     offset: TimeDelta,
+}
+
+fn joined(stretches: impl Iterator<Item = TimeWindow>) -> Vec<TimeWindow> {
+    let mut joined: Vec<TimeWindow> = Vec::new();
+    for stretch in stretches {
+        match joined.last_mut() {
+            Some(last) if last.end == stretch.start => last.end = stretch.end,
+            Some(_) | None => joined.push(stretch),
+        }
+    }
+    joined
 }
 
 fn merged(intervals: &[(u16, u16)]) -> Vec<(u16, u16)> {
@@ -350,6 +393,39 @@ mod tests {
             [TimeWindow {
                 start: at("2026-11-23T21:00:00Z"),
                 end: at("2026-11-24T05:00:00Z"),
+            }]
+        );
+    }
+
+    #[test]
+    fn a_local_day_has_its_own_hours_only() {
+        let nights = calendar("Pacific/Auckland", [&[(0, 360), (1320, 1440)]; 7]);
+        let date: NaiveDate = "2026-11-24".parse().unwrap();
+        // Thirteen hours ahead of UTC in summer.
+        assert_eq!(nights.begin_of(date), at("2026-11-23T11:00:00Z"));
+        assert_eq!(nights.local_date(at("2026-11-23T11:00:00Z")), date);
+        assert_eq!(
+            nights.hours_of(date),
+            [
+                TimeWindow {
+                    start: at("2026-11-23T11:00:00Z"),
+                    end: at("2026-11-23T17:00:00Z"),
+                },
+                TimeWindow {
+                    start: at("2026-11-24T09:00:00Z"),
+                    end: at("2026-11-24T11:00:00Z"),
+                },
+            ]
+        );
+        // 2026-09-06: midnight does not come in Santiago.
+        let santiago = calendar("America/Santiago", [&[(0, 120)]; 7]);
+        let date: NaiveDate = "2026-09-06".parse().unwrap();
+        assert_eq!(santiago.begin_of(date), at("2026-09-06T04:00:00Z"));
+        assert_eq!(
+            santiago.hours_of(date),
+            [TimeWindow {
+                start: at("2026-09-06T04:00:00Z"),
+                end: at("2026-09-06T05:00:00Z"),
             }]
         );
     }

@@ -83,6 +83,13 @@ pub enum Rejection {
         /// Ours.
         current: u64,
     },
+    /// The kill switch stands that way already.
+    SwitchStands {
+        /// Which way.
+        engaged: bool,
+        /// Its generation.
+        generation: u64,
+    },
     /// The window that the customer was offered is over.
     WindowOver {
         /// When it ended.
@@ -132,7 +139,9 @@ impl Rejection {
         match self {
             Self::NotFound => ErrorCode::NotFound,
             Self::VersionConflict { .. } => ErrorCode::VersionConflict,
-            Self::IllegalTransition { .. } => ErrorCode::IllegalTransition,
+            Self::IllegalTransition { .. } | Self::SwitchStands { .. } => {
+                ErrorCode::IllegalTransition
+            }
             Self::InvalidField { .. } => ErrorCode::InvalidField,
             Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
             Self::ApprovalStale { .. } => ErrorCode::ApprovalStale,
@@ -202,6 +211,10 @@ impl Rejection {
                 given,
                 current,
             } => json!({ "what": what, "given": given, "current": current }),
+            Self::SwitchStands {
+                engaged,
+                generation,
+            } => json!({ "engaged": engaged, "generation": generation }),
             Self::WindowOver { ended_at } | Self::ReopenWindowOver { ended_at } => {
                 json!({ "ended_at": ended_at })
             }
@@ -223,7 +236,7 @@ impl fmt::Display for Rejection {
             Self::NotFound => f.write_str("There is no such ticket, or it is not yours."),
             Self::VersionConflict { expected, actual } => write!(
                 f,
-                "You expected version {expected}, the ticket is at version {actual}. \
+                "You expected version {expected}, it is at version {actual}. \
                  Read it again and decide anew."
             ),
             Self::IllegalTransition {
@@ -292,6 +305,14 @@ impl fmt::Display for Rejection {
             } => write!(
                 f,
                 "`{what}` is {given}, the database is at {current}: take a snapshot."
+            ),
+            Self::SwitchStands {
+                engaged,
+                generation,
+            } => write!(
+                f,
+                "The kill switch is {} already, since its turn {generation}.",
+                if *engaged { "engaged" } else { "released" }
             ),
             Self::WindowOver { ended_at } => write!(
                 f,
@@ -403,6 +424,14 @@ mod tests {
                 },
                 409,
                 3,
+            ),
+            (
+                Rejection::SwitchStands {
+                    engaged: true,
+                    generation: 1,
+                },
+                409,
+                2,
             ),
             (Rejection::WindowOver { ended_at }, 410, 1),
             (Rejection::ReopenWindowOver { ended_at }, 410, 1),

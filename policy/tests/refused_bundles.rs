@@ -101,7 +101,7 @@ fn templates_that_do_not_parse() {
         edit(&mut templates["emergency_glass"]);
         templates.to_string()
     };
-    let edits: [&dyn Fn(&mut serde_json::Value); 14] = [
+    let edits: [&dyn Fn(&mut serde_json::Value); 15] = [
         &|t| t["id"] = "emergency_door".into(),
         &|t| t["colour"] = "red".into(),
         &|t| t["default_priority"] = "P0".into(),
@@ -113,6 +113,7 @@ fn templates_that_do_not_parse() {
         &|t| t["known_details"]["pane_count"] = "text".into(),
         &|t| t["known_details"]["pane_count"]["number"]["max"] = (-1).into(),
         &|t| t["evidence"]["compleet"] = serde_json::json!(["photo"]),
+        &|t| t["verified_evidence"] = serde_json::json!(["photo"]),
         &|t| t["clocks"][0]["name"] = "make_safe".into(),
         &|t| t["clocks"][0]["minutes"]["P1"] = 0.into(),
         &|t| t["clocks"][0]["stops_at"] = serde_json::json!([]),

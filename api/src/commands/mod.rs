@@ -4,10 +4,15 @@
 //! its line in [`endpoints`]. Route, id, request schema and the whole way from bytes to a typed
 //! body follow from the body's type; the file says what the operation is and what it can refuse.
 
+mod add_evidence;
 mod add_note;
+mod attach_message;
 mod cancel;
+mod cancel_absence;
 mod check_in;
 mod close;
+mod comms_inbound;
+mod comms_outbound;
 mod complete;
 mod confirm_schedule;
 mod create_ticket;
@@ -16,20 +21,27 @@ mod customer_resume;
 mod decide_approval;
 mod dispatch;
 mod en_route;
+mod engage_kill_switch;
 mod generate_invoice;
 mod merge;
 mod no_access;
 mod propose_schedule;
 mod qa_reject;
 mod qa_verify;
+mod record_absence;
 mod record_proposal;
 mod record_sla;
+mod release_kill_switch;
 mod reopen;
 mod request_change;
 mod reschedule;
 mod return_visit;
 mod triage;
 mod unassign;
+mod upsert_asset;
+mod upsert_contact;
+mod upsert_site;
+mod upsert_technician;
 
 use contracts::ErrorCode;
 
@@ -65,6 +77,18 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         add_note::endpoint(),
         record_proposal::endpoint(),
         record_sla::endpoint(),
+        comms_inbound::endpoint(),
+        comms_outbound::endpoint(),
+        attach_message::endpoint(),
+        add_evidence::endpoint(),
+        upsert_site::endpoint(),
+        upsert_asset::endpoint(),
+        upsert_contact::endpoint(),
+        upsert_technician::endpoint(),
+        record_absence::endpoint(),
+        cancel_absence::endpoint(),
+        engage_kill_switch::endpoint(),
+        release_kill_switch::endpoint(),
     ]
 }
 
@@ -76,3 +100,7 @@ const CHANGES: &[ErrorCode] = &[
 ];
 /// A record about a ticket.
 const RECORDS: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::VersionConflict];
+/// Of something that is no ticket.
+const FILINGS: &[ErrorCode] = &[ErrorCode::VersionConflict];
+/// Of the kill switch.
+const TURNS: &[ErrorCode] = &[ErrorCode::VersionConflict, ErrorCode::IllegalTransition];

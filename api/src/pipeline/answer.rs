@@ -7,7 +7,7 @@ use contracts::{
     filing::{Filed, FilingReceipt},
     ticket::Ticket,
 };
-use domain::{Decided, Effect};
+use domain::{Decided, Effect, Filing};
 use serde::Serialize;
 use store::command::Stored;
 
@@ -46,7 +46,7 @@ pub(super) fn new(
             }
         }
         Outcome::Filed(filing) => {
-            let created = filing.applied_to_version == 0 && filing.writes && recorded;
+            let created = filing.writes && recorded && is_new(filing);
             let receipt = FilingReceipt {
                 command_id: ids.command,
                 decision_id: ids.decision,
@@ -77,6 +77,15 @@ pub(super) fn new(
         replayed: false,
         retry_after_seconds: (status == 503).then_some(1),
     }
+}
+
+/// Whether there is a thing that was not there before. Turning the kill switch makes none.
+fn is_new(filing: &Filing) -> bool {
+    let turns = matches!(
+        filing.filed,
+        Filed::KillSwitchEngaged { .. } | Filed::KillSwitchReleased { .. }
+    );
+    filing.applied_to_version == 0 && !turns
 }
 
 /// The message that the command took in, if it is about one.

@@ -1,6 +1,6 @@
 //! Which rows a command depends on besides its ticket.
 
-use contracts::{Command, Slug, comms::Channel};
+use contracts::{Command, Slug, command::CommandClass, comms::Channel};
 use store::command::{Asks, FilingAsks, Reach, Thing};
 
 use super::Call;
@@ -8,13 +8,17 @@ use super::Call;
 pub(super) fn of(call: &Call) -> Asks {
     let none = Asks {
         kill_switch: call.actor.kind.is_autonomous(),
+        // A template may want evidence at any step.
+        evidence: call.ticket_id.is_some()
+            && call.command.operation().class() == CommandClass::Change,
         ..Asks::default()
     };
-    let filing = |thing, code: Option<&Slug>, absences_of| {
+    let filing = |thing, code: Option<&Slug>, absences_of, at_site| {
         Some(FilingAsks {
             thing,
             code: code.cloned(),
             absences_of,
+            at_site,
         })
     };
     match &call.command {
@@ -44,10 +48,6 @@ pub(super) fn of(call: &Call) -> Asks {
             credit_note: true,
             ..none
         },
-        Command::Complete(_) | Command::ReturnVisit(_) => Asks {
-            evidence: true,
-            ..none
-        },
         Command::CommsOutbound(body) => Asks {
             contact: Some(body.contact_id),
             reach: Some(reach(body.channel)),
@@ -60,36 +60,32 @@ pub(super) fn of(call: &Call) -> Asks {
         // Its route was found before, with the site.
         Command::CommsInbound(_) => none,
         Command::UpsertSite(body) => Asks {
-            filing: filing(Thing::Site, Some(&body.code), None),
+            filing: filing(Thing::Site, Some(&body.code), None, None),
             ..none
         },
         Command::UpsertAsset(body) => Asks {
-            site: Some(body.site_id),
-            filing: filing(Thing::Asset, Some(&body.code), None),
+            filing: filing(Thing::Asset, Some(&body.code), None, Some(body.site_id)),
             ..none
         },
         Command::UpsertContact(body) => Asks {
-            site: body.site_id,
-            filing: filing(Thing::Contact, Some(&body.code), None),
+            filing: filing(Thing::Contact, Some(&body.code), None, body.site_id),
             ..none
         },
         Command::UpsertTechnician(body) => Asks {
             contact: Some(body.contact_id),
-            filing: filing(Thing::Technician, Some(&body.code), None),
+            filing: filing(Thing::Technician, Some(&body.code), None, None),
             ..none
         },
         Command::RecordAbsence(body) => Asks {
-            technician: Some(body.technician_id),
-            filing: filing(Thing::Absence, None, Some(body.technician_id)),
+            filing: filing(Thing::Absence, None, Some(body.technician_id), None),
             ..none
         },
         Command::CancelAbsence(body) => Asks {
-            technician: Some(body.technician_id),
-            filing: filing(Thing::Absence, None, Some(body.technician_id)),
+            filing: filing(Thing::Absence, None, Some(body.technician_id), None),
             ..none
         },
         Command::EngageKillSwitch(_) | Command::ReleaseKillSwitch(_) => Asks {
-            filing: filing(Thing::KillSwitch, None, None),
+            filing: filing(Thing::KillSwitch, None, None, None),
             ..none
         },
         Command::Triage(_)
@@ -101,6 +97,8 @@ pub(super) fn of(call: &Call) -> Asks {
         | Command::CheckIn(_)
         | Command::NoAccess(_)
         | Command::RequestChange(_)
+        | Command::ReturnVisit(_)
+        | Command::Complete(_)
         | Command::QaVerify(_)
         | Command::QaReject(_)
         | Command::Close(_)

@@ -125,6 +125,13 @@ fn payload(command: &Command) -> Value {
         Command::UpsertContact(_) => {
             hide(&mut payload, &["name", "phone", "email", "street"]);
         }
+        Command::UpsertTechnician(body)
+            if !domain::calendar::is_time_zone(&body.calendar.time_zone) =>
+        {
+            if let Some(calendar) = payload.get_mut("calendar") {
+                hide(calendar, &["time_zone"]);
+            }
+        }
         Command::AddEvidence(body) if !is_hash(&body.sha256) => {
             hide(&mut payload, &["sha256"]);
         }
@@ -188,7 +195,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta};
     use contracts::{
         FreeText, Slug, TemplateId, TicketId, TraceContext,
-        command::{AddNote, Cancel, Complete, RecordSla, Triage},
+        command::{AddNote, Cancel, Complete, RecordSla, Triage, UpsertTechnician},
         sla::SlaRecordKind,
     };
     use uuid::Uuid;
@@ -248,6 +255,21 @@ mod tests {
             complete("Anna, 06-1234")["evidence"][0]["sha256"],
             json!({ "chars": 13 })
         );
+    }
+
+    #[test]
+    fn what_is_no_time_zone_is_not_kept_as_one() {
+        let kept = |time_zone: &str| {
+            let body = json!({
+                "code": "glazier_1", "contact_id": format!("con_{}", "0".repeat(32)),
+                "home_base": { "lat_e6": 0, "lon_e6": 0 },
+                "calendar": { "time_zone": time_zone, "week": [] },
+            });
+            let body: UpsertTechnician = serde_json::from_value(body).unwrap();
+            Intent::of(&call(ActorKind::Person, body)).payload["calendar"]["time_zone"].take()
+        };
+        assert_eq!(kept("Europe/Amsterdam"), json!("Europe/Amsterdam"));
+        assert_eq!(kept("Anna, 06-1234"), json!({ "chars": 13 }));
     }
 
     #[test]

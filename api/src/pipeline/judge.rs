@@ -198,6 +198,7 @@ fn file(situation: Situation<'_>) -> Outcome {
         at,
         ids,
         facts,
+        bundle,
         route,
         ..
     } = situation;
@@ -208,11 +209,11 @@ fn file(situation: Situation<'_>) -> Outcome {
         message: ids.rows.message,
         expected_version: call.expected_version,
         known: row.and_then(FilingRow::known),
-        site_known: facts.site_known,
+        site_known: row.is_none_or(|row| row.site_known),
         contact_known: facts.contact_known,
-        technician_known: facts.technician_known,
         absences: row.map(|row| row.absences.clone()).unwrap_or_default(),
         kill_switch: row.map(FilingRow::kill_switch).unwrap_or_default(),
+        comms: bundle.comms().clone(),
         route,
     };
     match domain::filing::decide(&call.command, &filing_facts) {
@@ -247,6 +248,7 @@ fn decide(situation: Situation<'_>) -> Outcome {
         ids: ids.rows,
         actor_id: call.actor.id.clone(),
         actor_kind: call.actor.kind,
+        actor_roles: call.actor.roles.iter().copied().collect(),
         command_id: ids.command,
         template: template(call, ticket, bundle).cloned(),
         calendar: settings.calendar,

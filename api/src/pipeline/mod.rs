@@ -141,9 +141,10 @@ impl Pipeline {
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(&sha256)?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
-        intent.hide_unlisted_details(&call.command, judge::template(call, before, &bundle));
+        let template = judge::template(call, before, &bundle);
+        intent.hide_unlisted_details(&call.command, template);
 
-        let input = input::of(call, at, before, &facts, &intent, &settings);
+        let input = input::of(call, at, before, &facts, &intent, &settings, template);
         let begun = Instant::now();
         let decision = self.evaluate(&bundle, &input)?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);

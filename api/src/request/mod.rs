@@ -11,5 +11,5 @@ mod read;
 pub use command::{CommandRequest, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER};
 pub use context::{RequestContext, observe};
 pub use guard::{Caller, guard};
-pub use params::{Query, TicketPath, missing};
+pub use params::{PathId, Query, TicketPath, missing};
 pub use read::ReadRequest;

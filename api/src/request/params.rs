@@ -6,17 +6,17 @@ use axum::{
     RequestPartsExt,
     extract::{FromRequestParts, Query as Pairs, RawPathParams},
 };
-use contracts::{ErrorCode, TicketId};
+use contracts::{ErrorCode, TicketId, ids::InvalidId};
 use http::request::Parts;
 use strum::VariantArray;
 
 use crate::{App, problem::Failure};
 
-/// The ticket that the path names.
+/// The thing that the path names.
 #[derive(Debug, Clone, Copy)]
-pub struct TicketPath(pub TicketId);
+pub struct PathId<T>(pub T);
 
-impl FromRequestParts<App> for TicketPath {
+impl<T: FromStr<Err = InvalidId> + Send> FromRequestParts<App> for PathId<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
@@ -30,6 +30,19 @@ impl FromRequestParts<App> for TicketPath {
             Ok(id) => Ok(Self(id)),
             Err(error) => Err(Failure::parameter("id", sentence(error))),
         }
+    }
+}
+
+/// The ticket that the path names.
+#[derive(Debug, Clone, Copy)]
+pub struct TicketPath(pub TicketId);
+
+impl FromRequestParts<App> for TicketPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let PathId(id) = PathId::from_request_parts(parts, app).await?;
+        Ok(Self(id))
     }
 }
 

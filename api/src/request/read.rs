@@ -1,8 +1,10 @@
 //! The extractor of all reads.
 
+use std::time::Duration;
+
 use axum::{RequestPartsExt, extract::FromRequestParts};
 use chrono::{DateTime, Utc};
-use contracts::{ActorKind, ErrorCode, Role};
+use contracts::{Actor, ActorKind, ErrorCode, Role};
 use http::request::Parts;
 use policy::BundleSource;
 use store::TenantTx;
@@ -58,6 +60,58 @@ impl ReadRequest {
         }
     }
 
+    /// Refuses everybody who has nothing to do with people: names, telephone numbers and addresses
+    /// are for those who plan and do the work, and for other systems that keep them too.
+    pub fn personal_data(&self) -> Result<(), Failure> {
+        const MAY: [Role; 4] = [
+            Role::Dispatcher,
+            Role::AccountManager,
+            Role::Technician,
+            Role::TenantAdmin,
+        ];
+        let actor = &self.caller.actor;
+        let allowed = match actor.kind {
+            ActorKind::Person => MAY.iter().any(|role| actor.roles.contains(role)),
+            ActorKind::Integration => true,
+            ActorKind::Agent | ActorKind::Workflow => false,
+        };
+        match allowed {
+            true => Ok(()),
+            false => Err(Failure::new(
+                ErrorCode::Forbidden,
+                "Personal data is for dispatchers, account managers, technicians, tenant \
+                 administrators and integrations.",
+            )),
+        }
+    }
+
+    /// Refuses everybody who has no business with what customers write. Integrations brought it; of
+    /// people, those who talk to customers and the tenant's administrators may read it, and who has
+    /// a role of `also`.
+    pub fn correspondence(&self, also: &[Role]) -> Result<(), Failure> {
+        const MAY: [Role; 3] = [Role::Dispatcher, Role::AccountManager, Role::TenantAdmin];
+        let actor = &self.caller.actor;
+        let has = |role| actor.roles.contains(role);
+        let allowed = match actor.kind {
+            ActorKind::Person => MAY.iter().chain(also).any(has),
+            ActorKind::Integration => true,
+            ActorKind::Agent | ActorKind::Workflow => false,
+        };
+        match allowed {
+            true => Ok(()),
+            false => Err(Failure::new(
+                ErrorCode::Forbidden,
+                "Messages are for dispatchers, account managers, tenant administrators and \
+                 integrations; for technicians those of tickets that they are sent to.",
+            )),
+        }
+    }
+
+    /// Who asks.
+    pub fn actor(&self) -> &Actor {
+        &self.caller.actor
+    }
+
     /// When it came in.
     pub fn received_at(&self) -> DateTime<Utc> {
         self.caller.context.received_at
@@ -66,6 +120,13 @@ impl ReadRequest {
     /// Where the policy's data comes from.
     pub fn bundles(&self) -> &dyn BundleSource {
         self.app.bundles()
+    }
+
+    /// A transaction in which a read notes that somebody has read; nothing else may use it.
+    pub async fn open_to_note(&self) -> Result<TenantTx, Failure> {
+        const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+        let tenant_id = self.caller.actor.tenant_id;
+        Ok(TenantTx::begin(self.app.pool(), tenant_id, LOCK_TIMEOUT).await?)
     }
 
     /// A read transaction of the caller's tenant.

@@ -30,7 +30,7 @@ pub(super) fn expected_version(ticket: Option<&Ticket>, facts: &Facts) -> Result
 }
 
 /// A field whose id must exist.
-pub(super) fn known(is_known: bool, pointer: &str, what: &str) -> Result<(), Rejection> {
+pub(crate) fn known(is_known: bool, pointer: &str, what: &str) -> Result<(), Rejection> {
     if is_known {
         return Ok(());
     }

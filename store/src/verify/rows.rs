@@ -22,7 +22,8 @@ macro_rules! unanswered {
         "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
            'POLICY_UNAVAILABLE')
           or a.refused is not null and a.actor_kind = 'workflow'
-             and a.operation in ('add_note', 'record_proposal', 'record_sla'))"
+             and a.operation in ('add_note', 'record_proposal', 'record_sla', 'add_evidence',
+                                 'comms_outbound', 'attach_message'))"
     };
 }
 
@@ -53,7 +54,8 @@ const CHECKS: &[Check] = &[
         invariant: Invariant::I1,
         what: "an accepted attempt whose events are not its changes",
         sql: "select 'audit_events ' || a.command_id from audit_events a
-              where a.refused is null and jsonb_array_length(jsonb_path_query_array(a.changes, '$[*]')) <> (
+              where a.refused is null and a.ticket_id is not null
+                and jsonb_array_length(jsonb_path_query_array(a.changes, '$[*]')) <> (
                   select count(*) from outbox_events o
                   where o.tenant_id = a.tenant_id and o.ticket_id = a.ticket_id
                     and o.command_id = a.command_id)",
@@ -126,6 +128,7 @@ const CHECKS: &[Check] = &[
                   union all select 'approvals', id::text, tenant_id, ticket_id, command_id from approvals
                   union all select 'approvals (decision)', id::text, tenant_id, ticket_id, decided_command_id
                       from approvals where decided_command_id is not null
+                  union all select 'evidence', id::text, tenant_id, ticket_id, command_id from evidence
                   union all select 'sla_records', ticket_id || '/' || clock || '/' || kind, tenant_id,
                       ticket_id, command_id from sla_records) r
               left join audit_events a on a.tenant_id = r.tenant_id and a.command_id = r.command_id
@@ -253,4 +256,22 @@ pub(super) async fn check(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{Operation, command::CommandClass};
+    use strum::VariantArray;
+
+    #[test]
+    fn all_bookkeeping_may_be_tried_anew() {
+        for operation in Operation::VARIANTS {
+            let listed = unanswered!().contains(&format!("'{operation}'"));
+            assert_eq!(
+                listed,
+                operation.class() == CommandClass::Bookkeeping,
+                "{operation}"
+            );
+        }
+    }
 }

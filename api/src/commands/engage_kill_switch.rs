@@ -1,0 +1,20 @@
+//! `POST /api/v1/kill-switch/engage`
+
+use contracts::command::EngageKillSwitch;
+
+use super::{CommandRequest, Endpoint, Failure, Response, TURNS, post};
+
+async fn handler(request: CommandRequest<EngageKillSwitch>) -> Result<Response, Failure> {
+    request.execute().await
+}
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::command::<EngageKillSwitch>(post(handler))
+        .summary("Stop software")
+        .description(
+            "From its answer on, every command of an agent or workflow is refused (KILL_SWITCH), \
+             but for the proposals and SLA records that a workflow keeps. People go on, and so do \
+             SLA clocks.",
+        )
+        .problems(TURNS)
+}

@@ -1,0 +1,23 @@
+//! `GET /api/v1/assets`
+
+use contracts::{SiteId, Slug, directory::AssetPage};
+
+use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
+
+async fn handler(request: ReadRequest) -> Result<Json<AssetPage>, Failure> {
+    let filter = directory_filter(&request, &["site_id"])?;
+    let mut tx = request.open().await?;
+    let page = store::read::assets(&mut tx, &filter).await?;
+    tx.commit().await?;
+    Ok(Json(page))
+}
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::read::<AssetPage>("list_assets", "/assets", get(handler))
+        .summary("List assets")
+        .description("Newest first; all given filters must hold.")
+        .query::<Slug>("code", false, "Only the one with this code.")
+        .query::<SiteId>("site_id", false, "Only at this site.")
+        .query::<String>("cursor", false, "`next_cursor` of the page before.")
+        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+}

@@ -1,0 +1,28 @@
+//! `GET /api/v1/technicians`
+
+use contracts::{Slug, directory::TechnicianPage};
+
+use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
+
+async fn handler(request: ReadRequest) -> Result<Json<TechnicianPage>, Failure> {
+    let filter = directory_filter(&request, &["skill", "active"])?;
+    let mut tx = request.open().await?;
+    let page = store::read::technicians(&mut tx, &filter).await?;
+    tx.commit().await?;
+    Ok(Json(page))
+}
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::read::<TechnicianPage>("list_technicians", "/technicians", get(handler))
+        .summary("List technicians")
+        .description("Newest first; all given filters must hold.")
+        .query::<Slug>("code", false, "Only the one with this code.")
+        .query::<Slug>("skill", false, "Only who can do this.")
+        .query::<bool>(
+            "active",
+            false,
+            "Only who may be sent, or only who may not.",
+        )
+        .query::<String>("cursor", false, "`next_cursor` of the page before.")
+        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+}

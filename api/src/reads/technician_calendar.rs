@@ -1,0 +1,110 @@
+//! `GET /api/v1/technicians/{id}/calendar`
+
+use chrono::{Days, NaiveDate};
+use contracts::{
+    ErrorCode, TechnicianId,
+    directory::{CalendarDay, TechnicianCalendar},
+    schedule::TimeWindow,
+};
+use domain::calendar::Calendar;
+
+use super::{Endpoint, Failure, Json, PathId, ReadRequest, get};
+
+const DEFAULT_DAYS: u64 = 14;
+const MOST_DAYS: i64 = 62;
+
+async fn handler(
+    PathId(id): PathId<TechnicianId>,
+    request: ReadRequest,
+) -> Result<Json<TechnicianCalendar>, Failure> {
+    let query = request.query(&["from", "to"])?;
+    let (from, to) = (query.get("from")?, query.get("to")?);
+    let mut tx = request.open().await?;
+    let technician = store::read::technician(&mut tx, id).await?;
+    let technician = technician.ok_or_else(|| Failure::no_such("technician"))?;
+    let calendar = Calendar::new(&technician.calendar).map_err(Failure::internal)?;
+
+    let from = from.unwrap_or_else(|| calendar.local_date(request.received_at()));
+    let to = range(from, to)?;
+    let window = TimeWindow {
+        start: calendar.begin_of(from),
+        end: calendar.begin_of(to),
+    };
+    let absences = store::read::absences(&mut tx, id, &window).await?;
+    let visits = store::read::booked_visits(&mut tx, id, &window).await?;
+    tx.commit().await?;
+    Ok(Json(TechnicianCalendar {
+        technician_id: id,
+        days: from
+            .iter_days()
+            .take_while(|date| *date < to)
+            .map(|date| CalendarDay {
+                date,
+                working: calendar.hours_of(date),
+            })
+            .collect(),
+        time_zone: technician.calendar.time_zone,
+        absences,
+        visits,
+    }))
+}
+
+/// The first date after those that are asked for.
+fn range(from: NaiveDate, to: Option<NaiveDate>) -> Result<NaiveDate, Failure> {
+    let refused = |name, detail: String| Err(Failure::parameter(name, detail));
+    // Arithmetic on days near the ends of the calendar would overflow.
+    let years = 1970..=9998;
+    let in_years = |date: NaiveDate| years.contains(&chrono::Datelike::year(&date));
+    if !in_years(from) {
+        return refused("from", "`from` must lie in the years 1970 to 9998.".into());
+    }
+    let to = to.unwrap_or(from + Days::new(DEFAULT_DAYS));
+    match (to - from).num_days() {
+        1..=MOST_DAYS => Ok(to),
+        _ => refused(
+            "to",
+            format!("`to` must be 1 to {MOST_DAYS} days after `from`; it is not itself shown."),
+        ),
+    }
+}
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::read::<TechnicianCalendar>(
+        "get_technician_calendar",
+        "/technicians/{id}/calendar",
+        get(handler),
+    )
+    .summary("When a technician works, is away and is booked")
+    .description("Days are local days of the technician's time zone.")
+    .of::<TechnicianId>("The technician.")
+    .query::<NaiveDate>("from", false, "The first day; today without it.")
+    .query::<NaiveDate>(
+        "to",
+        false,
+        "The first day not shown, at most 62 after `from`; 14 without it.",
+    )
+    .problems(&[ErrorCode::NotFound])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_to_62_days() {
+        let date = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let from = date("2026-11-21");
+        assert_eq!(range(from, None).unwrap(), date("2026-12-05"));
+        assert_eq!(
+            range(from, Some(date("2026-11-22"))).unwrap(),
+            date("2026-11-22")
+        );
+        assert!(range(from, Some(date("2027-01-22"))).is_ok());
+        for to in ["2026-11-21", "2026-11-20", "2027-01-23"] {
+            assert!(range(from, Some(date(to))).is_err(), "{to}");
+        }
+        for wild in [NaiveDate::MIN, NaiveDate::MAX] {
+            assert!(range(wild, None).is_err());
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Filings: commands about something other than a ticket. Each thing has a version of its own.
+//!
+//! A refusal names the first thing that is wrong in a fixed order, as for tickets: the expected
+//! version, then whether the command leads anywhere from here, then fields and facts. An upsert
+//! that changes nothing raises the version like any other: it is on record as one.
+
+mod cancel_absence;
+mod check;
+mod engage_kill_switch;
+mod kill_switch;
+mod message;
+mod record_absence;
+mod release_kill_switch;
+mod upsert_asset;
+mod upsert_contact;
+mod upsert_site;
+mod upsert_technician;
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, Utc};
+use contracts::{Command, MessageId, comms::CommsRules, filing::Filed, schedule::TimeWindow};
+use uuid::Uuid;
+
+use crate::{OutboundMessage, Rejection, Route};
+
+/// What a filing depends on besides the command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilingFacts {
+    /// The moment of the decision.
+    pub now: DateTime<Utc>,
+    /// For a thing that is new.
+    pub fresh: Uuid,
+    /// For a message that is taken in, or queued.
+    pub message: MessageId,
+    /// The version that the caller saw.
+    pub expected_version: Option<u64>,
+    /// The thing, when it is there. For an absence its technician, active or not: long leave is
+    /// often why somebody is not active.
+    pub known: Option<KnownThing>,
+    /// Whether the site named in the body exists, active or not; `true` when none is named. So for
+    /// the next one.
+    pub site_known: bool,
+    /// The contact.
+    pub contact_known: bool,
+    /// The technician's absences.
+    pub absences: Vec<TimeWindow>,
+    /// The kill switch.
+    pub kill_switch: KillSwitch,
+    /// The bundle's rules for messages.
+    pub comms: CommsRules,
+    /// Where an inbound message belongs.
+    pub route: Option<Route>,
+}
+
+/// A thing as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownThing {
+    /// Its id.
+    pub id: Uuid,
+    /// Its version.
+    pub version: u64,
+    /// For an asset: its site.
+    pub site: Option<Uuid>,
+}
+
+/// The tenant's kill switch as it stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KillSwitch {
+    /// Whether software is stopped.
+    pub engaged: bool,
+    /// Rises with each turn; 0 before the first.
+    pub generation: u64,
+}
+
+/// An accepted filing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filing {
+    /// What it led to.
+    pub filed: Filed,
+    /// The thing that is written.
+    pub id: Uuid,
+    /// Its version before; 0 when it is new.
+    pub applied_to_version: u64,
+    /// Its version afterwards; the same when nothing is to be written.
+    pub produced_version: u64,
+    /// Whether anything is to be written.
+    pub writes: bool,
+    /// Messages that tell people of it.
+    pub notices: Vec<OutboundMessage>,
+}
+
+impl Filing {
+    /// A thing is written: its version rises.
+    fn written(filed: Filed, id: Uuid, before: u64) -> Self {
+        Self {
+            filed,
+            id,
+            applied_to_version: before,
+            produced_version: before + 1,
+            writes: true,
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// Decides a filing.
+pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
+    match command {
+        Command::UpsertSite(body) => upsert_site::plan(body, facts),
+        Command::UpsertAsset(body) => upsert_asset::plan(body, facts),
+        Command::UpsertContact(body) => upsert_contact::plan(body, facts),
+        Command::UpsertTechnician(body) => upsert_technician::plan(body, facts),
+        Command::RecordAbsence(body) => record_absence::plan(body, facts),
+        Command::CancelAbsence(body) => cancel_absence::plan(body, facts),
+        Command::EngageKillSwitch(body) => engage_kill_switch::plan(body, facts),
+        Command::ReleaseKillSwitch(body) => release_kill_switch::plan(body, facts),
+        Command::CommsInbound(_) => message::plan(facts),
+        _ => Err(Rejection::Broken {
+            what: "a rule for this filing",
+        }),
+    }
+}

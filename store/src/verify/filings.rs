@@ -1,0 +1,429 @@
+//! Filings: what the chains say was written of sites, assets, people, absences and the kill switch,
+//! compared with the rows that are there.
+//!
+//! A thing may have been there before its first filing: a tenant's first rows are seeded, at
+//! version 1. From its first filing on its versions follow each other without a gap, and its row is
+//! what the last one wrote. Of a contact only what is not personal is looked at. Messages are
+//! compared elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use contracts::{
+    Operation, TenantId,
+    command::CommandClass,
+    filing::{Filed, FilingReceipt},
+};
+use serde_json::{Value, json};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{Findings, Invariant};
+use crate::{
+    Error,
+    audit::{AuditRow, actor_stream, filing_stream},
+};
+
+/// One kind of row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Site,
+    Asset,
+    Contact,
+    Technician,
+    Absence,
+    KillSwitch,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Site,
+        Self::Asset,
+        Self::Contact,
+        Self::Technician,
+        Self::Absence,
+        Self::KillSwitch,
+    ];
+
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Site => "sites",
+            Self::Asset => "assets",
+            Self::Contact => "contacts",
+            Self::Technician => "technicians",
+            Self::Absence => "technician_absences",
+            Self::KillSwitch => "kill_switches",
+        }
+    }
+
+    /// All rows: tenant, key, version, document. Moments are whole microseconds.
+    const fn rows(self) -> &'static str {
+        match self {
+            Self::Site => {
+                "select tenant_id, id::text as key, version, jsonb_build_object('code', code,
+                     'location', jsonb_build_object('lat_e6', lat_e6, 'lon_e6', lon_e6),
+                     'active', active) as doc
+                 from sites"
+            }
+            Self::Asset => {
+                "select tenant_id, id::text as key, version, jsonb_build_object('code', code,
+                     'site_id', wire_id('sit', site_id), 'kind', kind, 'active', active) as doc
+                 from assets"
+            }
+            Self::Contact => {
+                "select tenant_id, id::text as key, version, jsonb_build_object('code', code,
+                     'site_id', wire_id('sit', site_id)) as doc
+                 from contacts"
+            }
+            Self::Technician => {
+                "select tenant_id, id::text as key, version, jsonb_build_object('code', code,
+                     'contact_id', wire_id('con', contact_id), 'skills', to_jsonb(skills),
+                     'home_base', jsonb_build_object('lat_e6', base_lat_e6, 'lon_e6', base_lon_e6),
+                     'calendar', calendar, 'active', active) as doc
+                 from technicians"
+            }
+            Self::Absence => {
+                "select tenant_id, technician_id || '/' || (extract(epoch from starts_at) * 1000000)::bigint
+                     as key, 1::bigint as version, jsonb_build_object(
+                     'end', (extract(epoch from ends_at) * 1000000)::bigint, 'reason', reason) as doc
+                 from technician_absences"
+            }
+            Self::KillSwitch => {
+                "select tenant_id, '' as key, generation as version, jsonb_build_object(
+                     'engaged', engaged, 'reason', reason, 'turned_by', turned_by,
+                     'turned_at', (extract(epoch from turned_at) * 1000000)::bigint,
+                     'command_id', command_id) as doc
+                 from kill_switches"
+            }
+        }
+    }
+}
+
+type Key = (TenantId, Kind, String);
+
+/// What the chains told so far.
+#[derive(Debug, Default)]
+pub(super) struct Filings {
+    told: BTreeMap<Key, Told>,
+    /// Absences that were cancelled and not recorded again.
+    cancelled: BTreeSet<Key>,
+}
+
+#[derive(Debug)]
+struct Told {
+    version: u64,
+    doc: Value,
+}
+
+impl Filings {
+    /// Takes an accepted attempt that has no ticket.
+    pub(super) fn add(
+        &mut self,
+        place: &str,
+        row: &AuditRow,
+        receipt: Option<&str>,
+        found: &mut Findings,
+    ) {
+        let operation = row.operation.parse::<Operation>();
+        if operation.map(Operation::class) != Ok(CommandClass::Filing) {
+            found.add(
+                Invariant::I2,
+                place,
+                "an accepted attempt without its ticket",
+            );
+            return;
+        }
+        let filed = match serde_json::from_value::<[Filed; 1]>(row.changes.clone()) {
+            Ok([filed]) => filed,
+            Err(error) => {
+                let what = format!("its changes cannot be read: {error}");
+                found.add(Invariant::I3, place, what);
+                return;
+            }
+        };
+        if filing_stream(&filed).unwrap_or_else(|| actor_stream(&row.actor_id)) != row.stream {
+            found.add(Invariant::I9, place, "the row is on another thing's chain");
+        }
+        if receipt.is_some_and(|body| !tells(body, row, &filed)) {
+            let what = "a stored answer that does not tell what was filed";
+            found.add(Invariant::I1, place, what);
+        }
+        self.write(place, row, filed, found);
+    }
+
+    fn write(&mut self, place: &str, row: &AuditRow, filed: Filed, found: &mut Findings) {
+        let body = |members: &[&str]| -> Value {
+            let named = members
+                .iter()
+                .map(|name| ((*name).to_owned(), row.payload[*name].clone()));
+            Value::Object(named.collect())
+        };
+        let absence = |technician: Uuid, start: DateTime<Utc>| {
+            let key = format!("{technician}/{}", micros(start));
+            (row.tenant_id, Kind::Absence, key)
+        };
+        let (operation, kind, id, doc) = match filed {
+            Filed::Site { site_id, code } => (
+                Operation::UpsertSite,
+                Kind::Site,
+                site_id.as_uuid().to_string(),
+                with(body(&["location", "active"]), "code", json!(code)),
+            ),
+            Filed::Asset { asset_id, code } => (
+                Operation::UpsertAsset,
+                Kind::Asset,
+                asset_id.as_uuid().to_string(),
+                with(body(&["site_id", "kind", "active"]), "code", json!(code)),
+            ),
+            Filed::Contact { contact_id, code } => (
+                Operation::UpsertContact,
+                Kind::Contact,
+                contact_id.as_uuid().to_string(),
+                with(body(&["site_id"]), "code", json!(code)),
+            ),
+            Filed::Technician {
+                technician_id,
+                code,
+            } => {
+                let members = ["contact_id", "skills", "home_base", "calendar", "active"];
+                (
+                    Operation::UpsertTechnician,
+                    Kind::Technician,
+                    technician_id.as_uuid().to_string(),
+                    with(body(&members), "code", json!(code)),
+                )
+            }
+            Filed::KillSwitchEngaged { generation, reason }
+            | Filed::KillSwitchReleased { generation, reason } => {
+                let engaged = row.operation == Operation::EngageKillSwitch.to_string();
+                if generation != row.produced_version {
+                    found.add(Invariant::I3, place, LEADS_ELSEWHERE);
+                }
+                let doc = json!({
+                    "engaged": engaged,
+                    "reason": reason,
+                    "turned_by": row.actor_id,
+                    "turned_at": micros(row.at),
+                    "command_id": row.command_id.as_uuid(),
+                });
+                let operation = match engaged {
+                    true => Operation::EngageKillSwitch,
+                    false => Operation::ReleaseKillSwitch,
+                };
+                (operation, Kind::KillSwitch, String::new(), doc)
+            }
+            Filed::AbsenceRecorded {
+                technician_id,
+                window,
+            } => {
+                let key = absence(technician_id.as_uuid(), window.start);
+                self.cancelled.remove(&key);
+                let doc = json!({ "end": micros(window.end), "reason": row.payload["reason"] });
+                (Operation::RecordAbsence, Kind::Absence, key.2, doc)
+            }
+            Filed::AbsenceCancelled {
+                technician_id,
+                window,
+            } => {
+                let key = absence(technician_id.as_uuid(), window.start);
+                self.told.remove(&key);
+                self.cancelled.insert(key);
+                return;
+            }
+            Filed::Message { .. } => return,
+        };
+        if row.operation != operation.to_string() {
+            let what = "a filing of something else than its command";
+            found.add(Invariant::I1, place, what);
+        }
+        let key = (row.tenant_id, kind, id);
+        let before = self.told.get(&key).map(|told| told.version);
+        let follows = match (kind, before) {
+            (Kind::Absence, _) => row.applied_to_version == 0,
+            (Kind::KillSwitch, None) => row.applied_to_version == 0,
+            (_, None) => row.applied_to_version <= 1,
+            (_, Some(version)) => row.applied_to_version == version,
+        };
+        if !follows {
+            let what = "it was not applied to the version that was there";
+            found.add(Invariant::I3, place, what);
+        }
+        if row.produced_version != row.applied_to_version + 1 {
+            found.add(Invariant::I3, place, LEADS_ELSEWHERE);
+        }
+        let version = row.produced_version;
+        self.told.insert(key, Told { version, doc });
+    }
+
+    /// Compares the rows that are there.
+    pub(super) async fn compare(
+        mut self,
+        tx: &mut PgConnection,
+        found: &mut Findings,
+    ) -> Result<(), Error> {
+        for kind in Kind::ALL {
+            let rows: Vec<Row> = sqlx::query_as(kind.rows()).fetch_all(&mut *tx).await?;
+            for row in rows {
+                let key = (TenantId::from_uuid(row.tenant_id), kind, row.key);
+                if let Some((invariant, what)) = self.take(&key, row.version, &row.doc) {
+                    found.add(invariant, name(&key), what);
+                }
+            }
+        }
+        for key in self.told.keys() {
+            let what = "a row that a filing tells of is missing";
+            found.add(Invariant::I1, name(key), what);
+        }
+        Ok(())
+    }
+
+    /// Takes the row that is there out and says what is wrong with it.
+    fn take(&mut self, key: &Key, version: i64, doc: &Value) -> Option<(Invariant, &'static str)> {
+        let Some(told) = self.told.remove(key) else {
+            let seeded = key.1 != Kind::KillSwitch && version == 1;
+            return (!seeded || self.cancelled.contains(key))
+                .then_some((Invariant::I2, "a row that no filing tells of"));
+        };
+        let same = told.doc == *doc && u64::try_from(version) == Ok(told.version);
+        (!same).then_some((Invariant::I1, "a row that is not what its filing tells"))
+    }
+}
+
+const LEADS_ELSEWHERE: &str = "its changes do not lead to the version that it produced";
+
+/// Whether the body is the receipt of this attempt.
+fn tells(body: &str, row: &AuditRow, filed: &Filed) -> bool {
+    let expected = FilingReceipt {
+        command_id: row.command_id,
+        decision_id: row.decision_id,
+        applied_to_version: row.applied_to_version,
+        produced_version: row.produced_version,
+        dry_run: false,
+        filed: filed.clone(),
+        ticket: None,
+    };
+    serde_json::from_str::<FilingReceipt>(body).is_ok_and(|told| told == expected)
+}
+
+fn with(mut doc: Value, member: &str, value: Value) -> Value {
+    doc[member] = value;
+    doc
+}
+
+/// What Postgres keeps of a moment.
+fn micros(at: DateTime<Utc>) -> i64 {
+    at.round_subsecs(6).timestamp_micros()
+}
+
+#[derive(FromRow)]
+struct Row {
+    tenant_id: Uuid,
+    key: String,
+    version: i64,
+    doc: Value,
+}
+
+fn name((tenant, kind, key): &Key) -> String {
+    format!("{} {tenant} {key}", kind.table())
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{AuditId, CommandId, DecisionId, SiteId};
+
+    use super::*;
+
+    fn row(applied: u64, active: bool) -> AuditRow {
+        let site = SiteId::from_uuid(Uuid::nil());
+        AuditRow {
+            id: AuditId::from_uuid(Uuid::nil()),
+            tenant_id: TenantId::from_uuid(Uuid::nil()),
+            stream: site.to_string(),
+            ticket_id: None,
+            command_id: CommandId::from_uuid(Uuid::nil()),
+            decision_id: DecisionId::from_uuid(Uuid::nil()),
+            decision_sha256: String::new(),
+            bundle_sha256: String::new(),
+            request_id: "r".into(),
+            correlation_id: "c".into(),
+            trace_id: "t".into(),
+            actor_id: "usr_a".into(),
+            actor_kind: "person".into(),
+            actor_roles: json!([]),
+            tool_name: None,
+            operation: "upsert_site".into(),
+            at: DateTime::UNIX_EPOCH,
+            refused: None,
+            before: None,
+            after: None,
+            applied_to_version: applied,
+            produced_version: applied + 1,
+            payload: json!({ "location": { "lat_e6": 1, "lon_e6": 2 }, "active": active }),
+            changes: json!([{ "type": "site.upserted", "data": { "site_id": site, "code": "a" } }]),
+        }
+    }
+
+    fn doc(active: bool) -> Value {
+        json!({ "location": { "lat_e6": 1, "lon_e6": 2 }, "active": active, "code": "a" })
+    }
+
+    fn told(rows: &[AuditRow]) -> (Filings, Vec<String>) {
+        let (mut filings, mut found) = (Filings::default(), Findings::default());
+        for row in rows {
+            filings.add("here", row, None, &mut found);
+        }
+        (
+            filings,
+            found.violations.into_iter().map(|v| v.what).collect(),
+        )
+    }
+
+    #[test]
+    fn a_row_is_what_the_last_filing_wrote() {
+        let key = (
+            TenantId::from_uuid(Uuid::nil()),
+            Kind::Site,
+            Uuid::nil().to_string(),
+        );
+        let twice = || {
+            let (filings, found) = told(&[row(1, true), row(2, false)]);
+            assert_eq!(found, [""; 0]);
+            filings
+        };
+        assert_eq!(twice().take(&key, 3, &doc(false)), None);
+        assert!(twice().take(&key, 3, &doc(true)).is_some());
+        assert!(twice().take(&key, 2, &doc(false)).is_some());
+        assert_eq!(Filings::default().take(&key, 1, &doc(true)), None, "seeded");
+        assert!(Filings::default().take(&key, 2, &doc(true)).is_some());
+    }
+
+    #[test]
+    fn versions_follow_each_other() {
+        for rows in [[row(2, true), row(3, true)], [row(0, true), row(2, true)]] {
+            let (_, found) = told(&rows);
+            assert_eq!(found.len(), 1, "{found:?}");
+        }
+        let mut leap = row(0, true);
+        leap.produced_version = 2;
+        assert_eq!(told(&[leap]).1.len(), 1);
+    }
+
+    #[test]
+    fn an_attempt_that_is_no_filing_lacks_its_ticket() {
+        let mut close = row(0, true);
+        close.operation = "close".into();
+        assert_eq!(told(&[close]).1, ["an accepted attempt without its ticket"]);
+        let mut elsewhere = row(0, true);
+        elsewhere.stream = "kill_switch".into();
+        assert_eq!(
+            told(&[elsewhere]).1,
+            ["the row is on another thing's chain"]
+        );
+        let mut other = row(0, true);
+        other.operation = "upsert_asset".into();
+        assert_eq!(
+            told(&[other]).1,
+            ["a filing of something else than its command"]
+        );
+    }
+}
