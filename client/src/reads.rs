@@ -1,9 +1,14 @@
 //! The read endpoints.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
-    TicketId,
+    DecisionId, TicketId,
+    event::EventType,
     proposal::{AdvisorInput, ProposalKind},
-    read::{Health, ProposalPage, TicketFilter, TicketPage, TimelinePage},
+    read::{
+        DecisionDetail, DecisionFilter, DecisionPage, Health, ProposalPage, TicketFilter,
+        TicketPage, TicketSort, TicketStatus, TimelineFilter, TimelinePage,
+    },
     signal::TicketSnapshot,
     ticket::Ticket,
 };
@@ -17,20 +22,31 @@ impl Client {
         self.read(format!("api/v1/tickets/{id}"), Vec::new()).await
     }
 
-    /// A page of tickets, newest first.
+    /// A ticket with what it waits for and what can be done now.
+    pub async fn ticket_status(&self, id: TicketId) -> Result<TicketStatus, ClientError> {
+        self.read(format!("api/v1/tickets/{id}/status"), Vec::new())
+            .await
+    }
+
+    /// A page of tickets.
     pub async fn tickets(&self, filter: &TicketFilter) -> Result<TicketPage, ClientError> {
-        let mut query = Vec::new();
-        let mut add = |name, value: Option<String>| query.extend(value.map(|v| (name, v)));
-        add("state", filter.state.map(|v| v.to_string()));
-        add("priority", filter.priority.map(|v| v.to_string()));
-        add(
-            "template",
-            filter.template.as_ref().map(ToString::to_string),
-        );
-        add("site_id", filter.site_id.map(|v| v.to_string()));
-        add("cursor", filter.cursor.clone());
-        add("limit", filter.limit.map(|v| v.to_string()));
-        self.read("api/v1/tickets", query).await
+        let query = Parameters::default()
+            .list("state", &filter.state)
+            .list("priority", &filter.priority)
+            .list("incident_type", &filter.incident_type)
+            .list("waiting_for", &filter.waiting_for)
+            .one("site", filter.site.as_ref())
+            .one("technician", filter.technician.as_ref())
+            .at("due_before", filter.due_before)
+            .one("q", filter.q.as_ref())
+            .one(
+                "sort",
+                (filter.sort != TicketSort::default()).then_some(filter.sort),
+            )
+            .one("counts", filter.counts.then_some(true))
+            .one("cursor", filter.cursor.as_ref())
+            .one("limit", filter.limit);
+        self.read("api/v1/tickets", query.0).await
     }
 
     /// A page of a ticket's attempts, oldest first.
@@ -39,12 +55,45 @@ impl Client {
         id: TicketId,
         cursor: Option<&str>,
     ) -> Result<TimelinePage, ClientError> {
-        let query = cursor.map(|cursor| ("cursor", cursor.to_owned()));
-        self.read(
-            format!("api/v1/tickets/{id}/timeline"),
-            query.into_iter().collect(),
-        )
-        .await
+        let filter = TimelineFilter {
+            cursor: cursor.map(str::to_owned),
+            ..TimelineFilter::default()
+        };
+        self.timeline_where(id, &filter).await
+    }
+
+    /// A page of those attempts on a ticket that the filter leaves, oldest first.
+    pub async fn timeline_where(
+        &self,
+        id: TicketId,
+        filter: &TimelineFilter,
+    ) -> Result<TimelinePage, ClientError> {
+        let query = Parameters::default()
+            .list("operation", &filter.operation)
+            .list("actor_kind", &filter.actor_kind)
+            .one("actor", filter.actor.as_ref())
+            .one("outcome", filter.outcome)
+            .one("event", filter.event.map(EventType::name))
+            .at("from", filter.from)
+            .at("to", filter.to)
+            .one("cursor", filter.cursor.as_ref())
+            .one("limit", filter.limit);
+        self.read(format!("api/v1/tickets/{id}/timeline"), query.0)
+            .await
+    }
+
+    /// A page of recorded decisions, newest first.
+    pub async fn decisions(&self, filter: &DecisionFilter) -> Result<DecisionPage, ClientError> {
+        let query = decision_parameters(filter)
+            .one("cursor", filter.cursor.as_ref())
+            .one("limit", filter.limit);
+        self.read("api/v1/decisions", query.0).await
+    }
+
+    /// A recorded decision with what it depends on.
+    pub async fn decision(&self, id: DecisionId) -> Result<DecisionDetail, ClientError> {
+        self.read(format!("api/v1/decisions/{id}"), Vec::new())
+            .await
     }
 
     /// All proposals of a ticket, oldest first.
@@ -97,5 +146,39 @@ impl Client {
             ..Request::get(path)
         })
         .await
+    }
+}
+
+fn decision_parameters(filter: &DecisionFilter) -> Parameters {
+    Parameters::default()
+        .list("operation", &filter.operation)
+        .list("result", &filter.result)
+        .one("actor", filter.actor.as_ref())
+        .one("ticket_id", filter.ticket_id)
+        .one("reason", filter.reason.as_ref())
+        .at("from", filter.from)
+        .at("to", filter.to)
+}
+
+/// A query string in the making: what is not asked for is not sent.
+#[derive(Default)]
+struct Parameters(Vec<(&'static str, String)>);
+
+impl Parameters {
+    fn one(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.0.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    fn list(self, name: &'static str, values: &[impl ToString]) -> Self {
+        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+        self.one(name, (!values.is_empty()).then(|| values.join(",")))
+    }
+
+    fn at(self, name: &'static str, at: Option<DateTime<Utc>>) -> Self {
+        self.one(
+            name,
+            at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        )
     }
 }

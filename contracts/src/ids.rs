@@ -41,6 +41,12 @@ macro_rules! typed_id {
             pub const fn as_uuid(&self) -> Uuid {
                 self.0
             }
+
+            /// The last eight hex digits, for people: the first ones are the time, alike for all
+            /// ids of a minute.
+            pub fn short(&self) -> String {
+                self.0.as_simple().to_string().split_off(24)
+            }
         }
 
         impl fmt::Display for $name {
@@ -173,6 +179,7 @@ mod tests {
         let id = TicketId::from_uuid(UUID);
         assert_eq!(id.to_string(), "tkt_019200000000700080000000000000ff");
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.short(), "000000ff");
         let json = serde_json::to_string(&id).unwrap();
         assert_eq!(serde_json::from_str::<TicketId>(&json).unwrap(), id);
     }

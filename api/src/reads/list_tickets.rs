@@ -1,47 +1,134 @@
 //! `GET /api/v1/tickets`
 
+use chrono::{DateTime, Utc};
 use contracts::{
-    Priority, SiteId, TemplateId, TicketState,
-    read::{TicketFilter, TicketPage},
+    SiteId,
+    read::{IdOrCode, TicketFilter, TicketPage, TicketSort},
 };
 
 use super::{Endpoint, Failure, Json, ReadRequest, get};
+use crate::request::Query;
 
 const MAX_LIMIT: u32 = 200;
+/// Characters of a text to search for.
+const MAX_TEXT: usize = 100;
 
 async fn handler(request: ReadRequest) -> Result<Json<TicketPage>, Failure> {
     let query = request.query(&[
-        "state", "priority", "template", "site_id", "cursor", "limit",
+        "state",
+        "priority",
+        "incident_type",
+        "template",
+        "waiting_for",
+        "site",
+        "site_id",
+        "technician",
+        "due_before",
+        "q",
+        "sort",
+        "counts",
+        "cursor",
+        "limit",
     ])?;
     let filter = TicketFilter {
-        state: query.word("state")?,
-        priority: query.word("priority")?,
-        template: query.get("template")?,
-        site_id: query.get("site_id")?,
+        state: query.words("state")?,
+        priority: query.words("priority")?,
+        incident_type: query.list(either(&query, "incident_type", "template")?)?,
+        waiting_for: query.words("waiting_for")?,
+        site: site(&query)?,
+        technician: query.get("technician")?,
+        due_before: query.get("due_before")?,
+        q: text(&query)?,
+        sort: query.word("sort")?.unwrap_or_default(),
+        counts: query.get("counts")?.unwrap_or_default(),
         cursor: query.get("cursor")?,
-        limit: query.get("limit")?,
+        limit: query.limit(MAX_LIMIT)?,
     };
-    if filter
-        .limit
-        .is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit))
-    {
-        let detail = format!("`limit` must be from 1 to {MAX_LIMIT}.");
-        return Err(Failure::parameter("limit", detail));
-    }
     let mut tx = request.open().await?;
     let page = store::read::tickets(&mut tx, &filter).await?;
     tx.commit().await?;
     Ok(Json(page))
 }
 
+/// The name under which a parameter was given: the one of today or the one of version 0.1.0.
+fn either(query: &Query, name: &'static str, old: &'static str) -> Result<&'static str, Failure> {
+    let given = |name| Ok::<_, Failure>(query.get::<String>(name)?.is_some());
+    match (given(name)?, given(old)?) {
+        (true, true) => Err(Failure::parameter(
+            old,
+            format!("`{old}` is the older name of `{name}`: give one of them."),
+        )),
+        (false, true) => Ok(old),
+        _ => Ok(name),
+    }
+}
+
+fn site(query: &Query) -> Result<Option<IdOrCode<SiteId>>, Failure> {
+    match either(query, "site", "site_id")? {
+        "site" => query.get("site"),
+        old => Ok(query.get(old)?.map(IdOrCode::Id)),
+    }
+}
+
+fn text(query: &Query) -> Result<Option<String>, Failure> {
+    let text: Option<String> = query.get("q")?;
+    let text = text.map(|text| text.trim().to_owned());
+    let wrong =
+        |text: &String| text.is_empty() || text.chars().count() > MAX_TEXT || text.contains('\0');
+    if text.as_ref().is_some_and(wrong) {
+        let detail = format!("`q` must be 1 to {MAX_TEXT} characters and not blank.");
+        return Err(Failure::parameter("q", detail));
+    }
+    Ok(text)
+}
+
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketPage>("list_tickets", "/tickets", get(handler))
         .summary("List tickets")
-        .description("Newest first; all given filters must hold.")
-        .query::<TicketState>("state", false, "Only this state.")
-        .query::<Priority>("priority", false, "Only this priority.")
-        .query::<TemplateId>("template", false, "Only this kind of incident.")
-        .query::<SiteId>("site_id", false, "Only this site.")
+        .description(
+            "All given filters must hold; several values of one, separated by commas, are \
+             alternatives. A page looks at no more than 5000 tickets, so it may be short, even \
+             empty, and still have a `next_cursor`: the list ends where there is none. A cursor \
+             belongs to its filters and order. `template` and `site_id` are the names that \
+             `incident_type` and `site` had in version 0.1.0; they go on working.",
+        )
+        .query::<String>("state", false, "Only these states.")
+        .query::<String>("priority", false, "Only these priorities.")
+        .query::<String>("incident_type", false, "Only these kinds of incident.")
+        .query::<String>("template", false, "The older name of `incident_type`.")
+        .query::<String>("waiting_for", false, "Only what waits for one of these.")
+        .query::<String>("site", false, "Only this site: its id or its code.")
+        .query::<SiteId>("site_id", false, "The older name of `site`.")
+        .query::<String>(
+            "technician",
+            false,
+            "Only what this technician is sent to on the current visit: their id or their code.",
+        )
+        .query::<DateTime<Utc>>(
+            "due_before",
+            false,
+            "Only tickets whose nearest running deadline is before this instant.",
+        )
+        .query::<String>(
+            "q",
+            false,
+            "Only what this text names. The beginning of a ticket's id, the last eight digits of \
+             one or the number of an invoice find just that; any other text is looked for in the \
+             codes of site and asset and in the words of the details. Contacts, notes and messages \
+             are not searched: they are personal data.",
+        )
+        .query::<TicketSort>(
+            "sort",
+            false,
+            "`newest` first, as without it, or the nearest running deadline first (`due`), which \
+             leaves out tickets without one.",
+        )
+        .query::<bool>(
+            "counts",
+            false,
+            "`true`: also how many tickets the filters leave, by state, on all pages. No more than \
+             10000 are looked at; `complete` says whether that was all.",
+        )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
         .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

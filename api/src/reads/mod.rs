@@ -11,6 +11,7 @@ mod list_tickets;
 mod openapi;
 mod proposals;
 mod snapshot;
+mod ticket_status;
 mod timeline;
 
 use crate::{
@@ -26,6 +27,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut all = vec![
         list_tickets::endpoint(),
         get_ticket::endpoint(),
+        ticket_status::endpoint(),
         timeline::endpoint(),
         proposals::endpoint(),
         snapshot::endpoint(),

@@ -1,26 +1,82 @@
 //! `GET /api/v1/tickets/{id}/timeline`
 
-use contracts::{ErrorCode, read::TimelinePage};
+use chrono::{DateTime, Utc};
+use contracts::{
+    ErrorCode,
+    event::EventType,
+    read::{AttemptOutcome, TimelineFilter, TimelinePage},
+};
+use strum::VariantArray;
 
 use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+
+const MAX_LIMIT: u32 = 200;
 
 async fn handler(
     TicketPath(id): TicketPath,
     request: ReadRequest,
 ) -> Result<Json<TimelinePage>, Failure> {
-    let cursor: Option<String> = request.query(&["cursor"])?.get("cursor")?;
+    let query = request.query(&[
+        "operation",
+        "actor_kind",
+        "actor",
+        "outcome",
+        "event",
+        "from",
+        "to",
+        "cursor",
+        "limit",
+    ])?;
+    let event: Option<String> = query.get("event")?;
+    let filter = TimelineFilter {
+        operation: query.words("operation")?,
+        actor_kind: query.words("actor_kind")?,
+        actor: query.get("actor")?,
+        outcome: query.word("outcome")?,
+        event: event.map(event_type).transpose()?,
+        from: query.get("from")?,
+        to: query.get("to")?,
+        cursor: query.get("cursor")?,
+        limit: query.limit(MAX_LIMIT)?,
+    };
     let mut tx = request.open().await?;
-    let page = store::read::timeline(&mut tx, id, cursor.as_deref()).await?;
+    let page = store::read::timeline(&mut tx, id, &filter).await?;
     tx.commit().await?;
     page.map(Json).ok_or_else(Failure::no_ticket)
+}
+
+fn event_type(name: String) -> Result<EventType, Failure> {
+    let known = EventType::VARIANTS.iter();
+    let found = known.clone().find(|event| event.name() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = known.map(|event| event.name()).collect();
+        let detail = format!("`event` must be one of {}.", names.join(", "));
+        Failure::parameter("event", detail)
+    })
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TimelinePage>("get_timeline", "/tickets/{id}/timeline", get(handler))
         .summary("What was attempted and what happened")
         .description(
-            "Oldest first, refusals too. Folding the `changes` of all entries gives the ticket.",
+            "Oldest first, refusals too. Folding the `changes` of all entries gives the ticket. \
+             All given filters must hold; several values of one, separated by commas, are \
+             alternatives. A page looks at no more than 1000 attempts, so with filters it may be \
+             short, even empty, and still have a `next_cursor`: the timeline ends where there is \
+             none. A cursor belongs to its ticket and filters.",
         )
+        .query::<String>("operation", false, "Only these commands.")
+        .query::<String>("actor_kind", false, "Only actors of these kinds.")
+        .query::<String>("actor", false, "Only this actor.")
+        .query::<AttemptOutcome>("outcome", false, "Only accepted or only refused attempts.")
+        .query::<String>(
+            "event",
+            false,
+            "Only attempts that led to this event, for example `visit.completed`.",
+        )
+        .query::<DateTime<Utc>>("from", false, "Only from this instant on.")
+        .query::<DateTime<Utc>>("to", false, "Only before this instant.")
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
+        .query::<u32>("limit", false, "Rows per page, 1 to 200; 100 without it.")
         .problems(&[ErrorCode::NotFound])
 }

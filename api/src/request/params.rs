@@ -76,16 +76,12 @@ impl Query {
 
     /// The parameter, if it was given.
     pub fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let Some(text) = self.0.get(name) else {
-            return Ok(None);
-        };
-        match text.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(Failure::parameter(
-                name,
-                format!("`{name}` cannot be read: {}", sentence(error)),
-            )),
-        }
+        self.0.get(name).map(|text| read(name, text)).transpose()
+    }
+
+    /// The values of the parameter, separated by commas; none when it was not given.
+    pub fn list<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Vec<T>, Failure> {
+        self.texts(name).map(|text| read(name, text)).collect()
     }
 
     /// The parameter, if it was given: one word of a fixed list.
@@ -93,15 +89,53 @@ impl Query {
         &self,
         name: &str,
     ) -> Result<Option<T>, Failure> {
-        let Some(text) = self.0.get(name) else {
-            return Ok(None);
-        };
-        text.parse().map(Some).map_err(|_| {
-            let words: Vec<_> = T::VARIANTS.iter().map(ToString::to_string).collect();
-            let detail = format!("`{name}` must be one of {}.", words.join(", "));
-            Failure::parameter(name, detail)
-        })
+        self.0
+            .get(name)
+            .map(|text| one_of(name, text, T::VARIANTS))
+            .transpose()
     }
+
+    /// The values of the parameter, separated by commas: words of a fixed list.
+    pub fn words<T: FromStr + Display + VariantArray>(
+        &self,
+        name: &str,
+    ) -> Result<Vec<T>, Failure> {
+        self.texts(name)
+            .map(|text| one_of(name, text, T::VARIANTS))
+            .collect()
+    }
+
+    /// The number of rows asked for, if it was said.
+    pub fn limit(&self, most: u32) -> Result<Option<u32>, Failure> {
+        let limit = self.get("limit")?;
+        if limit.is_some_and(|limit| !(1..=most).contains(&limit)) {
+            let detail = format!("`limit` must be from 1 to {most}.");
+            return Err(Failure::parameter("limit", detail));
+        }
+        Ok(limit)
+    }
+
+    fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .get(name)
+            .into_iter()
+            .flat_map(|text| text.split(','))
+    }
+}
+
+fn read<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error| {
+        let detail = format!("`{name}` cannot be read: {}", sentence(error));
+        Failure::parameter(name, detail)
+    })
+}
+
+fn one_of<T: FromStr + Display>(name: &str, text: &str, words: &[T]) -> Result<T, Failure> {
+    text.parse().map_err(|_| {
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        let detail = format!("`{name}` must be one of {}.", words.join(", "));
+        Failure::parameter(name, detail)
+    })
 }
 
 /// A parameter that an operation cannot do without.
@@ -118,20 +152,43 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn read(uri: &str) -> Result<Query, Failure> {
+    fn asked(uri: &str) -> Result<Query, Failure> {
         let (parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
         Query::read(&parts, &["limit", "state"])
     }
 
     #[test]
     fn known_parameters_are_read() {
-        let query = read("/x?limit=7&state=a%20b").unwrap();
+        let query = asked("/x?limit=7&state=a%20b").unwrap();
         assert_eq!(query.get::<u32>("limit").unwrap(), Some(7));
         assert_eq!(
             query.get::<String>("state").unwrap().as_deref(),
             Some("a b")
         );
-        assert_eq!(read("/x").unwrap().get::<u32>("limit").unwrap(), None);
+        assert_eq!(asked("/x").unwrap().get::<u32>("limit").unwrap(), None);
+    }
+
+    #[test]
+    fn a_list_is_separated_by_commas() {
+        let words = |uri| asked(uri).unwrap().words::<contracts::TicketState>("state");
+        assert_eq!(words("/x").unwrap(), []);
+        assert_eq!(words("/x?state=NEW,ON_SITE").unwrap().len(), 2);
+        for uri in ["/x?state=NEW,", "/x?state=", "/x?state=NEW,new"] {
+            let failure = words(uri).unwrap_err();
+            assert_eq!(failure.code(), ErrorCode::InvalidParameter, "{uri}");
+        }
+        let numbers = asked("/x?limit=1,2").unwrap().list::<u32>("limit");
+        assert_eq!(numbers.unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn a_limit_is_bounded() {
+        let limit = |uri| asked(uri).unwrap().limit(200);
+        assert_eq!(limit("/x").unwrap(), None);
+        assert_eq!(limit("/x?limit=200").unwrap(), Some(200));
+        for uri in ["/x?limit=0", "/x?limit=201", "/x?limit=-1"] {
+            assert!(limit(uri).is_err(), "{uri}");
+        }
     }
 
     #[test]
@@ -139,12 +196,12 @@ mod tests {
         let code = |failure: Failure| failure.code();
         for uri in ["/x?colour=1", "/x?limit=1&limit=1", "/x?=1"] {
             assert_eq!(
-                code(read(uri).unwrap_err()),
+                code(asked(uri).unwrap_err()),
                 ErrorCode::InvalidParameter,
                 "{uri}"
             );
         }
-        let query = read("/x?limit=many&state=new").unwrap();
+        let query = asked("/x?limit=many&state=new").unwrap();
         let state = query.word::<contracts::TicketState>("state").unwrap_err();
         assert_eq!(code(state), ErrorCode::InvalidParameter);
         assert_eq!(

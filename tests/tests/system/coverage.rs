@@ -18,6 +18,7 @@ pub const READS: &[(&str, bool)] = &[
     ("/tickets/{id}/advisor-input", false),
     ("/tickets/{id}/proposals", false),
     ("/tickets/{id}/snapshot", false),
+    ("/tickets/{id}/status", false),
     ("/tickets/{id}/timeline", false),
 ];
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::{
     ErrorCode, Operation, TicketState,
     proposal::AdvisorInput,
-    read::{Health, TicketFilter},
+    read::{Health, IdOrCode, TicketFilter},
 };
 use dispatch_tests::{job::Job, stack::with_api, wait, who::Who};
 use reqwest::Method;
@@ -32,7 +32,7 @@ fn the_list_is_paged_and_filtered() {
                     ..filter.clone()
                 };
                 let page = client.tickets(&filter).await.unwrap();
-                ids.extend(page.items.iter().map(|ticket| ticket.id));
+                ids.extend(page.items.iter().map(|item| item.ticket.id));
                 match page.next_cursor {
                     Some(next) => cursor = Some(next),
                     None => return ids,
@@ -51,18 +51,18 @@ fn the_list_is_paged_and_filtered() {
             );
         }
         let new = TicketFilter {
-            state: Some(TicketState::New),
+            state: vec![TicketState::New],
             limit: Some(2),
             ..TicketFilter::default()
         };
         assert_eq!(all(new.clone()).await, created[3..]);
         let elsewhere = TicketFilter {
-            site_id: Some(stack.other().site),
+            site: Some(IdOrCode::Id(stack.other().site)),
             ..new.clone()
         };
         assert_eq!(all(elsewhere).await, []);
         let here = TicketFilter {
-            site_id: Some(stack.tenant().site),
+            site: Some(IdOrCode::Id(stack.tenant().site)),
             ..new
         };
         assert_eq!(all(here).await, created[3..]);

@@ -302,7 +302,11 @@ fn a_pooled_connection_carries_no_tenant_on() {
                 let page = store::read::tickets(&mut tx, &Default::default())
                     .await
                     .unwrap();
-                let seen: Vec<_> = page.items.iter().map(|ticket| ticket.tenant_id).collect();
+                let seen: Vec<_> = page
+                    .items
+                    .iter()
+                    .map(|item| item.ticket.tenant_id)
+                    .collect();
                 assert_eq!(seen, [tenant.id]);
                 match n % 3 {
                     0 => tx.commit().await.unwrap(),
@@ -343,7 +347,7 @@ fn lists_and_reads_hold_ones_own_tickets_only() {
         let theirs = Job::at(&stack, stack.other(), TicketState::New).await;
         let client = stack.client(stack.tenant(), Who::Dispatcher);
         let page = client.tickets(&Default::default()).await.unwrap();
-        let ids: Vec<_> = page.items.iter().map(|ticket| ticket.id).collect();
+        let ids: Vec<_> = page.items.iter().map(|item| item.ticket.id).collect();
         assert_eq!(ids, [mine.id()]);
         for (read, who) in [
             ("", Who::Dispatcher),
