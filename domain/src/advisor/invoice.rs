@@ -68,7 +68,7 @@ fn work(input: &InvoiceInput) -> Vec<InvoiceLine> {
         .fold(0, u32::saturating_add);
     [
         ("call_out", trips, input.call_out_cents),
-        ("labour", hours, input.labour_per_hour_cents),
+        ("labour_hour", hours, input.labour_per_hour_cents),
     ]
     .into_iter()
     .filter(|(_, quantity, unit_cents)| *quantity > 0 && *unit_cents > 0)
@@ -114,7 +114,7 @@ fn within(most: i64, lines: &[InvoiceLine], excluded: &mut Vec<Excluded>) -> Vec
     for line in lines {
         let unit = i128::from(line.unit_cents);
         let fits = match line.item.as_str() {
-            "labour" => u32::try_from(left.max(0) / unit.max(1))
+            "labour_hour" => u32::try_from(left.max(0) / unit.max(1))
                 .unwrap_or(u32::MAX)
                 .min(line.quantity),
             _ if sum(std::slice::from_ref(line)) <= left => line.quantity,
