@@ -136,7 +136,7 @@ impl Client {
         self.read("api/v1/openapi.json", Vec::new()).await
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn read<T: serde::de::DeserializeOwned>(
         &self,
         path: impl Into<String>,
         query: Vec<(&'static str, String)>,
