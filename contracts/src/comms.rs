@@ -66,6 +66,7 @@ pub enum Channel {
     JsonSchema,
     strum::Display,
     strum::EnumString,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

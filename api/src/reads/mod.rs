@@ -5,12 +5,15 @@
 //! of the tenant may ask about its tickets; what the workflow alone needs is narrower.
 
 mod advisor_input;
+mod get_comms;
 mod get_ticket;
 mod health;
+mod list_comms;
 mod list_tickets;
 mod openapi;
 mod proposals;
 mod snapshot;
+mod ticket_comms;
 mod ticket_status;
 mod timeline;
 
@@ -18,7 +21,7 @@ use crate::{
     App,
     endpoint::Endpoint,
     problem::Failure,
-    request::{ReadRequest, TicketPath, missing},
+    request::{PathId, ReadRequest, TicketPath, missing},
 };
 use axum::{Json, response::Response, routing::get};
 
@@ -32,8 +35,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         proposals::endpoint(),
         snapshot::endpoint(),
         advisor_input::endpoint(),
+        list_comms::endpoint(),
+        ticket_comms::endpoint(),
         openapi::endpoint(),
     ];
+    all.extend(get_comms::endpoints());
     all.extend(health::endpoints());
     all
 }

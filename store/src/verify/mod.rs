@@ -6,6 +6,7 @@
 
 mod beside;
 mod chains;
+mod comms;
 mod receipt;
 mod receipts;
 mod rows;
@@ -98,6 +99,7 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
     let mut found = Findings::default();
     schema::check(&mut tx, &mut found).await?;
     rows::check(&mut tx, options, &mut found).await?;
+    comms::check(&mut tx, &mut found).await?;
     let seen = chains::check(&mut tx, options.sealing_key.as_ref(), &mut found).await?;
     let tickets = count(&mut tx, "select count(*) from tickets").await?;
     tx.rollback().await?;

@@ -4,15 +4,49 @@ use contracts::{
     command::CommandReceipt,
     comms::Purpose,
     event::{TicketChange, TicketEvent},
+    filing::{Filed, FilingReceipt},
     ticket::Ticket,
 };
+use serde::de::DeserializeOwned;
 
 use crate::audit::AuditRow;
 
 /// Whether the body is the receipt of this attempt.
 pub(super) fn tells(body: &str, row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> bool {
-    serde_json::from_str::<CommandReceipt>(body)
-        .is_ok_and(|told| told == expected(row, changes, ticket))
+    match received(changes) {
+        Some(filed) => {
+            let expected = FilingReceipt {
+                command_id: row.command_id,
+                decision_id: row.decision_id,
+                applied_to_version: row.applied_to_version,
+                produced_version: row.produced_version,
+                dry_run: false,
+                filed,
+                ticket: Some(ticket.clone()),
+            };
+            is(body, &expected)
+        }
+        None => is(body, &expected(row, changes, ticket)),
+    }
+}
+
+fn is<T: DeserializeOwned + PartialEq>(body: &str, expected: &T) -> bool {
+    serde_json::from_str::<T>(body).is_ok_and(|told| told == *expected)
+}
+
+/// The message that was taken in for a ticket.
+fn received(changes: &[TicketChange]) -> Option<Filed> {
+    changes.iter().find_map(|change| match &change.event {
+        TicketEvent::MessageReceived {
+            message_id,
+            routing,
+            ..
+        } => Some(Filed::Message {
+            message_id: *message_id,
+            routing: routing.clone(),
+        }),
+        _ => None,
+    })
 }
 
 fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> CommandReceipt {
