@@ -65,6 +65,24 @@ impl Http {
         Ok(body)
     }
 
+    /// Reads something; it must be there. Answers the body.
+    pub async fn get(&mut self, token: &str, path: &str) -> Result<&[u8]> {
+        self.request.clear();
+        self.request.extend_from_slice(
+            format!(
+                "GET /api/v1{path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        self.stream.write_all(&self.request).await?;
+        let (status, start) = self.read().await?;
+        let body = &self.response[start..];
+        if status != 200 {
+            bail!("GET {path}: {status} {}", String::from_utf8_lossy(body));
+        }
+        Ok(body)
+    }
+
     /// Reads one whole answer: its status, and where its body starts.
     async fn read(&mut self) -> Result<(u16, usize)> {
         self.response.clear();

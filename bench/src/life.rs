@@ -95,6 +95,11 @@ pub fn creation() -> Result<Step> {
     step((Who::Dispatcher, create()?))
 }
 
+/// A note that can be written as often as one likes.
+pub fn remark() -> Result<Step> {
+    step((Who::Dispatcher, note()?))
+}
+
 /// A change that can be repeated as often as one likes.
 pub fn retriage() -> Result<Step> {
     step((Who::Dispatcher, triage()?))

@@ -5,6 +5,7 @@
 //! to the floor that it must reach and the goal that it should. Everything is durable. A run ends
 //! with the invariant check over all that it wrote; one violation, and nothing is published.
 
+mod baseline;
 mod bench;
 mod check;
 mod cpu;
@@ -12,9 +13,9 @@ mod dump;
 mod figures;
 mod http;
 mod life;
+mod lives;
 mod load;
 mod pgbench;
-mod plain;
 mod proxy;
 mod relaying;
 mod report;
@@ -29,7 +30,7 @@ use bench::{Bench, Settings};
 use chrono::{SecondsFormat, Utc};
 use clap::{Parser, ValueEnum};
 use embedded::MissingInfrastructure;
-use figures::{r1, r1c, r3, r5, r6, r7c, r9};
+use figures::{r1, r1c, r3, r5, r6, r7, r7c, r9, r11};
 use report::{Met, Report};
 
 /// Exit code of a run that could not measure anything.
@@ -39,7 +40,7 @@ const MISSING: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "dispatch-bench", version)]
 struct Arguments {
-    /// What to measure; everything without it. R1 includes R1b.
+    /// What to measure; everything without it. R1 includes R1b, R7 includes R7b.
     ids: Vec<Id>,
     /// Interleaved rounds per figure; at least 5 for figures that are published.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
@@ -66,8 +67,10 @@ enum Id {
     R3,
     R5,
     R6,
+    R7,
     R7c,
     R9,
+    R11,
 }
 
 fn main() -> ExitCode {
@@ -127,8 +130,10 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             Id::R3 => r3::run(&bench).await?,
             Id::R5 => r5::run(&bench).await?,
             Id::R6 => r6::run(&bench).await?,
+            Id::R7 => r7::run(&bench).await?,
             Id::R7c => r7c::run(&bench).await?,
             Id::R9 => r9::run(&bench).await?,
+            Id::R11 => r11::run(&bench).await?,
         });
     }
     let mut violations = 0;

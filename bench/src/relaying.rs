@@ -176,19 +176,27 @@ pub async fn history(
         ..Default::default()
     };
     let deadline = Instant::now() + PATIENCE;
+    let mut events = Vec::new();
+    let mut page = request;
     loop {
-        let mut request = request.clone().into_request();
+        let mut request = page.clone().into_request();
         request.set_timeout(Duration::from_secs(60));
         let answer = connection
             .clone()
             .get_workflow_execution_history(request)
             .await?
             .into_inner();
-        let events = answer.history.unwrap_or_default().events;
+        events.extend(answer.history.unwrap_or_default().events);
         // A long poll that ends with nothing is to be repeated.
-        if !events.is_empty() || !closed {
+        let ended = if closed {
+            !events.is_empty()
+        } else {
+            answer.next_page_token.is_empty()
+        };
+        if ended {
             return Ok(events);
         }
+        page.next_page_token = answer.next_page_token;
         if Instant::now() > deadline {
             bail!("the workflow of {ticket} does not end");
         }

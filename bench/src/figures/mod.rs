@@ -1,9 +1,11 @@
 //! One file per figure of the quality plan.
 
 pub mod r1;
+pub mod r11;
 pub mod r1c;
 pub mod r3;
 pub mod r5;
 pub mod r6;
+pub mod r7;
 pub mod r7c;
 pub mod r9;

@@ -1,46 +1,25 @@
-//! The baseline of R7c: the same ticket workflow built the ordinary way. It follows the ticket by
+//! The ticket workflow built the ordinary way. It follows the ticket by
 //! the same rules and so asks for the same calls, sets the same search attributes and sleeps until
 //! the same deadlines; but each event comes in a signal of its own, and each call is an ordinary
 //! activity. Its activities answer at once: only what the server does is compared.
-#![expect(
-    dead_code,
-    reason = "the SDK's macros make markers for callers; nobody calls these activities by them"
-)]
 
-use std::{sync::Arc, thread, time::Duration};
-
-use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use contracts::signal::{
-    SignalEnvelope, TICKET_SIGNAL, TICKET_TASK_QUEUE, TICKET_WORKFLOW, WorkflowView,
-};
-use futures::channel::oneshot;
+use contracts::signal::{SignalEnvelope, TICKET_SIGNAL, TICKET_WORKFLOW, WorkflowView};
 use serde_json::Value;
-use temporalio_client::Client;
-use temporalio_macros::{activities, workflow, workflow_methods};
-use temporalio_sdk::{
-    Runtime, Worker, WorkerOptions,
-    activities::{ActivityContext, ActivityError},
-    runtime::PollerBehavior,
-};
+use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ActivityOptions, CancellableFuture, SyncWorkflowContext, TimerResult, WorkflowContext,
     WorkflowContextView, WorkflowResult, common::data_converters::RawValue, workflows::select,
 };
 use workflows::{
-    activity::{
-        Advise, AdviseCall, Outcome, RecordSla, RecordSlaCall, SnapshotCall, SnapshotOutcome,
-        TakeSnapshot,
-    },
+    activity::{Advise, RecordSla, TakeSnapshot},
     ticket::{
         TicketInput, attributes,
         follower::{Step, TicketFollower},
     },
 };
 
-/// Long polls of the worker for each kind of task: as many as ours has.
-const POLLERS: usize = 16;
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+use super::{CALL_TIMEOUT, to_chrono};
 
 /// The workflow.
 #[workflow]
@@ -139,97 +118,4 @@ fn publish(ctx: &WorkflowContext<PlainTicketWorkflow>) {
 
 fn now(ctx: &WorkflowContext<PlainTicketWorkflow>) -> DateTime<Utc> {
     to_chrono(ctx.workflow_time())
-}
-
-fn to_chrono(time: Option<std::time::SystemTime>) -> DateTime<Utc> {
-    time.expect("each activation carries its time").into()
-}
-
-/// Activities that do nothing.
-#[derive(Debug)]
-pub struct Nothing;
-
-#[activities]
-impl Nothing {
-    /// Is never asked for: no event gets lost here.
-    #[activity(definition = workflows::activity::TakeSnapshot)]
-    pub async fn ticket_snapshot(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        _call: SnapshotCall,
-    ) -> Result<SnapshotOutcome, ActivityError> {
-        Ok(SnapshotOutcome::Gone)
-    }
-
-    /// Records nothing.
-    #[activity(definition = workflows::activity::Advise)]
-    pub async fn advise(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        _call: AdviseCall,
-    ) -> Result<Outcome, ActivityError> {
-        Ok(Outcome::Recorded)
-    }
-
-    /// Records nothing.
-    #[activity(definition = workflows::activity::RecordSla)]
-    pub async fn record_sla(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        _call: RecordSlaCall,
-    ) -> Result<Outcome, ActivityError> {
-        Ok(Outcome::Recorded)
-    }
-}
-
-/// A running worker of the baseline.
-#[derive(Debug)]
-pub struct PlainWorker {
-    stop: oneshot::Sender<()>,
-    thread: thread::JoinHandle<Result<()>>,
-}
-
-impl PlainWorker {
-    /// Starts one, on a thread and a runtime of its own like ours.
-    pub fn start(client: Client) -> Result<Self> {
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let thread = thread::Builder::new()
-            .name("plain-worker".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    let core = Runtime::from_current_tokio(Default::default())?;
-                    let pollers = PollerBehavior::SimpleMaximum(POLLERS);
-                    let options = WorkerOptions::new(TICKET_TASK_QUEUE.to_owned())
-                        .max_cached_workflows(5_000_usize)
-                        .workflow_task_poller_behavior(pollers)
-                        .nonsticky_to_sticky_poll_ratio(0.5)
-                        .activity_task_poller_behavior(pollers)
-                        .register_activities(Nothing)
-                        .register_workflow::<PlainTicketWorkflow>()?
-                        .build();
-                    let mut worker = Worker::new(&core, client, options)?;
-                    let stop_worker = worker.shutdown_handle();
-                    let (ended, _) = tokio::join!(worker.run(), async {
-                        // Dropped or sent: both say stop.
-                        let _ = stopped.await;
-                        stop_worker();
-                    });
-                    Ok(ended?)
-                })
-            })?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Stops it.
-    pub async fn stop(self) -> Result<()> {
-        drop(self.stop);
-        tokio::task::spawn_blocking(|| self.thread.join())
-            .await?
-            .ok()
-            .context("the baseline's worker panicked")?
-    }
 }
