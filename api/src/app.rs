@@ -9,8 +9,13 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    config::Limits, endpoint::endpoints, metrics::Metrics, openapi, pipeline::Pipeline,
-    readiness::Readiness, token::Verifier,
+    config::Limits,
+    endpoint::{PREFIXES, endpoints},
+    metrics::Metrics,
+    openapi,
+    pipeline::Pipeline,
+    readiness::Readiness,
+    token::Verifier,
 };
 
 /// The state of the router. Clones are the same thing.
@@ -27,7 +32,7 @@ struct Shared {
     metrics: Metrics,
     room: Semaphore,
     commands: TaskTracker,
-    openapi: Bytes,
+    openapi: [Bytes; PREFIXES.len()],
 }
 
 impl fmt::Debug for App {
@@ -59,7 +64,7 @@ impl App {
             metrics: Metrics::new(commands).expect("names and labels are constant and distinct"),
             room: Semaphore::new(limits.in_flight),
             commands: TaskTracker::new(),
-            openapi: openapi::text().into(),
+            openapi: PREFIXES.map(|prefix| openapi::text_under(prefix).into()),
         }))
     }
 
@@ -101,7 +106,9 @@ impl App {
         &self.0.commands
     }
 
-    pub(crate) fn openapi(&self) -> Bytes {
-        self.0.openapi.clone()
+    /// The document with the paths under this prefix; without one those of the version.
+    pub(crate) fn openapi(&self, prefix: &str) -> Bytes {
+        let place = PREFIXES.iter().position(|known| *known == prefix);
+        self.0.openapi[place.unwrap_or(0)].clone()
     }
 }

@@ -4,7 +4,7 @@
 //! can know an operation that the other does not. [`operations`] is that list for the tests which
 //! demand that every operation is covered.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use axum::routing::MethodRouter;
 use contracts::{ErrorCode, Operation, command::CommandBody};
@@ -17,8 +17,17 @@ use crate::App;
 /// Where all operations are.
 pub const PREFIX: &str = "/api/v1";
 
+/// Where all of them are too, for callers that name no version: it leads to the newest.
+pub const PLAIN_PREFIX: &str = "/api";
+
+/// All places.
+pub const PREFIXES: [&str; 2] = [PREFIX, PLAIN_PREFIX];
+
 /// What almost all operations answer.
 const JSON: &str = "application/json";
+
+/// What an export answers.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -206,6 +215,12 @@ impl Endpoint {
         self
     }
 
+    /// The answer is one JSON document a line.
+    pub(crate) fn lines(mut self) -> Self {
+        self.success.media_type = NDJSON;
+        self
+    }
+
     pub(crate) fn etag(mut self) -> Self {
         self.success.etag = true;
         self
@@ -222,11 +237,23 @@ impl Endpoint {
         self
     }
 
+    /// The path below the prefixes.
+    pub(crate) fn below(&self) -> &str {
+        self.path.strip_prefix(PREFIX).unwrap_or(&self.path)
+    }
+
     /// Whether no token is asked for: the path, as routed, is on the list.
     pub(crate) fn is_public(&self) -> bool {
-        crate::router::PUBLIC
-            .iter()
-            .any(|public| self.path.strip_prefix(PREFIX) == Some(*public))
+        crate::router::PUBLIC.contains(&self.below())
+    }
+}
+
+/// The one name of a route, under whichever prefix it was matched.
+pub(crate) fn route_name(matched: &str) -> Cow<'_, str> {
+    let plain = || matched.strip_prefix(PLAIN_PREFIX)?.strip_prefix('/');
+    match matched.starts_with(PREFIX) {
+        true => matched.into(),
+        false => plain().map_or(matched.into(), |below| format!("{PREFIX}/{below}").into()),
     }
 }
 
@@ -235,7 +262,7 @@ impl Endpoint {
 pub(crate) struct AnyJson;
 
 impl JsonSchema for AnyJson {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "AnyJson".into()
     }
 
@@ -257,7 +284,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 pub struct OperationInfo {
     /// HTTP method.
     pub method: Method,
-    /// Path template, `{id}` for a ticket or what else it names.
+    /// Path template under [`PREFIX`], `{id}` for a ticket or what else it names.
     pub path: String,
     /// OpenAPI operation id.
     pub id: String,
@@ -279,4 +306,21 @@ pub fn operations() -> Vec<OperationInfo> {
             command: endpoint.command,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_one_name() {
+        for (matched, name) in [
+            ("/api/v1/tickets/{id}", "/api/v1/tickets/{id}"),
+            ("/api/tickets/{id}", "/api/v1/tickets/{id}"),
+            ("/health", "/health"),
+            ("unmatched", "unmatched"),
+        ] {
+            assert_eq!(route_name(matched), name);
+        }
+    }
 }

@@ -25,6 +25,6 @@ pub mod token;
 
 pub use app::App;
 pub use config::{ApiConfig, Limits, Secret, TokenConfig};
-pub use endpoint::{OperationInfo, PREFIX, operations};
+pub use endpoint::{OperationInfo, PLAIN_PREFIX, PREFIX, PREFIXES, operations};
 pub use router::{PUBLIC, router};
 pub use server::{ServeError, Server, serve};

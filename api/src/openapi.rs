@@ -11,13 +11,13 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    endpoint::{Endpoint, endpoints},
+    endpoint::{Endpoint, PREFIX, endpoints},
     problem::PROBLEM_JSON,
     request::{EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER},
 };
 
-/// The whole document.
-pub fn document() -> Value {
+/// The whole document, with the paths under one of [`crate::endpoint::PREFIXES`].
+pub fn document(prefix: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -27,7 +27,7 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for endpoint in endpoints() {
         let item = paths
-            .entry(endpoint.path.clone())
+            .entry(format!("{prefix}{}", endpoint.below()))
             .or_insert_with(|| json!({}));
         item[endpoint.method.as_str().to_ascii_lowercase()] =
             operation(&endpoint, &mut generator, &mut shared);
@@ -75,7 +75,8 @@ the same body gives the same answer, byte for byte, however often it is sent; wi
 is a 409. `expected_version` (or `If-Match`) refuses a command on a ticket that has changed. Every \
 answer that is not a success is a problem (RFC 9457) with a stable `code`; the operations list the \
 codes they can answer. A correlation id and a W3C trace context are taken, assigned when absent, and \
-given back.";
+given back. Every operation is served below /api/v1 and below /api, which names no version and leads to \
+the newest; each of the two has a document of its own.";
 
 fn operation(
     endpoint: &Endpoint,
@@ -359,7 +360,13 @@ fn tidy_map(map: &mut Map<String, Value>) {
 
 /// The document as it is committed.
 pub fn text() -> String {
-    let mut text = serde_json::to_string_pretty(&document()).expect("the document is JSON");
+    text_under(PREFIX)
+}
+
+/// The document with the paths under this prefix.
+pub fn text_under(prefix: &str) -> String {
+    let document = document(prefix);
+    let mut text = serde_json::to_string_pretty(&document).expect("the document is JSON");
     text.push('\n');
     text
 }
@@ -388,7 +395,7 @@ mod tests {
 
     #[test]
     fn each_operation_says_what_it_is() {
-        let document = document();
+        let document = document(PREFIX);
         let mut ids = BTreeSet::new();
         for endpoint in endpoints() {
             let method = endpoint.method.as_str().to_ascii_lowercase();
@@ -423,7 +430,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = document();
+        let document = document(PREFIX);
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20);

@@ -1,4 +1,4 @@
-//! The list of endpoints as a router.
+//! The list of endpoints as a router: each under both prefixes, with the same guard and handler.
 
 use std::any::Any;
 
@@ -14,14 +14,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     App,
-    endpoint::{Endpoint, PREFIX, endpoints},
+    endpoint::{Endpoint, PREFIX, PREFIXES, endpoints},
     problem::Failure,
     request::{guard, observe},
 };
 
-/// The operations below [`PREFIX`] that need no token. Everything else is guarded, because the
+/// The operations below the prefixes that need no token. Everything else is guarded, because the
 /// guard is put on each *route* that is not listed: there is no path to be matched twice and
-/// differently. They are served without the prefix too, where probes look for them.
+/// differently. They are served without a prefix too, where probes look for them.
 pub const PUBLIC: &[&str] = &["/health", "/health/live", "/health/ready", "/openapi.json"];
 
 /// The API.
@@ -32,13 +32,16 @@ pub fn router(app: App) -> Router {
 fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints {
-        if endpoint.is_public() {
-            let bare = endpoint.path.trim_start_matches(PREFIX);
-            router = router.route(bare, endpoint.route.clone());
-            router = router.route(&endpoint.path, endpoint.route);
+        let below = endpoint.below().to_owned();
+        let route = if endpoint.is_public() {
+            router = router.route(&below, endpoint.route.clone());
+            endpoint.route
         } else {
             let guard = from_fn_with_state(app.clone(), guard);
-            router = router.route(&endpoint.path, endpoint.route.route_layer(guard));
+            endpoint.route.route_layer(guard)
+        };
+        for prefix in PREFIXES {
+            router = router.route(&format!("{prefix}{below}"), route.clone());
         }
     }
     router

@@ -13,7 +13,7 @@ use crate::{
     command::Operation,
     event::{EventType, TicketChange, WaitingFor},
     ids::*,
-    policy::{PolicyDecision, PolicyInput, PolicyResult},
+    policy::{PolicyDecision, PolicyResult},
     problem::ErrorCode,
     proposal::Proposal,
     sla::{SlaRecordKey, SlaRecordKind},
@@ -301,8 +301,9 @@ pub struct DecisionDetail {
     /// The decision.
     #[serde(flatten)]
     pub record: DecisionRecord,
-    /// What the policy was asked: the same under the same bundle decides the same.
-    pub input: PolicyInput,
+    /// What the policy was asked, as it was stored: [`crate::policy::PolicyInput`] in the shape that
+    /// its `v` says. The same under the same bundle decides the same.
+    pub input: Value,
 }
 
 /// A page of decisions, newest first.

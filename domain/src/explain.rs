@@ -474,10 +474,14 @@ fn event(event: &TicketEvent, place: &Place) -> String {
         TicketEvent::ProposalPaired {
             proposal_id,
             outcome,
-            ..
+            seen,
         } => format!(
-            "Compared with proposal {} of software, that is: {outcome}.",
-            proposal_id.short()
+            "Compared with proposal {} of software, which {}, that is: {outcome}.",
+            proposal_id.short(),
+            match seen {
+                true => "they had seen",
+                false => "they had not seen",
+            }
         ),
         TicketEvent::SlaRecorded {
             clock,
@@ -550,3 +554,6 @@ fn count(number: usize, one: &str, more: &str) -> String {
         _ => format!("{number} {more}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

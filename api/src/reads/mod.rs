@@ -5,14 +5,27 @@
 //! of the tenant may ask about its tickets; what the workflow alone needs is narrower.
 
 mod advisor_input;
+mod agreement;
+mod decisions;
+mod evidence;
+mod get_asset;
+mod get_contact;
+mod get_site;
+mod get_technician;
 mod get_comms;
 mod get_ticket;
 mod health;
+mod kill_switch;
+mod list_assets;
+mod list_contacts;
+mod list_sites;
+mod list_technicians;
 mod list_comms;
 mod list_tickets;
 mod openapi;
 mod proposals;
 mod snapshot;
+mod technician_calendar;
 mod ticket_comms;
 mod ticket_status;
 mod timeline;
@@ -24,6 +37,7 @@ use crate::{
     request::{PathId, ReadRequest, TicketPath, missing},
 };
 use axum::{Json, response::Response, routing::get};
+use contracts::directory::DirectoryFilter;
 
 /// All reads.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -33,13 +47,50 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         ticket_status::endpoint(),
         timeline::endpoint(),
         proposals::endpoint(),
+        agreement::endpoint(),
         snapshot::endpoint(),
         advisor_input::endpoint(),
+        evidence::endpoint(),
+        list_sites::endpoint(),
+        get_site::endpoint(),
+        list_assets::endpoint(),
+        get_asset::endpoint(),
+        list_contacts::endpoint(),
+        get_contact::endpoint(),
+        list_technicians::endpoint(),
+        get_technician::endpoint(),
+        technician_calendar::endpoint(),
+        kill_switch::endpoint(),
         list_comms::endpoint(),
         ticket_comms::endpoint(),
         openapi::endpoint(),
     ];
     all.extend(get_comms::endpoints());
+    all.extend(decisions::endpoints());
     all.extend(health::endpoints());
     all
+}
+
+/// The filter of a list of the directory: `code`, what the list filters by besides, and the page.
+fn directory_filter(
+    request: &ReadRequest,
+    besides: &[&'static str],
+) -> Result<DirectoryFilter, Failure> {
+    const MAX_LIMIT: u32 = 200;
+    let query = request.query(&[&["code", "cursor", "limit"], besides].concat())?;
+    let filter = DirectoryFilter {
+        code: query.get("code")?,
+        site_id: query.get("site_id")?,
+        skill: query.get("skill")?,
+        active: query.get("active")?,
+        cursor: query.get("cursor")?,
+        limit: query.get("limit")?,
+    };
+    match filter.limit {
+        Some(limit) if !(1..=MAX_LIMIT).contains(&limit) => Err(Failure::parameter(
+            "limit",
+            format!("`limit` must be from 1 to {MAX_LIMIT}."),
+        )),
+        Some(_) | None => Ok(filter),
+    }
 }

@@ -25,7 +25,7 @@ use rand::RngExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{App, problem::Failure};
+use crate::{App, endpoint::route_name, problem::Failure};
 
 /// The frame of one request; shared by all layers through the request's extensions.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     ));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let route = route_name(route.as_ref().map_or("unmatched", MatchedPath::as_str));
     request.extensions_mut().insert(context.clone());
     let _in_flight = app.metrics().begin();
 
@@ -142,13 +142,13 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     name(&mut response, &context);
     let code = response.extensions().get::<ErrorCode>().copied();
     let elapsed = started.elapsed();
-    app.metrics().finish(&method, route, &response, elapsed);
+    app.metrics().finish(&method, &route, &response, elapsed);
     let caller = context.caller();
     // A probe that is content is no news.
     if caller.is_some() || !response.status().is_success() {
         tracing::info!(
             %method,
-            route,
+            %route,
             status = response.status().as_u16(),
             code = code.map(tracing::field::display),
             ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

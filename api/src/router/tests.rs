@@ -5,16 +5,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::body::{Body, to_bytes};
 use chrono::{DateTime, Utc};
-use contracts::{ActorKind, Problem, Role, actor::TokenClaims};
+use contracts::{ActorKind, Operation, Problem, Role, actor::TokenClaims};
 use http::{HeaderMap, Request, StatusCode, header};
 use policy::StarterBundles;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use store::OutboxWaker;
+use strum::VariantArray;
 use tower::ServiceExt;
 
 use super::*;
 use crate::{
+    PLAIN_PREFIX,
     config::Limits,
     operations,
     pipeline::{Pipeline, PipelineOptions},
@@ -152,6 +154,66 @@ async fn every_operation_but_the_public_ones_asks_for_a_token() {
 }
 
 #[tokio::test]
+async fn every_operation_is_the_same_under_both_prefixes() {
+    let router = router(app(Limits::default()));
+    for operation in operations() {
+        let below = path_of(operation.path.strip_prefix(PREFIX).unwrap());
+        for authorization in [None, Some(format!("Bearer {}", token(|_, _| {})))] {
+            let ask = async |prefix: &str| {
+                let mut request = Request::builder()
+                    .method(operation.method.clone())
+                    .uri(format!("{prefix}{below}"));
+                if let Some(authorization) = &authorization {
+                    request = request.header("authorization", authorization);
+                }
+                let reply = send(router.clone(), request.body(Body::empty()).unwrap()).await;
+                let code = (!reply.status.is_success() && !operation.public).then(|| reply.code());
+                (reply.status, code)
+            };
+            let (versioned, plain) = (ask(PREFIX).await, ask(PLAIN_PREFIX).await);
+            assert_eq!(versioned, plain, "{operation:?}");
+            assert_ne!(plain.0, StatusCode::METHOD_NOT_ALLOWED, "{operation:?}");
+            // What answers 404 here has no such id; what is no route says so.
+            assert_ne!(plain.1, Some(ErrorCode::NotFound), "{operation:?}");
+        }
+    }
+    for nowhere in [
+        "/api/nowhere",
+        "/api/v1/nowhere",
+        "/api",
+        "/api/v1",
+        "/tickets",
+    ] {
+        let reply = call(get(nowhere), "").await;
+        assert_eq!(reply.code(), ErrorCode::NotFound, "{nowhere}");
+    }
+}
+
+#[tokio::test]
+async fn each_prefix_has_the_document_of_its_own_paths() {
+    let document = async |prefix: &str| -> Value {
+        let reply = call(Request::get(format!("{prefix}/openapi.json")), "").await;
+        serde_json::from_slice(&reply.body).unwrap()
+    };
+    let (mut versioned, mut plain) = (document(PREFIX).await, document(PLAIN_PREFIX).await);
+    assert_eq!(document("").await, versioned);
+    let paths = |document: &mut Value, prefix: &str| {
+        let paths = document["paths"].take();
+        let Value::Object(paths) = paths else {
+            panic!("paths are an object");
+        };
+        let below = |path: String| path.strip_prefix(prefix).unwrap().to_owned();
+        let paths = paths.into_iter().map(|(path, item)| (below(path), item));
+        paths.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(
+        paths(&mut versioned, PREFIX),
+        paths(&mut plain, PLAIN_PREFIX)
+    );
+    assert_eq!(versioned, plain, "all but the paths");
+}
+
+#[tokio::test]
 async fn a_bad_token_is_refused_with_a_challenge_and_nothing_more() {
     let expired = token(|claims, now| {
         claims.iat = now.timestamp() - 900;
@@ -208,7 +270,7 @@ async fn every_command_refuses_what_is_not_its_body() {
         .into_iter()
         .filter(|o| o.command.is_some())
         .collect();
-    assert_eq!(commands.len(), 20);
+    assert_eq!(commands.len(), Operation::VARIANTS.len());
     for operation in commands {
         let path = path_of(operation.path.trim_start_matches(PREFIX));
         let unknown = post(&path)
@@ -373,7 +435,7 @@ async fn every_answer_names_its_trace_and_conversation() {
 
 #[tokio::test]
 async fn the_process_lives_without_a_database_but_is_not_ready() {
-    for prefix in ["", PREFIX] {
+    for prefix in ["", PREFIX, PLAIN_PREFIX] {
         let ask = async |path: &str| {
             let reply = call(Request::get(format!("{prefix}{path}")), "").await;
             (
@@ -433,6 +495,7 @@ async fn metrics_have_bounded_labels() {
         ("BREW", "/coffee/1"),
         ("GET", "/coffee/2"),
         ("POST", "/api/v1/tickets"),
+        ("POST", "/api/tickets"),
     ] {
         let request = Request::builder()
             .method(method)
@@ -446,8 +509,8 @@ async fn metrics_have_bounded_labels() {
     for line in [
         r#"dispatch_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
         r#"dispatch_http_requests_total{method="GET",route="unmatched",status="404"} 1"#,
-        r#"dispatch_http_requests_total{method="POST",route="/api/v1/tickets",status="401"} 1"#,
-        r#"dispatch_commands_total{code="UNAUTHENTICATED",operation="create_ticket"} 1"#,
+        r#"dispatch_http_requests_total{method="POST",route="/api/v1/tickets",status="401"} 2"#,
+        r#"dispatch_commands_total{code="UNAUTHENTICATED",operation="create_ticket"} 2"#,
         "dispatch_http_in_flight 0",
         r#"dispatch_db_connections{state="in_use"} 0"#,
     ] {

@@ -6,6 +6,7 @@
 mod advisor;
 mod comms;
 mod cursor;
+mod decisions;
 mod directory;
 mod proposals;
 mod search;
@@ -14,6 +15,7 @@ mod tickets;
 mod timeline;
 
 pub use advisor::{AdvisorFacts, advisor_facts};
+pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
     absences, asset, assets, booked_visits, contact, contacts, evidence, kill_switch, site, sites,
     technician, technicians,

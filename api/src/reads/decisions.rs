@@ -1,0 +1,190 @@
+//! `GET /api/v1/decisions`, `/decisions/{id}`, `/decisions/export`
+
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use contracts::{
+    DecisionId, ErrorCode, Role, TicketId,
+    read::{DecisionDetail, DecisionFilter, DecisionPage},
+};
+use futures::{StreamExt, stream};
+use http::header;
+use store::read::Exported;
+
+use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
+use crate::{endpoint::NDJSON, request::Query};
+
+const MAX_LIMIT: u32 = 200;
+const FILTERS: [&str; 7] = [
+    "operation",
+    "result",
+    "actor",
+    "ticket_id",
+    "reason",
+    "from",
+    "to",
+];
+
+/// Refuses everybody but those who answer for what is done: decisions tell who tried what.
+fn overseers_only(request: &ReadRequest) -> Result<(), Failure> {
+    const MAY: [Role; 4] = [
+        Role::Auditor,
+        Role::TenantAdmin,
+        Role::PlatformAdmin,
+        Role::AccountManager,
+    ];
+    match MAY.iter().any(|role| request.actor().roles.contains(role)) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            ErrorCode::Forbidden,
+            "Only auditors, account managers, tenant and platform administrators may read \
+             decisions.",
+        )),
+    }
+}
+
+fn filter(query: &Query) -> Result<DecisionFilter, Failure> {
+    Ok(DecisionFilter {
+        operation: query.words("operation")?,
+        result: query.words("result")?,
+        actor: query.get("actor")?,
+        ticket_id: query.get("ticket_id")?,
+        reason: query.get("reason")?,
+        from: query.get("from")?,
+        to: query.get("to")?,
+        cursor: None,
+        limit: None,
+    })
+}
+
+async fn list(request: ReadRequest) -> Result<Json<DecisionPage>, Failure> {
+    overseers_only(&request)?;
+    let query = request.query(&[&FILTERS[..], &["cursor", "limit"]].concat())?;
+    let filter = DecisionFilter {
+        cursor: query.get("cursor")?,
+        limit: query.limit(MAX_LIMIT)?,
+        ..filter(&query)?
+    };
+    let mut tx = request.open().await?;
+    let page = store::read::decisions(&mut tx, &filter).await?;
+    tx.commit().await?;
+    Ok(Json(page))
+}
+
+async fn one(
+    PathId(id): PathId<DecisionId>,
+    request: ReadRequest,
+) -> Result<Json<DecisionDetail>, Failure> {
+    overseers_only(&request)?;
+    request.query(&[])?;
+    let mut tx = request.open().await?;
+    let decision = store::read::decision(&mut tx, id).await?;
+    tx.commit().await?;
+    decision.map(Json).ok_or_else(|| {
+        Failure::new(
+            ErrorCode::NotFound,
+            "There is no such decision, or it is not yours.",
+        )
+    })
+}
+
+/// An export under way. Between two parts it holds neither a transaction nor a connection, however
+/// slowly the caller reads.
+struct Export {
+    request: ReadRequest,
+    filter: DecisionFilter,
+    so_far: Exported,
+}
+
+impl Export {
+    /// The next part as lines, and the rest.
+    async fn next(self) -> Result<(Bytes, Option<Self>), Failure> {
+        let mut tx = self.request.open().await?;
+        let (part, next) = store::read::decisions_from(&mut tx, &self.filter, self.so_far).await?;
+        tx.commit().await?;
+        let mut lines = Vec::new();
+        for decision in part {
+            serde_json::to_writer(&mut lines, &decision).map_err(Failure::internal)?;
+            lines.push(b'\n');
+        }
+        let rest = next.map(|so_far| Self { so_far, ..self });
+        Ok((lines.into(), rest))
+    }
+}
+
+async fn export(request: ReadRequest) -> Result<Response, Failure> {
+    overseers_only(&request)?;
+    let filter = filter(&request.query(&FILTERS)?)?;
+    let so_far = Exported::nothing(request.received_at());
+    let export = Export {
+        request,
+        filter,
+        so_far,
+    };
+    // What goes wrong before the first line is an answer of its own.
+    let (first, rest) = export.next().await?;
+    let rest = stream::try_unfold(rest, |rest| async {
+        let Some(export) = rest else {
+            return Ok(None);
+        };
+        let part = export.next().await;
+        // The status is sent: what is left is to end the body where nobody takes it for the end.
+        part.map(Some).map_err(|failure| {
+            tracing::warn!(code = %failure.code(), "an export broke off");
+            std::io::Error::other("the export broke off")
+        })
+    });
+    let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
+    Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response())
+}
+
+fn filtered(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .query::<String>("operation", false, "Only about these commands.")
+        .query::<String>("result", false, "Only with these results.")
+        .query::<String>("actor", false, "Only this actor's.")
+        .query::<TicketId>("ticket_id", false, "Only about this ticket.")
+        .query::<String>("reason", false, "Only with this reason's code.")
+        .query::<DateTime<Utc>>("from", false, "Only from this instant on.")
+        .query::<DateTime<Utc>>("to", false, "Only before this instant.")
+        .problems(&[ErrorCode::Forbidden])
+}
+
+pub(super) fn endpoints() -> [Endpoint; 3] {
+    let list = Endpoint::read::<DecisionPage>("list_decisions", "/decisions", get(list))
+        .summary("List recorded decisions")
+        .description(
+            "Newest first. For auditors, account managers, tenant and platform administrators. \
+             All given filters must hold; several values of one, separated by commas, are \
+             alternatives. A page looks at no more than 5000 decisions, so it may be short, even \
+             empty, and still have a `next_cursor`: the list ends where there is none. A cursor \
+             belongs to its filters.",
+        );
+    let export = Endpoint::read::<DecisionDetail>(
+        "export_decisions",
+        "/decisions/export",
+        get(export),
+    )
+    .summary("Export recorded decisions")
+    .description(
+        "Oldest first, as JSON Lines: one decision with its input a line, all that the filters \
+             leave of what was decided before the request. A body that breaks off without its end \
+             is not complete. For the same callers as the list.",
+    )
+    .lines();
+    let one = Endpoint::read::<DecisionDetail>("get_decision", "/decisions/{id}", get(one))
+        .of::<DecisionId>("The decision.")
+        .summary("Get a recorded decision")
+        .description(
+            "With what the policy was asked: the same under the same bundle decides the same. For \
+             the same callers as the list.",
+        )
+        .problems(&[ErrorCode::Forbidden, ErrorCode::NotFound]);
+    [
+        filtered(list)
+            .query::<String>("cursor", false, "`next_cursor` of the page before.")
+            .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it."),
+        filtered(export),
+        one,
+    ]
+}
