@@ -3,15 +3,15 @@
 use chrono::{TimeDelta, Utc};
 use client::{CallOptions, Client, ClientError};
 use contracts::{
-    ApprovalId, Operation, TicketId, TicketState, command::CommandReceipt, proposal::ProposalKind,
-    read::TimelineEntry, ticket::Ticket,
+    ApprovalId, MessageId, Operation, TicketId, TicketState, command::CommandReceipt,
+    comms::Routing, filing::Filed, proposal::ProposalKind, read::TimelineEntry, ticket::Ticket,
 };
 use domain::{TicketKey, evolve};
 use serde_json::{Value, json};
 
 use crate::{stack::Stack, who::Who, world::Tenant};
 
-/// Every command that has a route, in the order of a ticket's life.
+/// Every command about a ticket, in the order of a ticket's life.
 pub const ROUTED: &[Operation] = &[
     Operation::CreateTicket,
     Operation::Triage,
@@ -39,6 +39,22 @@ pub const ROUTED: &[Operation] = &[
     Operation::AddNote,
     Operation::RecordProposal,
     Operation::RecordSla,
+    Operation::AddEvidence,
+    Operation::CommsOutbound,
+    Operation::AttachMessage,
+];
+
+/// Every command about something else; each is proved where that thing is.
+pub const FILINGS: &[Operation] = &[
+    Operation::CommsInbound,
+    Operation::UpsertSite,
+    Operation::UpsertAsset,
+    Operation::UpsertContact,
+    Operation::UpsertTechnician,
+    Operation::RecordAbsence,
+    Operation::CancelAbsence,
+    Operation::EngageKillSwitch,
+    Operation::ReleaseKillSwitch,
 ];
 
 /// A command in which the example is possible: from which state, by whom, what stands in its way
@@ -131,9 +147,12 @@ pub const fn example(operation: Operation) -> Example {
         Operation::Merge => (Some(Triaged), Cancelled, Who::Dispatcher, Some(Scheduled)),
         Operation::CustomerAwait => (Some(Triaged), Triaged, Who::Dispatcher, Some(Closed)),
         Operation::CustomerResume => (Some(Triaged), Triaged, Who::Dispatcher, Some(New)),
-        Operation::AddNote => (Some(New), New, Who::Dispatcher, None),
+        Operation::AddNote
+        | Operation::AddEvidence
+        | Operation::CommsOutbound
+        | Operation::AttachMessage => (Some(New), New, Who::Dispatcher, None),
         Operation::RecordProposal | Operation::RecordSla => (Some(New), New, Who::Workflow, None),
-        _ => panic!("the command has no route yet"),
+        _ => panic!("the command is not about a ticket"),
     };
     Example {
         operation,
@@ -351,6 +370,15 @@ impl Job {
             Operation::Merge => json!({ "into": self.second_call().await }),
             Operation::CustomerAwait => json!({ "reason": "window_offered" }),
             Operation::AddNote => json!({ "text": SECRET_WORDS }),
+            Operation::AddEvidence => json!({
+                "kind": "photo_before", "sha256": "0d".repeat(32), "media_type": "image/jpeg",
+                "size_bytes": 240_000,
+            }),
+            Operation::CommsOutbound => json!({
+                "ticket_id": self.id(), "contact_id": self.tenant.contact, "channel": "sms",
+                "text": SECRET_WORDS,
+            }),
+            Operation::AttachMessage => json!({ "message_id": self.held_message().await }),
             Operation::RecordProposal => self.proposal().await,
             Operation::RecordSla => self.breach().await,
             _ => json!({}),
@@ -362,6 +390,29 @@ impl Job {
         let mut other = Self::new(&self.stack, &self.tenant);
         let opened = Box::pin(other.does(Operation::CreateTicket));
         opened.await.ticket.id
+    }
+
+    /// A message of somebody whom nobody knows.
+    async fn held_message(&self) -> MessageId {
+        let client = self.stack.client(&self.tenant, Who::Intake);
+        let id = uuid::Uuid::now_v7();
+        let peer = format!("+3197{:09}", id.as_u128() % 1_000_000_000);
+        let body = json!({
+            "channel": "sms", "provider": "text_gateway", "provider_message_id": id.to_string(),
+            "peer": peer, "text": SECRET_WORDS,
+        });
+        let options = CallOptions::default();
+        let receipt = client
+            .filing(Operation::CommsInbound, &body, &options)
+            .await;
+        let filed = receipt.expect("an integration may bring messages").filed;
+        match filed {
+            Filed::Message {
+                message_id,
+                routing: Routing::Held { .. },
+            } => message_id,
+            other => panic!("somebody knows the peer: {other:?}"),
+        }
     }
 
     /// What the workflow would propose now.
@@ -390,5 +441,5 @@ impl Job {
     }
 }
 
-/// Free text that may stand in table `notes` and nowhere else: a search for it finds every leak.
+/// Free text that may stand in tables `notes` and `comms_contents` and nowhere else: a search for it finds every leak.
 pub const SECRET_WORDS: &str = "Mrs Quillfeather, +31205550199, Keizersgracht 1";

@@ -95,6 +95,9 @@ const TABLES: &[(&str, &str)] = &[
         "select to_jsonb(t) from (select id::text as stream, chain_length, chain_head from tickets
          union all select stream, length, head from audit_streams) t",
     ),
+    ("comms_contents", "select to_jsonb(t) from comms_contents t"),
+    ("comms_messages", "select to_jsonb(t) from comms_messages t"),
+    ("evidence", "select to_jsonb(t) from evidence t"),
     (
         "idempotency_keys",
         "select to_jsonb(t) from idempotency_keys t",
@@ -117,6 +120,15 @@ const TABLES: &[(&str, &str)] = &[
         "select to_jsonb(t) from (select tenant_id, id, doc, event_seq from tickets) t",
     ),
     ("visits", "select to_jsonb(t) from visits t"),
+    ("sites", "select to_jsonb(t) from sites t"),
+    ("assets", "select to_jsonb(t) from assets t"),
+    ("contacts", "select to_jsonb(t) from contacts t"),
+    ("technicians", "select to_jsonb(t) from technicians t"),
+    (
+        "technician_absences",
+        "select to_jsonb(t) from technician_absences t",
+    ),
+    ("kill_switches", "select to_jsonb(t) from kill_switches t"),
 ];
 
 impl Footprint {

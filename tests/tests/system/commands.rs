@@ -5,13 +5,14 @@ use contracts::{
 };
 use dispatch_tests::{
     http::{Reply, key},
-    job::{Job, ROUTED, example},
+    job::{FILINGS, Job, ROUTED, example},
     record::{Attempt, Footprint, attempt, left_by},
     stack::{Stack, with_api},
     who::Who,
     world::Tenant,
 };
 use serde_json::Value;
+use strum::VariantArray;
 use uuid::Uuid;
 
 async fn recorded(stack: &Stack, command: CommandId) -> Attempt {
@@ -185,6 +186,10 @@ fn another_tenants_ticket_is_as_unknown_as_none() {
             let body = job.body(operation).await;
             let stranger = example.who.token(stack.other());
             let send = |id: TicketId| {
+                let mut body = body.clone();
+                if let Some(named) = body.get_mut("ticket_id") {
+                    *named = id.to_string().into();
+                }
                 let ask = stack.http().command(operation, Some(id), &body);
                 ask.token(&stranger).send()
             };
@@ -321,8 +326,17 @@ fn software_changes_nothing_in_shadow_mode() {
 }
 
 #[test]
+fn each_command_is_on_a_list() {
+    let mut listed: Vec<_> = ROUTED.iter().chain(FILINGS).copied().collect();
+    listed.sort_unstable();
+    assert_eq!(listed, Operation::VARIANTS);
+    let filed = |operation: &Operation| operation.class() == CommandClass::Filing;
+    assert!(FILINGS.iter().all(filed));
+    assert!(!ROUTED.iter().any(filed));
+}
+
+#[test]
 fn the_walker_reaches_every_state() {
-    use strum::VariantArray;
     with_api(async |stack| {
         for &state in TicketState::VARIANTS {
             let job = Job::at(&stack, stack.tenant(), state).await;

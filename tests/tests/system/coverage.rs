@@ -3,8 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use api::{PLAIN_PREFIX, PREFIX, PREFIXES};
 use contracts::Operation;
-use dispatch_tests::{job::ROUTED, stack::with_api};
+use dispatch_tests::{
+    job::{FILINGS, ROUTED},
+    stack::with_api,
+};
 use serde_json::Value;
 
 /// The reads that tests know, below `/api/v1`. `true`: served without a token.
@@ -13,9 +17,28 @@ pub const READS: &[(&str, bool)] = &[
     ("/health/live", true),
     ("/health/ready", true),
     ("/openapi.json", true),
+    ("/assets", false),
+    ("/assets/{id}", false),
+    ("/comms", false),
+    ("/comms/{id}", false),
+    ("/comms/{id}/raw", false),
+    ("/contacts", false),
+    ("/contacts/{id}", false),
+    ("/decisions", false),
+    ("/decisions/export", false),
+    ("/decisions/{id}", false),
+    ("/kill-switch", false),
+    ("/proposals/agreement", false),
+    ("/sites", false),
+    ("/sites/{id}", false),
+    ("/technicians", false),
+    ("/technicians/{id}", false),
+    ("/technicians/{id}/calendar", false),
     ("/tickets", false),
     ("/tickets/{id}", false),
     ("/tickets/{id}/advisor-input", false),
+    ("/tickets/{id}/comms", false),
+    ("/tickets/{id}/evidence", false),
     ("/tickets/{id}/proposals", false),
     ("/tickets/{id}/snapshot", false),
     ("/tickets/{id}/status", false),
@@ -23,34 +46,42 @@ pub const READS: &[(&str, bool)] = &[
 ];
 
 async fn document(stack: &dispatch_tests::stack::Stack) -> Value {
-    let reply = stack.http().get("/openapi.json").send().await;
+    document_under(stack, PREFIX).await
+}
+
+async fn document_under(stack: &dispatch_tests::stack::Stack, prefix: &str) -> Value {
+    let path = format!("{prefix}/openapi.json");
+    let reply = stack.http().bare(reqwest::Method::GET, path).send().await;
     assert_eq!(reply.status, 200);
     reply.json()
 }
 
 #[test]
-fn every_operation_is_on_the_lists() {
+fn every_operation_is_on_the_lists_under_both_prefixes() {
     with_api(async |stack| {
-        let document = document(&stack).await;
-        let mut served = BTreeSet::new();
-        for (path, item) in document["paths"].as_object().unwrap() {
-            for method in item.as_object().unwrap().keys() {
-                served.insert((method.to_uppercase(), path.clone()));
+        for prefix in PREFIXES {
+            let document = document_under(&stack, prefix).await;
+            let mut served = BTreeSet::new();
+            for (path, item) in document["paths"].as_object().unwrap() {
+                for method in item.as_object().unwrap().keys() {
+                    served.insert((method.to_uppercase(), path.clone()));
+                }
             }
+            let entry = |method: &str, path: &str| (method.to_owned(), format!("{prefix}{path}"));
+            let commands = ROUTED
+                .iter()
+                .chain(FILINGS)
+                .map(|operation| entry("POST", operation.path()));
+            let reads = READS.iter().map(|(path, _)| entry("GET", path));
+            let known: BTreeSet<_> = commands.chain(reads).collect();
+            let untested: Vec<_> = served.difference(&known).collect();
+            let gone: Vec<_> = known.difference(&served).collect();
+            assert!(untested.is_empty(), "no test knows these: {untested:?}");
+            assert!(
+                gone.is_empty(),
+                "the lists name what is not served: {gone:?}"
+            );
         }
-        let entry = |method: &str, path: &str| (method.to_owned(), format!("/api/v1{path}"));
-        let commands = ROUTED
-            .iter()
-            .map(|operation| entry("POST", operation.path()));
-        let reads = READS.iter().map(|(path, _)| entry("GET", path));
-        let known: BTreeSet<_> = commands.chain(reads).collect();
-        let untested: Vec<_> = served.difference(&known).collect();
-        let gone: Vec<_> = known.difference(&served).collect();
-        assert!(untested.is_empty(), "no test knows these: {untested:?}");
-        assert!(
-            gone.is_empty(),
-            "the lists name what is not served: {gone:?}"
-        );
     });
 }
 
@@ -65,6 +96,9 @@ fn only_the_listed_reads_need_no_token() {
             let id = "tkt_00000000000000000000000000000000";
             let reply = stack.http().get(path.replace("{id}", id)).send().await;
             assert_eq!(reply.status == 401, !public, "{path}: {}", reply.text());
+            let plain = format!("{PLAIN_PREFIX}{}", path.replace("{id}", id));
+            let plain = stack.http().bare(reqwest::Method::GET, plain).send().await;
+            assert_eq!(plain.status, reply.status, "{path}");
             if *public {
                 // Probes look for them without the prefix.
                 let bare = stack.http().bare(reqwest::Method::GET, path).send().await;
@@ -78,7 +112,7 @@ fn only_the_listed_reads_need_no_token() {
 fn every_command_is_described_as_it_is() {
     with_api(async |stack| {
         let document = document(&stack).await;
-        for operation in ROUTED {
+        for operation in ROUTED.iter().chain(FILINGS) {
             let described = &document["paths"][format!("/api/v1{}", operation.path())]["post"];
             assert_eq!(described["operationId"], operation.to_string());
             let success = match operation {

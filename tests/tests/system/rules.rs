@@ -3,7 +3,7 @@
 
 use chrono::{TimeDelta, Utc};
 use contracts::{
-    ApprovalId, ErrorCode, Operation, Problem, TechnicianId, TicketState,
+    ApprovalId, ErrorCode, Operation, Problem, TechnicianId, TicketId, TicketState,
     proposal::PairingOutcome,
     ticket::{Ticket, VisitStage},
 };
@@ -401,6 +401,147 @@ fn nothing_is_given_away_without_a_reason() {
 }
 
 #[test]
+fn a_merge_is_into_another_open_ticket_of_the_tenant() {
+    with_api(async |stack| {
+        let (who, operation) = (Who::Dispatcher, Operation::Merge);
+        let mut call = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let theirs = Job::at(&stack, stack.other(), TicketState::Triaged).await;
+        let closed = Job::at(&stack, stack.tenant(), TicketState::Closed).await;
+        let cancelled = Job::at(&stack, stack.tenant(), TicketState::Cancelled).await;
+        for into in [call.id(), theirs.id(), closed.id(), cancelled.id()] {
+            let body = json!({ "into": into });
+            let code = ErrorCode::InvalidField;
+            let problem = refuse(&call, &stack, who, operation, &body, code).await;
+            assert_eq!(pointers(&problem), ["/into"]);
+        }
+        // The one that stays may be further on, and may be merged in its turn.
+        let mut stays = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let first = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let merged = call
+            .sends(operation, &json!({ "into": stays.id() }))
+            .await
+            .ticket;
+        assert_eq!(
+            (merged.state, merged.merged_into),
+            (TicketState::Cancelled, Some(stays.id()))
+        );
+        assert!(merged.sla.iter().all(|clock| clock.due_at().is_none()));
+        assert_eq!(merged.visits[0].stage, VisitStage::Cancelled);
+        stays.sends(operation, &json!({ "into": first.id() })).await;
+        let untouched = first.ticket().await;
+        assert_eq!(untouched.state, TicketState::OnSite);
+    });
+}
+
+#[test]
+fn reopening_takes_back_the_invoice_that_stands() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Closed).await;
+        let before = job.ticket().await;
+        let reopened = job.does(Operation::Reopen).await.ticket;
+        let invoice = reopened.invoice.clone().unwrap();
+        assert_eq!(invoice.credit_note.as_deref(), Some("CRN-000001"));
+        assert_eq!(
+            Some(invoice.number),
+            before.invoice.clone().map(|i| i.number)
+        );
+        let numbers: Vec<_> = reopened.visits.iter().map(|visit| visit.number).collect();
+        assert_eq!(numbers, [1, 2]);
+        assert_eq!(reopened.verified_at, None);
+        let revision = |ticket: &Ticket, name: &str| {
+            let clock = ticket.sla.iter().find(|clock| clock.name.as_str() == name);
+            clock.map(|clock| (clock.revision, clock.due_at().is_some()))
+        };
+        let (was, is) = (
+            revision(&before, "completion"),
+            revision(&reopened, "completion"),
+        );
+        assert_eq!(
+            (was, is),
+            (Some((1, false)), Some((2, true))),
+            "a new promise"
+        );
+
+        // Verified and closed without a charge: there is nothing to take back any more.
+        for operation in [
+            Operation::ProposeSchedule,
+            Operation::ConfirmSchedule,
+            Operation::Dispatch,
+            Operation::CheckIn,
+            Operation::Complete,
+            Operation::QaVerify,
+        ] {
+            job.does(operation).await;
+        }
+        job.sends(Operation::Close, &json!({ "no_charge_reason": "warranty" }))
+            .await;
+        job.does(Operation::Reopen).await;
+        let next: i64 =
+            sqlx::query_scalar("select next from invoice_counters where series = 'credit_note'")
+                .fetch_one(stack.admin())
+                .await
+                .unwrap();
+        assert_eq!(next, 2, "one credit note in all");
+    });
+}
+
+#[test]
+fn a_technician_sent_without_a_window_is_replaced_without_one() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        job.sends(Operation::Triage, &json!({ "priority": "P1" }))
+            .await;
+        job.does(Operation::Dispatch).await;
+        let released = job.does(Operation::Unassign).await.ticket;
+        assert_eq!(released.state, TicketState::Scheduled);
+        let visit = &released.visits[0];
+        assert_eq!(
+            (visit.stage, visit.window, visit.technician_id),
+            (VisitStage::Open, None, None)
+        );
+        let again = json!({ "technician_id": stack.tenant().technicians[1] });
+        let sent = job.sends(Operation::Dispatch, &again).await.ticket;
+        assert_eq!(
+            sent.visits[0].technician_id,
+            Some(stack.tenant().technicians[1])
+        );
+    });
+}
+
+#[test]
+fn where_nobody_could_get_in_the_visit_ends_and_the_promise_goes_on() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Dispatched).await;
+        let body = job.body(Operation::NoAccess).await;
+        let (who, code) = (Who::OtherTechnician, ErrorCode::Forbidden);
+        let problem = refuse(&job, &stack, who, Operation::NoAccess, &body, code).await;
+        assert_eq!(reasons(&problem), [("NOT_ASSIGNED", None)]);
+        let before = job.ticket().await;
+        let after = job.does(Operation::NoAccess).await.ticket;
+        assert_eq!(after.sla, before.sla);
+        let stages: Vec<_> = after.visits.iter().map(|v| (v.number, v.stage)).collect();
+        assert_eq!(stages, [(1, VisitStage::NoAccess), (2, VisitStage::Open)]);
+    });
+}
+
+#[test]
+fn a_failed_check_goes_on_with_the_clock_and_opens_a_visit() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::WorkComplete).await;
+        let running = |ticket: &Ticket| {
+            let clocks = ticket.sla.iter().filter(|c| c.due_at().is_some());
+            clocks.map(|c| (c.name.to_string(), c.revision)).collect()
+        };
+        let none: Vec<(String, u32)> = running(&job.ticket().await);
+        assert_eq!(none, []);
+        let rejected = job.does(Operation::QaReject).await.ticket;
+        let clocks = running(&rejected);
+        assert!(clocks.contains(&("completion".into(), 1)), "{clocks:?}");
+        assert_eq!(rejected.visits[1].stage, VisitStage::Open);
+    });
+}
+
+#[test]
 fn an_awaited_customer_stops_the_clocks() {
     with_api(async |stack| {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
@@ -524,6 +665,18 @@ fn an_invalid_value_is_named_by_its_place() {
                 ProposeSchedule,
                 window(Utc::now() + TimeDelta::hours(3), Utc::now()),
                 "/window/end",
+            ),
+            (
+                Reschedule,
+                json!({ "window": { "start": past, "end": past + TimeDelta::hours(1) },
+                        "reason": "rain" }),
+                "/window/end",
+            ),
+            (QaReject, json!({ "reasons": [] }), "/reasons"),
+            (
+                Merge,
+                json!({ "into": TicketId::from_uuid(Uuid::now_v7()) }),
+                "/into",
             ),
             (
                 Dispatch,
