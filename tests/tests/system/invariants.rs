@@ -33,6 +33,7 @@ async fn healthy() -> &'static str {
             let job = lived(&stack).await;
             Job::at(&stack, stack.other(), TicketState::New).await;
             refusals(&stack, &job).await;
+            messages(&stack, &job).await;
             stack.verify().await;
             stack.stop_api().await;
             let copy = stack.database().copy().await;
@@ -95,6 +96,34 @@ async fn refusals(stack: &Stack, job: &Job) {
         .key("used")
         .json(&json!({ "text": "other" }));
     again.send().await.problem(ErrorCode::IdempotencyMismatch);
+}
+
+/// Messages of each sort: placed by a rule, placed by a person, held, known from before, queued.
+async fn messages(stack: &Stack, job: &Job) {
+    let receive = async |peer: &str, id: &str| {
+        let body = json!({
+            "channel": "sms", "provider": "voxbridge", "provider_message_id": id, "peer": peer,
+            "text": "Hello?",
+        });
+        let ask = stack.command(Who::Intake, Operation::CommsInbound, None, &body);
+        let reply = ask.send().await;
+        assert!(reply.status.is_success(), "{}", reply.text());
+        reply.json()
+    };
+    let opened = receive("+31205550199", "one").await;
+    receive("+31205550199", "two").await;
+    receive("+31205550199", "two").await;
+    receive("+31687654321", "three").await;
+    let placed = receive("+31201111111", "four").await;
+    let attach = json!({ "message_id": placed["filed"]["data"]["message_id"] });
+    let ask = stack.command(Who::Dispatcher, Operation::AttachMessage, job.id(), &attach);
+    ask.send().await.receipt();
+    let queue = json!({
+        "ticket_id": opened["ticket"]["id"], "contact_id": stack.tenant().contact,
+        "channel": "sms", "text": "Somebody is on the way.",
+    });
+    let ask = stack.command(Who::Dispatcher, Operation::CommsOutbound, None, &queue);
+    ask.send().await.receipt();
 }
 
 async fn break_it(database: &Database, sql: &str) {
@@ -435,6 +464,88 @@ const ORPHANS: &[Plant] = &[
 #[test]
 fn a_row_that_stands_alone_is_found() {
     each_is_found(ORPHANS);
+}
+
+const MESSAGES: &[Plant] = &[
+    (
+        Invariant::I1,
+        "is missing, or belongs elsewhere",
+        "update comms_messages set ticket_id = null where provider_message_id = 'one'",
+    ),
+    (
+        Invariant::I1,
+        "is missing, or belongs elsewhere",
+        "delete from comms_messages where purpose = 'conversation'",
+    ),
+    (
+        Invariant::I1,
+        "that is not what its ticket's timeline tells",
+        "update comms_messages set channel = 'voice' where provider_message_id = 'one'",
+    ),
+    (
+        Invariant::I1,
+        "that is not what its ticket's timeline tells",
+        "update comms_messages set routing = jsonb_set(routing, '{ticket_id}', '\"x\"')
+         where provider_message_id = 'two'",
+    ),
+    (
+        Invariant::I1,
+        "that is not what its ticket's timeline tells",
+        "update comms_messages set purpose = 'conversation' where purpose = 'approval_waiting'",
+    ),
+    (
+        Invariant::I1,
+        "that is not what its ticket's timeline tells",
+        "update comms_messages set command_id = gen_random_uuid() where provider_message_id = 'one'",
+    ),
+    (
+        Invariant::I2,
+        "whose timeline does not tell of it once",
+        "update comms_messages set ticket_id = (select ticket_id from comms_messages
+             where provider_message_id = 'one') where provider_message_id = 'three'",
+    ),
+    (
+        Invariant::I2,
+        "held without an attempt that held it",
+        "update comms_messages set command_id = gen_random_uuid()
+         where provider_message_id = 'three'",
+    ),
+    (
+        Invariant::I1,
+        "held, or knew from before, is missing",
+        "delete from comms_messages where provider_message_id = 'three'",
+    ),
+    (
+        Invariant::I2,
+        "neither held nor about the kill switch",
+        "update comms_messages set ticket_id = null where purpose = 'conversation'",
+    ),
+    (
+        Invariant::I10,
+        "of another tenant's ticket or person",
+        "update comms_messages m set ticket_id = (select id from tickets t
+             where t.tenant_id <> m.tenant_id limit 1) where provider_message_id = 'four'",
+    ),
+    (
+        Invariant::I2,
+        "a message without its contents",
+        "delete from comms_contents where text = 'Hello?'",
+    ),
+    (
+        Invariant::I2,
+        "place in the queue is missing",
+        "delete from comms_queue",
+    ),
+    (
+        Invariant::I2,
+        "place in the queue is missing",
+        "update comms_queue set due_at = due_at + interval '1 second'",
+    ),
+];
+
+#[test]
+fn a_message_that_is_not_what_was_told_is_found() {
+    each_is_found(MESSAGES);
 }
 
 const STORIES: &[Plant] = &[

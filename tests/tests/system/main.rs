@@ -4,6 +4,7 @@
 mod audit;
 mod bad_input;
 mod commands;
+mod comms;
 mod concurrency;
 mod coverage;
 mod flow;
