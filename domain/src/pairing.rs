@@ -279,11 +279,19 @@ fn sum(lines: &[InvoiceLine]) -> i128 {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use contracts::{
-        ActorKind, Priority,
-        command::RecordProposal,
-        event::TicketEvent,
+        ActorKind, Command, ContactId, FreeText, Priority, Role,
+        approval::Verdict,
+        command::{
+            Cancel, Close, CommsOutbound, DecideApproval, ProposeSchedule, QaReject, RecordProposal,
+        },
+        comms::Channel,
+        event::{TicketEvent, WaitingFor},
         proposal::{AdvisorInput, Choice, PairingOutcome, Ranked},
+        schedule::TimeWindow,
+        sla::{SlaRecordKey, SlaRecordKind},
+        ticket::InvoiceLine,
     };
 
     use crate::{Effect, testing::*};
@@ -388,5 +396,250 @@ mod tests {
             let decided = desk.try_with(&triage(Priority::P1), &facts).unwrap();
             assert_eq!(outcomes(&decided).len(), pairs, "{actor}");
         }
+    }
+
+    /// The desk keeps what is proposed; what it is about is put right by the caller.
+    fn about(desk: &mut Desk, choices: Vec<Choice>) {
+        let kind = choices[0].kind();
+        desk.run(proposed(vec![triage_as(Priority::P1)]));
+        let kept = desk.open_proposals.last_mut().unwrap();
+        kept.kind = kind;
+        kept.advice.ranked = choices
+            .into_iter()
+            .map(|choice| Ranked {
+                choice,
+                score: 0,
+                factors: Vec::new(),
+            })
+            .collect();
+    }
+
+    fn act_on(
+        mut desk: Desk,
+        choices: Vec<Choice>,
+        act: impl Into<Command>,
+    ) -> Vec<PairingOutcome> {
+        about(&mut desk, choices);
+        outcomes(&desk.run(act))
+    }
+
+    fn scheduled() -> Desk {
+        Desk::after([create(), triage(Priority::P2)])
+    }
+
+    fn complete_work() -> Desk {
+        let mut desk = on_site();
+        desk.run(complete());
+        desk
+    }
+
+    use PairingOutcome::{Different, Equivalent, Nothing, Same};
+
+    #[test]
+    fn a_window_is_alike_when_half_of_the_longer_is_shared() {
+        let hours = |from, to| TimeWindow {
+            start: monday() + TimeDelta::hours(from),
+            end: monday() + TimeDelta::hours(to),
+        };
+        let choice = |window| Choice::ProposeWindow { window };
+        let best = hours(24, 26);
+        for (offered, outcome) in [
+            (best, Same),
+            (hours(48, 50), Equivalent),
+            (hours(25, 27), Equivalent),
+            (hours(24, 28), Equivalent),
+            (hours(24, 29), Different),
+            (hours(26, 28), Different),
+        ] {
+            let act = ProposeSchedule { window: offered };
+            let choices = vec![choice(best), choice(hours(48, 50))];
+            assert_eq!(act_on(scheduled(), choices, act), [outcome], "{offered:?}");
+        }
+        // Sent at once: no window was offered.
+        let urgent = Desk::after([create(), triage(Priority::P1)]);
+        assert_eq!(act_on(urgent, vec![choice(best)], dispatch()), [Nothing]);
+    }
+
+    #[test]
+    fn a_reminder_is_the_message_or_the_answer_that_made_it_unneeded() {
+        let offered = || {
+            let mut desk = scheduled();
+            desk.run(propose());
+            desk
+        };
+        let now = offered().now;
+        let remind = |minutes| Choice::Remind {
+            about: WaitingFor::Confirmation,
+            contact_id: ContactId::from_uuid(uuid(5)),
+            at: now + TimeDelta::minutes(minutes),
+        };
+        let message = || CommsOutbound {
+            ticket_id: key().ticket_id,
+            contact_id: ContactId::from_uuid(uuid(5)),
+            channel: Channel::Sms,
+            text: FreeText::new("Does it suit you?").unwrap(),
+            send_at: None,
+            only_while: None,
+        };
+        for (minutes, told, answered) in [
+            (20, Same, Equivalent),
+            (-20, Same, Nothing),
+            (90, Different, Equivalent),
+        ] {
+            assert_eq!(act_on(offered(), vec![remind(minutes)], message()), [told]);
+            assert_eq!(
+                act_on(offered(), vec![remind(minutes)], confirm()),
+                [answered]
+            );
+        }
+        let ranked = vec![remind(90), remind(0)];
+        assert_eq!(act_on(offered(), ranked, message()), [Equivalent]);
+    }
+
+    #[test]
+    fn yes_and_no_are_not_alike() {
+        let asked = || {
+            let mut desk = on_site();
+            desk.run(request_change(1_000));
+            desk
+        };
+        let choice = |verdict| Choice::DecideChange { verdict };
+        let both = || vec![choice(Verdict::Approve), choice(Verdict::Reject)];
+        for (verdict, outcome) in [(Verdict::Approve, Same), (Verdict::Reject, Different)] {
+            let desk = asked();
+            let act = DecideApproval {
+                approval_id: desk.approval.as_ref().unwrap().id,
+                verdict,
+                reason: None,
+            };
+            assert_eq!(act_on(desk, both(), act), [outcome]);
+        }
+        let cancel = Cancel {
+            reason: slug("called_off"),
+        };
+        assert_eq!(act_on(asked(), both(), cancel), [Nothing]);
+    }
+
+    #[test]
+    fn work_is_verified_or_rejected_for_the_same_reasons_or_for_others() {
+        let reject = |reasons: &[&str]| QaReject {
+            reasons: reasons.iter().map(|r| slug(r)).collect(),
+        };
+        let advised = |reasons: &[&str]| Choice::Reject {
+            reasons: reasons.iter().map(|r| slug(r)).collect(),
+        };
+        let of = |choice, act: Command| act_on(complete_work(), vec![choice], act);
+        assert_eq!(of(Choice::Verify, verify()), [Same]);
+        assert_eq!(of(Choice::Verify, reject(&["dirt"]).into()), [Different]);
+        let two = ["missing_signature", "dirt"];
+        assert_eq!(
+            of(advised(&two), reject(&["dirt", "missing_signature"]).into()),
+            [Same]
+        );
+        assert_eq!(of(advised(&two), reject(&["dirt"]).into()), [Equivalent]);
+        assert_eq!(of(advised(&two), verify()), [Different]);
+    }
+
+    #[test]
+    fn an_invoice_is_alike_within_two_percent_over_the_same_items() {
+        let verified = || {
+            let mut desk = complete_work();
+            desk.run(verify());
+            desk
+        };
+        let line = |item: &str, unit_cents| InvoiceLine {
+            item: slug(item),
+            quantity: 2,
+            unit_cents,
+        };
+        let advised = || Choice::Invoice {
+            lines: vec![line("labour", 10_000)],
+        };
+        for (unit_cents, outcome) in [
+            (10_000, Same),
+            (10_200, Equivalent),
+            (9_800, Equivalent),
+            (10_201, Different),
+        ] {
+            assert_eq!(
+                act_on(verified(), vec![advised()], invoice(unit_cents)),
+                [outcome]
+            );
+        }
+        let other = Choice::Invoice {
+            lines: vec![line("call_out", 10_000)],
+        };
+        assert_eq!(
+            act_on(verified(), vec![other], invoice(10_000)),
+            [Different]
+        );
+        let free = Close {
+            no_charge_reason: Some(slug("goodwill")),
+        };
+        assert_eq!(act_on(verified(), vec![advised()], free), [Nothing]);
+    }
+
+    #[test]
+    fn an_escalation_is_met_by_whatever_moves_the_ticket_on_in_time() {
+        let tell = |desk: &Desk, to, minutes| Choice::Escalate {
+            to,
+            about: SlaRecordKey {
+                clock: slug("make_safe"),
+                kind: SlaRecordKind::Warning,
+                revision: desk.clock("make_safe").revision,
+            },
+            before: Some(desk.now + TimeDelta::minutes(minutes)),
+        };
+        for (to, minutes, outcome) in [
+            (Role::Dispatcher, 10, Same),
+            (Role::AccountManager, 10, Equivalent),
+            (Role::Dispatcher, 0, Nothing),
+        ] {
+            let desk = scheduled();
+            let choice = tell(&desk, to, minutes);
+            assert_eq!(
+                act_on(desk, vec![choice], propose()),
+                [outcome],
+                "{to:?} {minutes}"
+            );
+        }
+        // More details move nothing on; more urgency does; ending the ticket keeps no promise.
+        let mut desk = scheduled();
+        let choice = tell(&desk, Role::Dispatcher, 100);
+        about(&mut desk, vec![choice]);
+        assert_eq!(outcomes(&desk.run(triage(Priority::P2))), []);
+        assert_eq!(outcomes(&desk.run(triage(Priority::P1))), [Same]);
+        let desk = scheduled();
+        let choice = tell(&desk, Role::Dispatcher, 100);
+        let cancel = Cancel {
+            reason: slug("called_off"),
+        };
+        assert_eq!(act_on(desk, vec![choice], cancel), [Nothing]);
+    }
+
+    #[test]
+    fn a_pair_says_whether_whoever_acted_had_read_it() {
+        for seen in [true, false] {
+            let mut desk = Desk::after([create()]);
+            desk.run(proposed(vec![triage_as(Priority::P1)]));
+            desk.open_proposals[0].seen = seen;
+            let decided = desk.run(triage(Priority::P1));
+            let told = decided.changes.iter().find_map(|c| match c.event {
+                TicketEvent::ProposalPaired { seen, .. } => Some(seen),
+                _ => None,
+            });
+            let kept = decided.effects.iter().find_map(|effect| match effect {
+                Effect::PairProposal { seen, .. } => Some(*seen),
+                _ => None,
+            });
+            assert_eq!((told, kept), (Some(seen), Some(seen)));
+        }
+    }
+
+    #[test]
+    fn advice_that_came_to_nothing_is_paired_with_whatever_was_done() {
+        let mut desk = Desk::after([create()]);
+        desk.run(proposed(Vec::new()));
+        assert_eq!(outcomes(&desk.run(triage(Priority::P1))), [Different]);
     }
 }
