@@ -181,25 +181,21 @@ pub async fn claim(pool: &PgPool, lease: Lease, most: u32) -> Result<Vec<Claimed
 fn claimed(row: ClaimedRow) -> Result<Claimed, Error> {
     let (tenant, message, channel, due_at, attempts, now, attempt, endpoint, keyed, retry) = row;
     Ok(Claimed {
-        key: (
-            TenantId::from_uuid(tenant),
-            MessageId::from_uuid(message),
-        ),
+        key: (TenantId::from_uuid(tenant), MessageId::from_uuid(message)),
         channel: channel
             .parse()
             .map_err(|error| Error::corrupt("comms_messages", "channel", message, error))?,
         due_at,
         attempts: attempts.unsigned_abs(),
         now,
-        cut_off: attempt
-            .zip(endpoint)
-            .zip(keyed.zip(retry))
-            .map(|((attempt, endpoint), (keyed, retry_unknown))| CutOff {
+        cut_off: attempt.zip(endpoint).zip(keyed.zip(retry)).map(
+            |((attempt, endpoint), (keyed, retry_unknown))| CutOff {
                 attempt: attempt.unsigned_abs(),
                 endpoint,
                 keyed,
                 retry_unknown,
-            }),
+            },
+        ),
     })
 }
 
@@ -219,7 +215,11 @@ pub async fn begin(
             .bind(interval(lease.lasts)?)
             .bind(target.endpoint)
             .bind(target.keyed)
-            .bind(if target.retry_unknown { "retry" } else { "give_up" })
+            .bind(if target.retry_unknown {
+                "retry"
+            } else {
+                "give_up"
+            })
             .fetch_one(pool)
             .await?;
     serde_json::from_value(begun)

@@ -7,10 +7,12 @@
 mod beside;
 mod chains;
 mod comms;
+mod filings;
 mod receipt;
 mod receipts;
 mod rows;
 mod schema;
+mod sending;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -33,7 +35,7 @@ pub enum Invariant {
     I4,
     /// A key has one answer; another request under it had no effect.
     I6,
-    /// Nothing waits too long for delivery, nothing is parked.
+    /// Nothing waits too long for delivery, nothing is parked; a message is sent once per key.
     I7,
     /// Only legal transitions.
     I8,
@@ -98,6 +100,7 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
         .await?;
     let mut found = Findings::default();
     schema::check(&mut tx, &mut found).await?;
+    sending::check(&mut tx, &mut found).await?;
     rows::check(&mut tx, options, &mut found).await?;
     comms::check(&mut tx, &mut found).await?;
     let seen = chains::check(&mut tx, options.sealing_key.as_ref(), &mut found).await?;

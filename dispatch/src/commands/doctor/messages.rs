@@ -78,7 +78,10 @@ fn queue(part: &str, backlog: &Backlog) -> Check {
     }
     Check::ok(
         part,
-        format!("{} wait for their time, {} are due", backlog.queued, backlog.due),
+        format!(
+            "{} wait for their time, {} are due",
+            backlog.queued, backlog.due
+        ),
     )
 }
 
@@ -124,7 +127,11 @@ mod tests {
         };
         assert!(endpoint("https://hooks.example/x").ok);
         let check = endpoint("http://hooks.example/x");
-        assert!(!check.ok && check.found.contains("`pager`"), "{}", check.found);
+        assert!(
+            !check.ok && check.found.contains("`pager`"),
+            "{}",
+            check.found
+        );
         assert!(endpoints(&Settings::default()).ok);
     }
 }
