@@ -1,7 +1,6 @@
 //! The real `dispatch` processes, for what only a process can show: `kill -9`, exit codes, logs.
 //!
-//! A [`Fleet`] is `dispatch api`, `dispatch relay` and `dispatch worker` as an operator would run
-//! them, configured by `DISPATCH_*`, on a database and a namespace of their own.
+//! A [`Fleet`] is `dispatch api`, `relay`, `worker` and `comms` as an operator would run them, configured by `DISPATCH_*`, on a database and a namespace of their own.
 
 use std::{
     fs::File,
@@ -36,17 +35,19 @@ pub enum ProcessRole {
     Api,
     Relay,
     Worker,
+    Comms,
 }
 
 impl ProcessRole {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Api, Self::Relay, Self::Worker];
+    pub const ALL: [Self; 4] = [Self::Api, Self::Relay, Self::Worker, Self::Comms];
 
     const fn command(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Relay => "relay",
             Self::Worker => "worker",
+            Self::Comms => "comms",
         }
     }
 }
@@ -74,9 +75,9 @@ pub struct Fleet {
     namespace: Namespace,
     folder: TempDir,
     version: Version,
-    metrics: [SocketAddr; 3],
+    metrics: [SocketAddr; 4],
     api_at: Mutex<SocketAddr>,
-    running: [Mutex<Option<Child>>; 3],
+    running: [Mutex<Option<Child>>; 4],
 }
 
 impl std::ops::Deref for Fleet {
@@ -133,7 +134,7 @@ impl Fleet {
         *self.api_at.lock().expect("no holder panicked") = address;
     }
 
-    /// Starts all three, and waits until they serve.
+    /// Starts all of them, and waits until they serve.
     pub async fn start_all(&self) {
         for role in ProcessRole::ALL {
             self.start(role, &[]);
@@ -172,7 +173,7 @@ impl Fleet {
     fn configured(&self, subcommand: &str) -> Command {
         let addresses = &self.database().addresses;
         let api_at = *self.api_at.lock().expect("no holder panicked");
-        let [api_metrics, relay_metrics, worker_metrics] =
+        let [api_metrics, relay_metrics, worker_metrics, comms_metrics] =
             self.metrics.map(|address| address.to_string());
         let mut command = Command::new(program());
         command
@@ -184,6 +185,7 @@ impl Fleet {
             .env("DISPATCH_SYSTEM_FAILPOINTS", "true")
             .env("DISPATCH_DATABASE_APP_URL", &addresses.app)
             .env("DISPATCH_DATABASE_RELAY_URL", &addresses.relay)
+            .env("DISPATCH_DATABASE_COMMS_URL", &addresses.comms)
             .env("DISPATCH_DATABASE_MAINTENANCE_URL", &addresses.maintenance)
             .env("DISPATCH_AUTH_JWT_SECRET", SECRET)
             .env("DISPATCH_AUTH_ISSUER", ISSUER)
@@ -195,6 +197,10 @@ impl Fleet {
             .env("DISPATCH_RELAY_METRICS_LISTEN", relay_metrics)
             .env("DISPATCH_RELAY_LEASE_SECONDS", "2")
             .env("DISPATCH_WORKER_METRICS_LISTEN", worker_metrics)
+            .env("DISPATCH_COMMS_METRICS_LISTEN", comms_metrics)
+            .env("DISPATCH_COMMS_POLL_MS", "100")
+            .env("DISPATCH_COMMS_RETRY_MS", "100")
+            .env("DISPATCH_COMMS_LEASE_SECONDS", "1")
             .env("DISPATCH_WORKER_BUILD_ID", &self.version.build_id)
             .env("TEMPORAL_ADDRESS", self.namespace.address())
             .env("TEMPORAL_NAMESPACE", self.namespace.name());

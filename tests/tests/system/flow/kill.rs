@@ -261,7 +261,7 @@ async fn kill_again_and_again(fleet: Arc<Fleet>, role: ProcessRole, killers: Arc
                 })
                 .await
             }
-            ProcessRole::Worker => {}
+            ProcessRole::Worker | ProcessRole::Comms => {}
         }
         // The moment is the point of this test, so it is drawn, from a seed.
         tokio::time::sleep(Duration::from_millis(random.random_range(200..1500))).await;
