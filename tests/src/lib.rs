@@ -8,6 +8,7 @@
 
 pub mod agreement;
 pub mod database;
+pub mod filing;
 pub mod fleet;
 pub mod flow;
 pub mod gate;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use contracts::{
     AuditId, CommandId, DecisionId, Operation, TenantId, TicketId, TicketState,
-    event::TicketChange, ticket::Ticket,
+    event::TicketChange, sla::SlaClock, ticket::Ticket,
 };
 use domain::TicketKey;
 use futures::TryStreamExt;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Findings, Invariant,
     beside::{self, Beside},
+    filings::Filings,
     receipt,
 };
 use crate::{
@@ -153,6 +154,7 @@ pub(super) async fn check(
     };
     let mut ends = ends(tx, found).await?;
     let mut pending_seals = sealed.heads;
+    let mut filings = Filings::default();
     let mut current: Option<(Stream, Walk)> = None;
     let mut read_to = (Uuid::nil(), String::new(), 0);
     loop {
@@ -178,7 +180,7 @@ pub(super) async fn check(
                 current = Some((stream.clone(), Walk::new()));
             }
             if let Some((stream, walk)) = &mut current {
-                walk.step(stream, row, found);
+                walk.step(stream, row, &mut filings, found);
                 if let Some(expected) =
                     pending_seals.remove(&(stream.0, stream.1.clone(), walk.length))
                     && expected != hex::encode(&walk.hash)
@@ -194,6 +196,7 @@ pub(super) async fn check(
         let told = finish(&stream, walk, &mut ends, found);
         beside::compare(tx, told.into_iter().collect(), found).await?;
     }
+    filings.compare(tx, found).await?;
     for (stream, _) in ends {
         found.add(
             Invariant::I9,
@@ -223,7 +226,7 @@ impl Walk {
         }
     }
 
-    fn step(&mut self, stream: &Stream, mut row: Row, found: &mut Findings) {
+    fn step(&mut self, stream: &Stream, mut row: Row, filings: &mut Filings, found: &mut Findings) {
         let position = row.position.unsigned_abs();
         let place = place(stream, position);
         if position != self.length + 1 {
@@ -246,11 +249,7 @@ impl Walk {
         match row.ticket_id {
             Some(ticket_id) => self.fold(&place, ticket_id, &row, kept.receipt.as_deref(), found),
             None if row.refused.is_none() => {
-                found.add(
-                    Invariant::I2,
-                    &place,
-                    "an accepted attempt without its ticket",
-                );
+                filings.add(&place, &row, kept.receipt.as_deref(), found);
             }
             None => {}
         }
@@ -349,7 +348,8 @@ fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
     let legal = match (row.refused.is_some(), before, after) {
         (true, before, after) => before == after,
         (false, None, after) => {
-            operation == Operation::CreateTicket && after == Some(TicketState::New)
+            matches!(operation, Operation::CreateTicket | Operation::CommsInbound)
+                && after == Some(TicketState::New)
         }
         (false, Some(before), after) => {
             domain::ticket::table::next_state(operation, before) == after && after.is_some()
@@ -365,20 +365,55 @@ struct End {
     length: u64,
     head: Vec<u8>,
     ticket: Option<Ticket>,
+    columns: Columns,
+}
+
+/// What the list of tickets filters by, written beside the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Columns {
+    waiting_for: Option<String>,
+    due_at: Option<DateTime<Utc>>,
+    technician_id: Option<Uuid>,
+}
+
+impl Columns {
+    fn of(ticket: &Ticket) -> Self {
+        let visit = ticket.current_visit();
+        Self {
+            waiting_for: Some(domain::waiting_for(ticket).to_string()),
+            due_at: ticket.sla.iter().filter_map(SlaClock::due_at).min(),
+            technician_id: visit
+                .and_then(|visit| visit.technician_id)
+                .map(|id| id.as_uuid()),
+        }
+    }
 }
 
 async fn ends(tx: &mut PgConnection, found: &mut Findings) -> Result<BTreeMap<Stream, End>, Error> {
-    type EndRow = (Uuid, String, i64, Vec<u8>, Option<Value>);
+    #[derive(FromRow)]
+    struct EndRow {
+        tenant_id: Uuid,
+        stream: String,
+        length: i64,
+        head: Vec<u8>,
+        doc: Option<Value>,
+        waiting_for: Option<String>,
+        due_at: Option<DateTime<Utc>>,
+        technician_id: Option<Uuid>,
+    }
     let rows: Vec<EndRow> = sqlx::query_as(
-        "select tenant_id, wire_id('tkt', id), chain_length, chain_head, doc from tickets
+        "select tenant_id, wire_id('tkt', id) as stream, chain_length as length,
+                chain_head as head, doc, waiting_for, due_at, technician_id
+         from tickets
          union all
-         select tenant_id, stream, length, head, null from audit_streams",
+         select tenant_id, stream, length, head, null, null, null, null from audit_streams",
     )
     .fetch_all(tx)
     .await?;
     let mut ends = BTreeMap::new();
-    for (tenant, stream, length, head, doc) in rows {
-        let ticket = doc.and_then(|doc| {
+    for row in rows {
+        let stream = row.stream;
+        let ticket = row.doc.and_then(|doc| {
             serde_json::from_value(doc)
                 .inspect_err(|error| {
                     let what = format!("its document cannot be read: {error}");
@@ -387,10 +422,16 @@ async fn ends(tx: &mut PgConnection, found: &mut Findings) -> Result<BTreeMap<St
                 .ok()
         });
         let end = End {
-            length: length.unsigned_abs(),
-            head,
+            length: row.length.unsigned_abs(),
+            head: row.head,
             ticket,
+            columns: Columns {
+                waiting_for: row.waiting_for,
+                due_at: row.due_at,
+                technician_id: row.technician_id,
+            },
         };
+        let tenant = row.tenant_id;
         ends.insert((TenantId::from_uuid(tenant), stream), end);
     }
     Ok(ends)
@@ -414,6 +455,14 @@ fn finish(
             &place,
             "the chain does not end where its ticket says",
         );
+    }
+    if end
+        .ticket
+        .as_ref()
+        .is_some_and(|ticket| Columns::of(ticket) != end.columns)
+    {
+        let what = "what lists filter by is not what its document says";
+        found.add(Invariant::I3, &place, what);
     }
     if !walk.lost && walk.ticket != end.ticket {
         found.add(
@@ -618,7 +667,7 @@ mod tests {
         let mut found = Findings::default();
         let mut walk = Walk::new();
         for row in rows {
-            walk.step(&stream(), row, &mut found);
+            walk.step(&stream(), row, &mut Filings::default(), &mut found);
         }
         found.violations.into_iter().map(|v| v.invariant).collect()
     }
