@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use contracts::{ActorKind, Role, TechnicianId, TenantId, TicketId};
 use url::Url;
 
-use crate::{exit, telemetry::LogFormat, token::parse_ttl};
+use crate::{demo::day::Speed, exit, telemetry::LogFormat, token::parse_ttl};
 
 /// Where `dispatch dev` keeps its state unless it is told otherwise.
 pub const DEFAULT_STATE_DIR: &str = ".dispatch";
@@ -84,6 +84,12 @@ pub enum CliCommand {
     ///
     /// Needs a running system: `dispatch dev` in another terminal. At the end compares what the
     /// workflow knows with the database; exit code 1 if anything is off.
+    ///
+    /// With --count N plays a day of N tickets instead: emergencies at night, planned jobs by day,
+    /// everything that goes wrong, wrong input too. Every answer is checked; the end says what was
+    /// used of what there is, and whether all records agree. Only the pauses between two acts are
+    /// simulated: time stamps, windows and SLA clocks are real, so a day that takes a minute breaks
+    /// no promise of two hours.
     #[command(after_help = exit::HELP)]
     Demo(DemoArgs),
 
@@ -151,6 +157,18 @@ pub struct DevArgs {
     #[arg(long)]
     pub demo: bool,
 
+    /// After the demo plays a day of so many tickets
+    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: Option<u32>,
+
+    /// How much faster than real time the day goes: 1440 is a day in a minute, `max` has no pauses
+    #[arg(long, value_name = "X", requires = "count", default_value = "max")]
+    pub speed: Speed,
+
+    /// Plays the same day again; a new one without it
+    #[arg(long, value_name = "S", requires = "count")]
+    pub seed: Option<u64>,
+
     /// Stops after the demo, with its exit code
     #[arg(long, requires = "demo")]
     pub exit: bool,
@@ -170,7 +188,20 @@ pub struct DevArgs {
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// One JSON object a line instead of text
+    /// Plays a day of at least so many tickets instead
+    #[arg(long, value_name = "N", conflicts_with = "pace", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: Option<u32>,
+
+    /// How much faster than real time the day goes: 1 is real time, 3600 a day in 24 seconds, 0 or
+    /// `max` has no pauses [default: 1440, a day in a minute]
+    #[arg(long, value_name = "X", requires = "count")]
+    pub speed: Option<Speed>,
+
+    /// Plays the day of this seed; what was done before is not done twice [default: a new day]
+    #[arg(long, value_name = "S", requires = "count")]
+    pub seed: Option<u64>,
+
+    /// One JSON object a line instead of text; of a day one document at its end
     #[arg(long)]
     pub json: bool,
 

@@ -28,6 +28,8 @@ pub struct World {
     pub contact: ContactId,
     /// Everybody who could be sent, with what to call them on screen.
     pub technicians: Vec<(TechnicianId, String)>,
+    /// Every seeded place: what is there, and who is to be called.
+    pub places: Vec<(SiteId, Vec<AssetId>, ContactId)>,
 }
 
 /// One caller: a client with a token of their own.
@@ -118,6 +120,13 @@ impl World {
         let [slug, _] = seed::DEMO_TENANTS;
         let seeded = seed::SeededTenant::of(seed::demo_tenant_id(slug), slug);
         let titles = seed::technician_titles().map(str::to_owned);
+        let assets = seeded
+            .assets
+            .chunks(seeded.assets.len() / seeded.sites.len());
+        let places = seeded.sites.iter().zip(assets).zip(&seeded.contacts);
+        let places = places
+            .map(|((site, assets), contact)| (*site, assets.to_vec(), *contact))
+            .collect();
         Self {
             tenant: seeded.tenant_id,
             site: seeded.sites[0],
@@ -125,6 +134,7 @@ impl World {
             asset: seeded.assets[1],
             contact: seeded.contacts[0],
             technicians: seeded.technicians.into_iter().zip(titles).collect(),
+            places,
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod cast;
 mod check;
+pub mod day;
 mod line;
 mod play;
 mod script;

@@ -301,7 +301,7 @@ async fn serve(
             temporal: Temporal::new(&settings.temporal)?,
             world: demo::World::seeded(),
         };
-        let result = play(&stage, settings).await;
+        let result = play(&stage, args, settings, stop).await;
         if args.exit {
             return result;
         }
@@ -314,8 +314,18 @@ async fn serve(
 }
 
 /// The demo, and what must hold after it.
-async fn play(stage: &demo::Stage, settings: &Settings) -> Result<(), Failure> {
-    demo::run(stage, false, demo::pace(false), &mut std::io::stdout()).await?;
+async fn play(
+    stage: &demo::Stage,
+    args: &DevArgs,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    demo::run(stage, false, demo::pace(false), &mut out).await?;
+    if let Some(count) = args.count {
+        let day = demo::day::Day::new(count, args.speed, args.seed)?;
+        demo::day::run(stage, &day, false, stop.child_token(), &mut out).await?;
+    }
     let outcome = verify::check(settings, true, true).await?;
     println!("{}", outcome.text().trim_end());
     if outcome.ok {
