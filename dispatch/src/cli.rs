@@ -4,10 +4,20 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use contracts::{ActorKind, Role, TechnicianId, TenantId, TicketId};
 use url::Url;
 
-use crate::{demo::day::Speed, exit, telemetry::LogFormat, token::parse_ttl};
+use crate::{
+    commands::{
+        decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
+        messages::MessagesCommand, proposals::ProposalsCommand, ticket::TicketCommand,
+    },
+    demo::day::Speed,
+    exit,
+    telemetry::LogFormat,
+    token::parse_ttl,
+};
 
 /// Where `dispatch dev` keeps its state unless it is told otherwise.
 pub const DEFAULT_STATE_DIR: &str = ".dispatch";
@@ -93,6 +103,56 @@ pub enum CliCommand {
     #[command(after_help = exit::HELP)]
     Demo(DemoArgs),
 
+    /// Looks at tickets: list, show, timeline, watch, proposals
+    ///
+    /// In the folder of a running `dispatch dev` it needs no settings; elsewhere DISPATCH_API_URL and
+    /// DISPATCH_API_TOKEN say where and as whom.
+    #[command(after_help = exit::HELP)]
+    Ticket {
+        #[command(subcommand)]
+        command: TicketCommand,
+    },
+
+    /// Looks at software's proposals over all tickets
+    #[command(after_help = exit::HELP)]
+    Proposals {
+        #[command(subcommand)]
+        command: ProposalsCommand,
+    },
+
+    /// Looks at what the policy decided, and why
+    #[command(after_help = exit::HELP)]
+    Decisions {
+        #[command(subcommand)]
+        command: DecisionsCommand,
+    },
+
+    /// Looks at messages: what came in, what goes out, what a person has to place
+    #[command(after_help = exit::HELP)]
+    Messages {
+        #[command(subcommand)]
+        command: MessagesCommand,
+    },
+
+    /// Stops software from acting, or lets it act again
+    #[command(after_help = exit::HELP)]
+    Killswitch {
+        #[command(subcommand)]
+        command: KillSwitchCommand,
+    },
+
+    /// Imports sites, assets, contacts, technicians or tickets from CSV or JSON Lines
+    ///
+    /// Each row becomes a command of the API. Rows that cannot be imported are written with what is
+    /// wrong to FILE.errors.jsonl (exit code 1). Run again, interrupted or killed in the middle,
+    /// nothing is imported twice: the same command goes on where it stopped. Sites, assets, contacts
+    /// and technicians are recognised by their `code`; tickets by their `external_id`, when the same
+    /// caller imports them.
+    ///
+    /// Columns (the first ones are needed): docs/cli.md; references are codes or ids.
+    #[command(after_help = exit::HELP)]
+    Import(ImportArgs),
+
     /// Runs dispatch-api, the only part that changes business data
     #[command(after_help = exit::HELP)]
     Api(ApiArgs),
@@ -103,6 +163,10 @@ pub enum CliCommand {
         #[command(subcommand)]
         command: Option<RelayCommand>,
     },
+
+    /// Sends outbound messages to the endpoints of `comms.endpoints`, as signed webhooks
+    #[command(after_help = exit::HELP)]
+    Comms,
 
     /// Runs the Temporal worker; or makes its version the current one
     #[command(after_help = exit::HELP, args_conflicts_with_subcommands = true)]
@@ -140,6 +204,15 @@ pub enum CliCommand {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+
+    /// Prints a script that completes commands and flags in your shell
+    ///
+    /// Example: dispatch completions bash > ~/.local/share/bash-completion/completions/dispatch
+    #[command(after_help = exit::HELP)]
+    Completions {
+        /// Which shell
+        shell: Shell,
     },
 }
 
@@ -345,7 +418,8 @@ pub enum ConfigCommand {
     Show(JsonArgs),
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+/// A role's name.
+pub fn parse_role(text: &str) -> Result<Role, String> {
     one_of(text)
 }
 
@@ -353,7 +427,8 @@ fn parse_kind(text: &str) -> Result<ActorKind, String> {
     one_of(text)
 }
 
-fn one_of<T>(text: &str) -> Result<T, String>
+/// A word of a closed list, told when it is none.
+pub fn one_of<T>(text: &str) -> Result<T, String>
 where
     T: std::str::FromStr + strum::VariantArray + std::fmt::Display,
 {

@@ -1,6 +1,11 @@
 //! How the program ends: one clear message and a stable exit code.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt::{self, Write},
+    process::ExitCode,
+};
+
+use contracts::{ErrorCode, Problem};
 
 /// What `--help` says about exit codes.
 pub const HELP: &str = "\
@@ -8,7 +13,8 @@ Exit codes:
   0  ok
   1  a check failed, or a command was refused
   2  wrong usage or configuration
-  3  infrastructure is missing or cannot be reached";
+  3  infrastructure is missing or cannot be reached
+  4  the time given with --timeout was over";
 
 /// The kind of a failure: its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub enum Kind {
     Usage = 2,
     /// Something we need is not there.
     Infrastructure = 3,
+    /// The time that a caller gave was over.
+    Timeout = 4,
 }
 
 /// Why the program ends without success.
@@ -28,6 +36,8 @@ pub struct Failure {
     pub kind: Kind,
     /// For people: what, where, how to mend it. Empty when all was said already.
     pub message: String,
+    /// What dispatch-api said, when it was that which refused.
+    pub problem: Option<Box<Problem>>,
 }
 
 impl Failure {
@@ -51,10 +61,16 @@ impl Failure {
         Self::new(Kind::Infrastructure, message)
     }
 
+    /// The time that a caller gave was over.
+    pub fn timeout(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Timeout, message)
+    }
+
     fn new(kind: Kind, message: impl fmt::Display) -> Self {
         Self {
             kind,
             message: message.to_string(),
+            problem: None,
         }
     }
 
@@ -99,6 +115,30 @@ pub fn call(error: &client::ClientError) -> String {
     }
 }
 
+/// A problem for people: code, detail, each wrong field and each failed rule that the detail leaves
+/// out, and where to read on.
+fn problem(problem: &Problem) -> String {
+    let mut text = format!("{} ({}): {}", problem.code, problem.status, problem.detail);
+    for error in &problem.errors {
+        let place = match error.pointer.as_str() {
+            "" => "the body",
+            pointer => pointer,
+        };
+        let _ = write!(text, "\n  {place}: {}", error.message);
+    }
+    for reason in &problem.reasons {
+        if !problem.detail.contains(&reason.message) {
+            let _ = write!(text, "\n  {}: {}", reason.code, reason.message);
+        }
+        let _ = write!(text, "\n  to pass {}: {}", reason.code, reason.to_pass);
+    }
+    if problem.code == ErrorCode::Unauthenticated {
+        text += "\n  the token comes from `api.token` (DISPATCH_API_TOKEN), or is minted with \
+                 `auth.jwt_secret`; `dispatch config show` says which is set and where";
+    }
+    text
+}
+
 impl From<client::ClientError> for Failure {
     fn from(error: client::ClientError) -> Self {
         let text = call(&error);
@@ -106,6 +146,11 @@ impl From<client::ClientError> for Failure {
             client::ClientError::Transport { .. } => Self::infrastructure(format!(
                 "{text}. Is it running? `dispatch doctor` looks at each part"
             )),
+            client::ClientError::Problem { problem, .. } => Self {
+                message: self::problem(&problem),
+                problem: Some(problem),
+                ..Self::failed("")
+            },
             _ => Self::failed(text),
         }
     }

@@ -8,15 +8,18 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod desk;
 mod dev;
 mod exit;
 mod owner;
 mod parts;
 mod secret;
 mod shutdown;
+mod table;
 mod telemetry;
 mod temporal;
 mod token;
+mod words;
 
 use std::process::ExitCode;
 
@@ -54,7 +57,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     if !matches!(command, CliCommand::Dev(_)) {
         let quiet = match command {
-            CliCommand::Api(_) | CliCommand::Relay { .. } | CliCommand::Worker { .. } => "info",
+            CliCommand::Api(_)
+            | CliCommand::Relay { .. }
+            | CliCommand::Comms
+            | CliCommand::Worker { .. } => "info",
             _ => "warn",
         };
         telemetry::init(global.log_format, Destination::Stderr, quiet);
@@ -62,8 +68,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match command {
         CliCommand::Dev(args) => dev::run(&global, &args).await,
         CliCommand::Demo(args) => commands::demo::run(&global, args).await,
+        CliCommand::Ticket { command } => commands::ticket::run(&global, command).await,
+        CliCommand::Proposals { command } => commands::proposals::run(&global, command).await,
+        CliCommand::Decisions { command } => commands::decisions::run(&global, command).await,
+        CliCommand::Messages { command } => commands::messages::run(&global, command).await,
+        CliCommand::Killswitch { command } => commands::killswitch::run(&global, command).await,
+        CliCommand::Import(args) => commands::import::run(&global, args).await,
         CliCommand::Api(args) => commands::api::run(&global, &args).await,
         CliCommand::Relay { command } => commands::relay::run(&global, command).await,
+        CliCommand::Comms => commands::comms::run(&global).await,
         CliCommand::Worker { command } => commands::worker::run(&global, command).await,
         CliCommand::Migrate(args) => commands::migrate::run(&global, &args).await,
         CliCommand::Token(args) => commands::token::run(&global, &args),
@@ -73,5 +86,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         CliCommand::Config {
             command: ConfigCommand::Show(args),
         } => commands::config::run(&global, &args),
+        CliCommand::Completions { shell } => commands::completions::run(shell),
     }
 }

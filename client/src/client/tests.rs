@@ -285,18 +285,6 @@ async fn a_ticket_that_did_not_change_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_document_is_as_the_server_wrote_it() {
-    let body = r#"{"of_a_newer_version":[1]}"#;
-    let script = Script::default().then(200, body.into(), &[]);
-    let client = script.serve().await;
-    let query = vec![("q", "a b".to_owned())];
-    let document: serde_json::Value = client.document("tickets", query).await.unwrap();
-    assert_eq!(document.to_string(), body);
-    let uri = &script.seen.lock().unwrap()[0].uri;
-    assert_eq!(uri.to_string(), "/api/v1/tickets?q=a+b");
-}
-
-#[tokio::test]
 async fn a_stored_refusal_is_told_from_a_new_one() {
     let script = Script::default().problem(ErrorCode::InvalidField);
     let first = script.answers.lock().unwrap().pop_front().unwrap();

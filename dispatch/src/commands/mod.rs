@@ -1,12 +1,20 @@
 //! One file per subcommand.
 
 pub mod api;
+pub mod comms;
+pub mod completions;
 pub mod config;
+pub mod decisions;
 pub mod demo;
 pub mod doctor;
+pub mod import;
+pub mod killswitch;
+pub mod messages;
 pub mod migrate;
 pub mod openapi;
+pub mod proposals;
 pub mod relay;
+pub mod ticket;
 pub mod token;
 pub mod verify;
 pub mod worker;
@@ -28,7 +36,7 @@ fn load(global: &Global, flags: Vec<(&'static str, String)>) -> Result<Config, F
 }
 
 /// Prints to stdout. A closed pipe (`… | head`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -39,7 +47,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints one JSON document.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
     print(&(text + "\n"))
 }

@@ -173,6 +173,7 @@ mod tests {
             buffered: vec![],
             healed: 0,
             sla_recorded: vec![],
+            escalated: vec![],
             proposed: vec![],
             trouble: None,
         })

@@ -1,29 +1,13 @@
-//! Reads as the server wrote them: for programs that pass a document on, and for callers that ask
-//! again and again.
+//! Reads for callers that ask again and again.
 
 use contracts::{TicketId, ticket::Ticket};
 use reqwest::header::IF_NONE_MATCH;
-use serde::de::DeserializeOwned;
 
 use crate::{Client, ClientError, client::Request};
 
 const NOT_MODIFIED: u16 = 304;
 
 impl Client {
-    /// What stands at a path below `/api/v1/`. Read as a `serde_json::Value` it is the document as
-    /// the server wrote it, members that this version does not know included.
-    pub async fn document<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: Vec<(&'static str, String)>,
-    ) -> Result<T, ClientError> {
-        self.call(&Request {
-            query,
-            ..Request::get(format!("api/v1/{path}"))
-        })
-        .await
-    }
-
     /// A ticket, unless it still has the version that the caller knows.
     pub async fn ticket_if_changed(
         &self,
