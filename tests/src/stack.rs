@@ -209,8 +209,15 @@ impl Stack {
         self.take_api().expect("it runs").kill();
     }
 
-    /// Starts dispatch-api again, at the same address.
+    /// Starts dispatch-api again, at the same address. One that was killed may still be letting go
+    /// of it.
     pub async fn start_api(&self) {
+        wait::until("a free address", wait::BOUND, || async {
+            tokio::net::TcpListener::bind(self.0.address)
+                .await
+                .map(drop)
+        })
+        .await;
         let config = api_config(&self.0.database, &self.0.options, self.0.address);
         let (part, _) = start_api(config).await;
         *self.0.api.lock().expect("no holder panicked") = Some(part);

@@ -11,6 +11,7 @@ mod privacy;
 mod relays;
 mod replay;
 mod restore;
+mod setbacks;
 mod shadow;
 mod time;
 mod trace;
