@@ -7,6 +7,7 @@ mod commands;
 mod comms;
 mod concurrency;
 mod coverage;
+mod decisions;
 mod documents;
 mod flow;
 mod idempotency;
