@@ -21,8 +21,10 @@ pub struct Truth {
     pub head_seq: u64,
     /// Warnings and breaches on record, in the view's order.
     pub sla_recorded: Vec<SlaRecordKey>,
-    /// Proposals on record, in the view's order.
+    /// Proposals on record, in the view's order; escalations apart.
     pub proposed: Vec<(ProposalKind, u64)>,
+    /// Warnings and breaches on which there is an escalation, in the view's order.
+    pub escalated: Vec<SlaRecordKey>,
 }
 
 /// All tickets there are.
@@ -63,7 +65,8 @@ pub async fn truth(admin: &PgPool, key: Key) -> Truth {
         .collect();
     sla_recorded.sort();
     let proposals: Vec<(String, i64)> = sqlx::query_as(
-        "select kind, based_on_version from proposals where tenant_id = $1 and ticket_id = $2",
+        "select kind, based_on_version from proposals
+         where tenant_id = $1 and ticket_id = $2 and kind <> 'escalation'",
     )
     .bind(key.0.as_uuid())
     .bind(key.1.as_uuid())
@@ -75,11 +78,23 @@ pub async fn truth(admin: &PgPool, key: Key) -> Truth {
         .map(|(kind, version)| (kind.parse().expect("a kind"), version.unsigned_abs()))
         .collect();
     proposed.sort();
+    let escalated: Vec<Json<SlaRecordKey>> = sqlx::query_scalar(
+        "select input -> 'record' from proposals
+         where tenant_id = $1 and ticket_id = $2 and kind = 'escalation'",
+    )
+    .bind(key.0.as_uuid())
+    .bind(key.1.as_uuid())
+    .fetch_all(admin)
+    .await
+    .expect("the superuser may");
+    let mut escalated: Vec<_> = escalated.into_iter().map(|Json(record)| record).collect();
+    escalated.sort();
     Truth {
         ticket: doc.0,
         head_seq: head_seq.unsigned_abs(),
         sla_recorded,
         proposed,
+        escalated,
     }
 }
 
@@ -131,11 +146,26 @@ pub fn differences(view: &WorkflowView, truth: &Truth) -> Vec<String> {
         format!("{proposed:?}"),
         format!("{:?}", truth.proposed),
     );
-    let due = domain::advice_due(&level).map(|kind| (kind, level.version));
+    let due = domain::advice_due(&level);
+    let mut due = due.into_iter().map(|kind| (kind, level.version));
     compare(
         "advice that is due",
-        ended || due.is_none_or(|due| proposed.contains(&due)),
+        ended || due.all(|due| proposed.contains(&due)),
         format!("{proposed:?}"),
+        format!("{:?}", domain::advice_due(&level)),
+    );
+    let told = &view.escalated;
+    compare(
+        "escalations",
+        told.iter().all(|record| truth.escalated.contains(record)),
+        format!("{told:?}"),
+        format!("{:?}", truth.escalated),
+    );
+    let due = domain::escalations_due(&level, &truth.sla_recorded);
+    compare(
+        "escalations that are due",
+        ended || due.iter().all(|record| told.contains(record)),
+        format!("{told:?}"),
         format!("{due:?}"),
     );
     compare(

@@ -1,9 +1,11 @@
 //! What a ticket costs Temporal: a published number, because Temporal's cost is per operation.
 
-use contracts::{Operation, TicketState};
+use client::CallOptions;
+use contracts::{Operation, TicketState, command::RecordProposal, proposal::ProposalKind};
 use dispatch_tests::{
     flow::{Flow, FlowOptions, with_flow},
     job::Job,
+    who::Who,
 };
 
 /// History events of the job below, from the first message to the paid invoice, when every event
@@ -63,6 +65,21 @@ fn bookkeeping_costs_nothing() {
         let before = events(&flow, &job).await;
         for _ in 0..10 {
             job.does(Operation::AddNote).await;
+        }
+        // An agent may say what it would do, too.
+        let agent = flow.client(flow.tenant(), Who::Agent);
+        let workflow = flow.client(flow.tenant(), Who::Workflow);
+        for kind in [ProposalKind::Technician, ProposalKind::Triage] {
+            let input = workflow.advisor_input(job.id(), kind).await.unwrap();
+            let body = RecordProposal {
+                based_on_version: input.version(),
+                applied_seq: 0,
+                advice: domain::advise(&input),
+                input,
+            };
+            let options = CallOptions::default();
+            let recorded = agent.record_proposal(job.id(), &body, &options).await;
+            assert_eq!(recorded.unwrap().ticket.version, 4);
         }
         flow.agreed(job.id()).await;
         assert_eq!(events(&flow, &job).await, before);
