@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use contracts::{ErrorCode, Operation, TicketId, TicketState};
 use dispatch_tests::{
     database::Database,
+    filing::{DIRECTORY, done, example},
     job::Job,
     servers,
     stack::{ApiOptions, Stack},
@@ -33,6 +34,7 @@ async fn healthy() -> &'static str {
             let job = lived(&stack).await;
             Job::at(&stack, stack.other(), TicketState::New).await;
             refusals(&stack, &job).await;
+            filings(&stack).await;
             messages(&stack, &job).await;
             stack.verify().await;
             stack.stop_api().await;
@@ -68,10 +70,19 @@ async fn lived(stack: &Stack) -> Job {
         Close,
         AddNote,
         AddNote,
+        AddEvidence,
     ] {
         job.does(operation).await;
     }
     job
+}
+
+/// Each filing once.
+async fn filings(stack: &Stack) {
+    for &operation in DIRECTORY {
+        let example = example(stack, operation).await;
+        done(stack, operation, example.who, &example.body).await;
+    }
 }
 
 /// One refusal of each sort: on a ticket, without one, and under a used key.
@@ -397,6 +408,116 @@ const ALTERED: &[Plant] = &[
 #[test]
 fn a_row_that_no_longer_says_what_happened_is_found() {
     each_is_found(ALTERED);
+}
+
+/// Things that are no tickets, and what stands beside a ticket without being told by its events.
+const FILED: &[Plant] = &[
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update sites set lat_e6 = 1 where code <> 'harbour_shop'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update assets set kind = 'other' where code <> 'harbour_pane'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update contacts set version = 9 where code <> 'harbour_owner'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update technicians set skills = '{}' where code not like 'technician_%'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update technician_absences set reason = 'other'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its filing tells",
+        "update kill_switches set engaged = not engaged",
+    ),
+    (
+        Invariant::I1,
+        "a filing tells of is missing",
+        "delete from kill_switches",
+    ),
+    (
+        Invariant::I1,
+        "a filing tells of is missing",
+        "delete from technician_absences",
+    ),
+    (
+        Invariant::I2,
+        "no filing tells of",
+        "update sites set version = 2 where code = 'harbour_shop'",
+    ),
+    (
+        Invariant::I2,
+        "no filing tells of",
+        "insert into technician_absences (tenant_id, technician_id, starts_at, ends_at)
+         select tenant_id, row_id(changes #>> '{0,data,technician_id}'),
+                (changes #>> '{0,data,window,start}')::timestamptz, 'infinity'
+         from audit_events where operation = 'cancel_absence'",
+    ),
+    (
+        Invariant::I1,
+        "does not tell what was filed",
+        "update idempotency_keys
+         set body = regexp_replace(body, 'sit_[0-9a-f]{32}', 'sit_' || repeat('0', 32))
+         where operation = 'upsert_site'",
+    ),
+    (
+        Invariant::I3,
+        "not applied to the version that was there",
+        "update audit_events set applied_to_version = 5, produced_version = 6
+         where operation = 'release_kill_switch'",
+    ),
+    (
+        Invariant::I3,
+        "cannot be read",
+        "update audit_events set changes = '[]' where operation = 'upsert_site'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells",
+        "update evidence set sha256 = repeat('0', 64)",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from evidence",
+    ),
+    (
+        Invariant::I2,
+        "a row beside the ticket",
+        "update evidence set command_id = gen_random_uuid()",
+    ),
+    (
+        Invariant::I3,
+        "what lists filter by",
+        "update tickets set waiting_for = 'nothing' where state = 'NEW'",
+    ),
+    (
+        Invariant::I3,
+        "what lists filter by",
+        "update tickets set due_at = now() where state = 'NEW'",
+    ),
+    (
+        Invariant::I3,
+        "what lists filter by",
+        "update tickets set technician_id = null where technician_id is not null",
+    ),
+];
+
+#[test]
+fn a_thing_that_is_not_what_was_filed_is_found() {
+    each_is_found(FILED);
 }
 
 const ORPHANS: &[Plant] = &[
