@@ -16,6 +16,7 @@ mod invariants;
 mod model;
 mod reads;
 mod rules;
+mod sender;
 mod tenancy;
 mod timeline;
 mod tokens;
