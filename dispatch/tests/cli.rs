@@ -229,3 +229,73 @@ fn a_doctor_without_a_system_says_what_to_do_about_each_part() {
         assert!(check["to_do"].is_string(), "{check}");
     }
 }
+
+#[test]
+fn completions_are_scripts_that_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = dispatch(&["completions", shell], &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let script = out(&output);
+        for word in ["ticket", "timeline", "import", "killswitch"] {
+            assert!(script.contains(word), "no {word} for {shell}");
+        }
+    }
+    refused(
+        &dispatch(&["completions", "dos"], &[]),
+        2,
+        &["possible values: bash"],
+    );
+}
+
+#[test]
+fn looking_without_a_token_or_a_server_says_what_to_do() {
+    let list = ["ticket", "list"];
+    refused(&dispatch(&list, &[]), 2, &["DISPATCH_API_TOKEN"]);
+    let away = [
+        ("DISPATCH_API_TOKEN", "a.b.c"),
+        ("DISPATCH_API_URL", "http://127.0.0.1:1"),
+    ];
+    refused(
+        &dispatch(&list, &away),
+        3,
+        &["http://127.0.0.1:1", "dispatch doctor"],
+    );
+    refused(
+        &dispatch(&["ticket", "list", "--as", "qa"], &away),
+        2,
+        &["--as", "api.token"],
+    );
+    refused(
+        &dispatch(&["ticket", "list", "--state", "flying"], &away),
+        2,
+        &["there are: NEW, TRIAGED"],
+    );
+    refused(
+        &dispatch(&["ticket", "watch", "deadbeef", "--state", "new"], &away),
+        2,
+        &["cannot be used"],
+    );
+    refused(
+        &dispatch(&["ticket", "watch", "--until", "closed"], &away),
+        2,
+        &["required"],
+    );
+}
+
+#[test]
+fn an_import_is_checked_before_anything_is_sent() {
+    let token = [("DISPATCH_API_TOKEN", "a.b.c")];
+    let import = |arguments: &[&str]| dispatch(&[&["import"][..], arguments].concat(), &token);
+    refused(
+        &import(&["sites", "nowhere.csv"]),
+        2,
+        &["cannot read nowhere.csv"],
+    );
+    refused(&import(&["sites", "sites.xls"]), 2, &["--format csv"]);
+    refused(&import(&["doors", "a.csv"]), 2, &["possible values: sites"]);
+    let file = std::env::temp_dir().join(format!("dispatch-{}.csv", uuid::Uuid::now_v7()));
+    std::fs::write(&file, "code,lat,lng\n").unwrap();
+    let output = import(&["sites", file.to_str().unwrap()]);
+    std::fs::remove_file(file).unwrap();
+    refused(&output, 2, &["no column `lng`, did you mean `lon`?"]);
+}

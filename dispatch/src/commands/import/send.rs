@@ -63,8 +63,8 @@ impl From<Wrong> for Refused {
 
 impl From<ClientError> for Refused {
     fn from(error: ClientError) -> Self {
-        // Who may not do it may do it with no row.
-        let passing = error.is_retryable()
+        // Who may not do it may do it with no row; a fault of ours may be about this row alone.
+        let passing = error.is_retryable() && error.code() != Some(ErrorCode::Internal)
             || matches!(
                 error.code(),
                 None | Some(ErrorCode::Unauthenticated | ErrorCode::Forbidden)
@@ -466,7 +466,11 @@ mod tests {
             let refused = Refused::from(problem(code, json!({}), false));
             assert!(matches!(refused, Refused::Everything(_)), "{code}");
         }
-        for code in [ErrorCode::InvalidField, ErrorCode::PolicyDenied] {
+        for code in [
+            ErrorCode::InvalidField,
+            ErrorCode::PolicyDenied,
+            ErrorCode::Internal,
+        ] {
             let refused = Refused::from(problem(code, json!({}), false));
             assert!(matches!(refused, Refused::Problem(_)), "{code}");
         }

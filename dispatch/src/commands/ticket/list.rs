@@ -125,6 +125,7 @@ fn footer(shown: usize, counts: Option<&TicketCounts>) -> String {
     let more = if counts.complete { "" } else { "more than " };
     let total = counts.total;
     let of = match u64::try_from(shown) {
+        Ok(1) if total == 1 => "1 ticket".to_owned(),
         Ok(shown) if shown == total && counts.complete => format!("{total} tickets"),
         _ => format!("{shown} of {more}{total} tickets; --all shows all"),
     };

@@ -1,0 +1,536 @@
+//! The commands for people and scripts, as the real program: what they print, in both forms, how
+//! they end, and that an import does nothing twice, whatever happens to it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use contracts::{Operation, TicketState};
+use dispatch_tests::{
+    fleet::program,
+    flow::{Flow, FlowOptions, with_flow},
+    job::Job,
+    stack::{Stack, with_api},
+    wait::{self, BOUND},
+    who::{Who, mint},
+};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// The program as a person of this tenant runs it.
+struct Terminal {
+    folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Terminal {
+    fn new(stack: &Stack, who: Who) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            variables: vec![
+                ("DISPATCH_API_URL", format!("http://{}", stack.address())),
+                ("DISPATCH_API_TOKEN", who.token(stack.tenant())),
+                // Nobody listens there.
+                ("TEMPORAL_ADDRESS", "127.0.0.1:1".to_owned()),
+            ],
+        }
+    }
+
+    fn with_temporal(flow: &Flow, who: Who) -> Self {
+        let mut terminal = Self::new(flow, who);
+        terminal.set("TEMPORAL_ADDRESS", flow.namespace().address());
+        terminal.set("TEMPORAL_NAMESPACE", flow.namespace().name());
+        terminal
+    }
+
+    fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.into()));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        let output = wait::within("the program", Duration::from_secs(60), command.output());
+        output.await.unwrap()
+    }
+
+    /// What it prints when all is well.
+    async fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {text}{error}");
+        // A pipe gets no colours and no marks of any other kind.
+        let odd = |c: char| c == '\u{1b}' || ('\u{2061}'..='\u{2064}').contains(&c);
+        assert!(!text.contains(odd), "{text:?}");
+        text
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.text(&[arguments, &["--json"]].concat()).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Exit code, standard output, standard error.
+    async fn refused(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.run(arguments).await;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn errors(&self, name: &str) -> Vec<Value> {
+        let path = self.folder.path().join(format!("{name}.errors.jsonl"));
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+async fn count(stack: &Stack, table: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(stack.admin())
+        .await
+        .unwrap()
+}
+
+#[test]
+fn a_ticket_is_listed_shown_and_told() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let job = Job::at(&flow, flow.tenant(), TicketState::Dispatched).await;
+        let terminal = Terminal::with_temporal(&flow, Who::Dispatcher);
+        let id = job.id().to_string();
+        let short = &id[id.len() - 8..];
+
+        let list = terminal.text(&["ticket", "list"]).await;
+        let mut lines = list.lines();
+        assert!(
+            lines.next().unwrap().starts_with("ID        STATE"),
+            "{list}"
+        );
+        let row = lines.next().unwrap();
+        for part in [short, "DISPATCHED", "emergency_glass", "arrival", "in "] {
+            assert!(row.contains(part), "no {part}: {list}");
+        }
+        assert!(list.ends_with("\n1 ticket: 1 DISPATCHED\n"), "{list}");
+        let none = terminal
+            .text(&["ticket", "list", "--state", "closed"])
+            .await;
+        assert!(none.starts_with("no tickets"), "{none}");
+        let page = terminal
+            .json(&["ticket", "list", "--waiting-for", "arrival"])
+            .await;
+        assert_eq!(page["items"][0]["id"], id);
+        assert_eq!(page["counts"]["total"], 1);
+
+        // By its id, by the beginning of it, by its short form.
+        flow.agreed(job.id()).await;
+        for given in [&id, &id[..24], short] {
+            let shown = terminal.text(&["ticket", "show", given]).await;
+            for part in [
+                &*id,
+                "DISPATCHED, version 5",
+                "waits for",
+                "arrival",
+                "possible now",
+                "check_in",
+                "response",
+                "running; knows what the database knows",
+            ] {
+                assert!(shown.contains(part), "no {part}: {shown}");
+            }
+        }
+        let shown = terminal.json(&["ticket", "show", short]).await;
+        assert_eq!(shown["status"]["ticket"]["id"], id);
+        assert_eq!(shown["workflow"]["comparison"], "same");
+        assert_eq!(shown["workflow"]["view"]["level"]["state"], "DISPATCHED");
+
+        // A refused attempt is on record, and marked.
+        let body = job.body(Operation::CheckIn).await;
+        flow.command(Who::Billing, Operation::CheckIn, Some(job.id()), &body)
+            .send()
+            .await;
+        let timeline = terminal.text(&["ticket", "timeline", short]).await;
+        assert!(timeline.contains("refused: FORBIDDEN"), "{timeline}");
+        assert!(timeline.contains("NEW → TRIAGED (v2)"), "{timeline}");
+        assert!(timeline.contains("1 refused\n"), "{timeline}");
+        let refused = [
+            "ticket",
+            "timeline",
+            short,
+            "--outcome",
+            "refused",
+            "--json",
+        ];
+        let refused = terminal.text(&refused).await;
+        assert_eq!(refused.lines().count(), 1, "{refused}");
+
+        let proposals = terminal.text(&["ticket", "proposals", short]).await;
+        for part in ["triage", "would", "because", "people"] {
+            assert!(proposals.contains(part), "no {part}: {proposals}");
+        }
+        let agreement = terminal.text(&["proposals", "agreement"]).await;
+        assert!(agreement.contains("technician"), "{agreement}");
+    });
+}
+
+#[test]
+fn what_the_workflow_does_not_know_is_marked() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let job = Job::at(&flow, flow.tenant(), TicketState::Triaged).await;
+        let id = job.id().to_string();
+        flow.agreed(job.id()).await;
+        // As if an event had been written and never sent.
+        sqlx::query("update tickets set event_seq = event_seq + 1")
+            .execute(flow.admin())
+            .await
+            .unwrap();
+        let terminal = Terminal::with_temporal(&flow, Who::Dispatcher);
+        let shown = terminal.text(&["ticket", "show", &id]).await;
+        assert!(shown.contains("DIFFERENT"), "{shown}");
+        assert!(shown.contains("≠  events"), "{shown}");
+        sqlx::query("update tickets set event_seq = event_seq - 1")
+            .execute(flow.admin())
+            .await
+            .unwrap();
+
+        // Without Temporal the rest is shown all the same.
+        let alone = Terminal::new(&flow, Who::Dispatcher);
+        let shown = alone.text(&["ticket", "show", &id]).await;
+        assert!(shown.contains("not compared"), "{shown}");
+        assert!(shown.contains("TRIAGED, version 2"), "{shown}");
+    });
+}
+
+#[test]
+fn a_watcher_sees_what_happens_and_ends_as_told() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let terminal = Terminal::new(&stack, Who::Dispatcher);
+        let id = job.id().to_string();
+        let quick = ["--interval", "1s"];
+        let watch = [
+            &["ticket", "watch", &id, "--until", "SCHEDULED"][..],
+            &quick,
+        ]
+        .concat();
+        let child = terminal
+            .command(&watch)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        job.does(Operation::ProposeSchedule).await;
+        job.does(Operation::ConfirmSchedule).await;
+        let output = wait::within("the watch", BOUND, child.wait_with_output());
+        let output = output.await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        assert!(
+            text.contains("SCHEDULE_PROPOSED → SCHEDULED (v4)"),
+            "{text}"
+        );
+
+        let late = [
+            "ticket",
+            "watch",
+            &id,
+            "--until",
+            "CLOSED",
+            "--timeout",
+            "1s",
+        ];
+        let (code, _, error) = terminal.refused(&late).await;
+        assert_eq!(code, Some(4), "{error}");
+        job.does(Operation::Cancel).await;
+        let over = ["ticket", "watch", &id, "--until", "CLOSED"];
+        let (code, _, error) = terminal.refused(&over).await;
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("ended as CANCELLED"), "{error}");
+    });
+}
+
+#[test]
+fn what_goes_wrong_is_told_with_its_code_and_the_way_out() {
+    with_api(async |stack| {
+        let mut terminal = Terminal::new(&stack, Who::Dispatcher);
+        let unknown = "tkt_00000000000000000000000000000001";
+        let (code, _, error) = terminal.refused(&["ticket", "show", unknown]).await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains("NOT_FOUND (404)"), "{error}");
+        let (code, out, _) = terminal
+            .refused(&["ticket", "show", unknown, "--json"])
+            .await;
+        assert_eq!(code, Some(1));
+        let problem: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(problem["code"], "NOT_FOUND");
+        let (code, _, error) = terminal.refused(&["ticket", "show", "deadbeef"]).await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains("there is no ticket `deadbeef`"), "{error}");
+        let (code, _, error) = terminal.refused(&["ticket", "show", "the door"]).await;
+        assert_eq!(code, Some(2));
+        assert!(error.contains("is no ticket"), "{error}");
+
+        let mut expired = Who::Dispatcher.claims(stack.tenant(), chrono::Utc::now());
+        expired.exp = expired.iat - 3600;
+        terminal.set("DISPATCH_API_TOKEN", mint(&expired));
+        let (code, _, error) = terminal.refused(&["ticket", "list"]).await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains("UNAUTHENTICATED (401)"), "{error}");
+        assert!(error.contains("DISPATCH_API_TOKEN"), "{error}");
+        terminal
+            .variables
+            .retain(|(name, _)| *name != "DISPATCH_API_TOKEN");
+        let (code, _, error) = terminal.refused(&["ticket", "list"]).await;
+        assert_eq!(code, Some(2));
+        assert!(
+            error.contains("no token: set DISPATCH_API_TOKEN"),
+            "{error}"
+        );
+    });
+}
+
+/// The example files, each after those that it refers to.
+const EXAMPLES: [(&str, &str, i64); 5] = [
+    ("sites", "sites", 3),
+    ("assets", "assets", 3),
+    ("contacts", "contacts", 3),
+    ("technicians", "technicians", 1),
+    ("tickets", "tickets", 3),
+];
+
+fn example(kind: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dispatch/examples/import");
+    std::fs::read_to_string(folder.join(format!("{kind}.csv"))).unwrap()
+}
+
+fn importer(stack: &Stack, kind: &str) -> Terminal {
+    let who = match kind {
+        "technicians" => Who::TenantAdmin,
+        _ => Who::Dispatcher,
+    };
+    Terminal::new(stack, who)
+}
+
+#[test]
+fn the_examples_are_imported_and_nothing_twice() {
+    with_api(async |stack| {
+        for (kind, table, rows) in EXAMPLES {
+            let terminal = importer(&stack, kind);
+            let file = format!("{kind}.csv");
+            terminal.write(&file, &example(kind));
+            let before = count(&stack, table).await;
+            let dry = terminal.json(&["import", kind, &file, "--dry-run"]).await;
+            assert_eq!(dry["failed"], 0, "{dry}");
+            assert_eq!(
+                count(&stack, table).await,
+                before,
+                "a dry run changes nothing"
+            );
+
+            let first = terminal.json(&["import", kind, &file]).await;
+            assert_eq!(first["written"], rows, "{first}");
+            assert_eq!(count(&stack, table).await, before + rows, "{kind}");
+            let accepted = count(&stack, "audit_events where refused is null").await;
+            let second = terminal.json(&["import", kind, &file]).await;
+            assert_eq!(second["failed"], 0, "{second}");
+            assert_eq!(count(&stack, table).await, before + rows, "{kind}");
+            let again = count(&stack, "audit_events where refused is null").await;
+            assert_eq!(again, accepted, "{kind} had effects at the second run");
+            if kind != "tickets" {
+                assert_eq!(second["unchanged"], rows, "{second}");
+            }
+        }
+        let moved = example("sites").replace("52.372800", "52.372900");
+        let terminal = importer(&stack, "sites");
+        terminal.write("sites.csv", &moved);
+        let summary = terminal.json(&["import", "sites", "sites.csv"]).await;
+        assert_eq!(
+            (&summary["changed"], &summary["unchanged"]),
+            (&json!(1), &json!(2))
+        );
+        // And back: an earlier success must not be the answer.
+        terminal.write("sites.csv", &example("sites"));
+        let summary = terminal.json(&["import", "sites", "sites.csv"]).await;
+        assert_eq!(summary["changed"], 1, "{summary}");
+    });
+}
+
+#[test]
+fn bad_rows_are_told_and_the_good_ones_imported() {
+    with_api(async |stack| {
+        let terminal = importer(&stack, "tickets");
+        let header = "external_id,site,template,priority\n";
+        let rows = "A-1,harbour_shop,emergency_glass,P1\n\
+                    A-2,nowhere,emergency_glass,P1\n\
+                    A-3,harbour_shop,flying_carpet,P1\n\
+                    A-4,harbour_shop,emergency_glass,P7\n\
+                    A-1,harbour_shop,emergency_glass,P1\n\
+                    A-6,harbour_shop\n\
+                    A-7,harbour_shop,emergency_glass,P2\n";
+        terminal.write("tickets.csv", &format!("{header}{rows}"));
+        let (code, out, error) = terminal
+            .refused(&["import", "tickets", "tickets.csv"])
+            .await;
+        assert_eq!(code, Some(1), "{out}{error}");
+        assert!(out.contains("2 there, 5 failed"), "{out}");
+        assert_eq!(count(&stack, "tickets").await, 2);
+        let errors = terminal.errors("tickets.csv");
+        let told: Vec<_> = errors
+            .iter()
+            .map(|error| {
+                (
+                    error["row"].as_u64().unwrap(),
+                    error["code"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (2, "INVALID_ROW"),
+                (3, "INVALID_FIELD"),
+                (4, "INVALID_ROW"),
+                (5, "INVALID_ROW"),
+                (6, "INVALID_ROW"),
+            ]
+        );
+        assert_eq!(errors[0]["column"], "site");
+        assert_eq!(errors[1]["problem"]["errors"][0]["pointer"], "/template");
+        assert_eq!(errors[2]["record"]["priority"], "P7");
+
+        // Mended under the same name: the refusal of the first run is not the answer.
+        let mended = "A-1,harbour_shop,emergency_glass,P1\nA-3,harbour_shop,emergency_glass,P1\n";
+        terminal.write("tickets.csv", &format!("{header}{mended}"));
+        let summary = terminal.json(&["import", "tickets", "tickets.csv"]).await;
+        assert_eq!(summary["written"], 2, "{summary}");
+        assert_eq!(count(&stack, "tickets").await, 3);
+        assert_eq!(terminal.errors("tickets.csv"), Vec::<Value>::new());
+        // A ticket is not made again from a row that says something else.
+        terminal.write(
+            "tickets.csv",
+            &format!("{header}A-1,harbour_shop,emergency_glass,P3\n"),
+        );
+        let (code, ..) = terminal
+            .refused(&["import", "tickets", "tickets.csv"])
+            .await;
+        assert_eq!(code, Some(1));
+        assert_eq!(count(&stack, "tickets").await, 3);
+
+        terminal.write("wrong.csv", "external_id,place,template\nA-1,x,y\n");
+        let (code, _, error) = terminal.refused(&["import", "tickets", "wrong.csv"]).await;
+        assert_eq!(code, Some(2));
+        assert!(error.contains("no column `place`"), "{error}");
+    });
+}
+
+const MANY: u64 = 1200;
+
+#[test]
+fn an_import_that_is_killed_goes_on_and_does_nothing_twice() {
+    with_api(async |stack| {
+        let terminal = importer(&stack, "tickets");
+        let mut rows = String::from("external_id,site,template\n");
+        for n in 1..=MANY {
+            // Every hundredth is wrong, so that errors are resumed as well.
+            let site = if n % 100 == 0 {
+                "nowhere"
+            } else {
+                "harbour_shop"
+            };
+            rows += &format!("B-{n},{site},emergency_glass\n");
+        }
+        terminal.write("many.csv", &rows);
+        let progress = terminal.folder.path().join("many.csv.progress");
+        let mut kills = 0;
+        loop {
+            let mut child = terminal
+                .command(&["import", "tickets", "many.csv"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let before = done(&progress);
+            let ended = wait::until("progress", Duration::from_secs(60), async || {
+                if let Some(status) = child.try_wait().unwrap() {
+                    return Ok(Some(status));
+                }
+                match done(&progress) > before {
+                    true => Ok(None),
+                    false => Err("no progress"),
+                }
+            })
+            .await;
+            match ended {
+                None => {
+                    child.kill().await.unwrap();
+                    kills += 1;
+                }
+                Some(status) => {
+                    assert_eq!(status.code(), Some(1), "the wrong rows are told");
+                    break;
+                }
+            }
+        }
+        assert!(kills >= 2, "it was killed {kills} times only");
+        let wrong = MANY / 100;
+        assert_eq!(count(&stack, "tickets").await.cast_unsigned(), MANY - wrong);
+        let errors = terminal.errors("many.csv");
+        let told: Vec<_> = errors
+            .iter()
+            .map(|error| error["row"].as_u64().unwrap())
+            .collect();
+        let all: Vec<_> = (1..=wrong).map(|n| n * 100).collect();
+        assert_eq!(told, all, "each wrong row once");
+        assert!(!progress.exists(), "there is nothing left to go on with");
+    });
+}
+
+fn done(progress: &Path) -> u64 {
+    let text = std::fs::read_to_string(progress).unwrap_or_default();
+    let progress: Option<Value> = serde_json::from_str(&text).ok();
+    progress.map_or(0, |progress| progress["rows"].as_u64().unwrap())
+}
+
+#[test]
+fn an_import_stops_where_dispatch_api_is_away_and_goes_on_later() {
+    with_api(async |stack| {
+        let mut terminal = importer(&stack, "sites");
+        terminal.write("sites.csv", &example("sites"));
+        let there = format!("http://{}", stack.address());
+        terminal.set("DISPATCH_API_TOKEN", "no.such.token");
+        let (code, _, error) = terminal.refused(&["import", "sites", "sites.csv"]).await;
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("row 1: UNAUTHENTICATED"), "{error}");
+        assert!(error.contains("the same command goes on"), "{error}");
+        assert_eq!(terminal.errors("sites.csv"), Vec::<Value>::new());
+        terminal.set("DISPATCH_API_TOKEN", Who::Dispatcher.token(stack.tenant()));
+        terminal.set("DISPATCH_API_URL", there);
+        let summary = terminal.json(&["import", "sites", "sites.csv"]).await;
+        assert_eq!(summary["written"], 3, "{summary}");
+    });
+}
