@@ -26,7 +26,7 @@ pub enum Executions {
 
 /// One page of ticket workflows.
 #[derive(Debug, Clone, Default)]
-pub struct TicketPage {
+pub struct ExecutionPage {
     /// Their tickets.
     pub tickets: Vec<(TenantId, TicketId)>,
     /// Asks for the page after this one; empty on the last.
@@ -67,7 +67,7 @@ impl Temporal {
         &self,
         which: Executions,
         page: Vec<u8>,
-    ) -> Result<TicketPage, TemporalError> {
+    ) -> Result<ExecutionPage, TemporalError> {
         let request = ListWorkflowExecutionsRequest {
             namespace: self.namespace().to_owned(),
             page_size: PAGE,
@@ -80,7 +80,7 @@ impl Temporal {
             })
             .await?;
         let ids = answer.executions.into_iter().filter_map(|e| e.execution);
-        Ok(TicketPage {
+        Ok(ExecutionPage {
             tickets: ids
                 .filter_map(|execution| parse_ticket_workflow_id(&execution.workflow_id))
                 .collect(),

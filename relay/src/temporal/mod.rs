@@ -10,6 +10,6 @@ mod search_attributes;
 mod signal;
 
 pub use connection::{Temporal, TemporalConfig};
-pub use executions::{Executions, Liveness, TicketPage};
+pub use executions::{ExecutionPage, Executions, Liveness};
 pub use search_attributes::{SEARCH_ATTRIBUTES, SearchAttributesError, name};
 pub use signal::{Dress, TicketSignal};
