@@ -17,7 +17,7 @@ mod travel;
 mod triage;
 
 use contracts::{
-    Slug,
+    Priority, Slug,
     proposal::{Advice, AdvisorInput, Choice, Factor, Ranked},
 };
 
@@ -36,6 +36,11 @@ pub fn advise(input: &AdvisorInput) -> Advice {
         AdvisorInput::Closeout(input) => closeout::advise(input),
         AdvisorInput::InvoiceLines(input) => invoice::advise(input),
     }
+}
+
+/// Office hours bind nobody here: neither those who are sent nor those who are asked.
+const fn is_emergency(priority: Priority) -> bool {
+    matches!(priority, Priority::P1 | Priority::P2)
 }
 
 fn slug(word: &'static str) -> Slug {

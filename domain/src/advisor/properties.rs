@@ -416,7 +416,7 @@ fn broken_by_moment(input: &ReminderInput, moment: DateTime<Utc>) -> BTreeSet<St
         ("too_soon", moment < told + TimeDelta::minutes(least)),
         (
             "quiet_time",
-            input.priority != Priority::P1 && !is_open(&input.office, minute),
+            input.priority >= Priority::P3 && !is_open(&input.office, minute),
         ),
         ("window_begun", begun),
         ("no_contact", input.contact_id.is_none()),

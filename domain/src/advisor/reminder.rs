@@ -15,7 +15,7 @@ use contracts::{
     schedule::{TimeWindow, WorkCalendar},
 };
 
-use super::{factor, ranked, slug};
+use super::{factor, is_emergency, ranked, slug};
 use crate::calendar::Calendar;
 
 /// No office is closed for longer.
@@ -105,7 +105,7 @@ fn assess(
             office.open_time(moment, moment + minute) == minute
         })
     };
-    if input.priority != Priority::P1 && !open() {
+    if !is_emergency(input.priority) && !open() {
         failed.push(slug("quiet_time"));
     }
     if input.window_starts_at.is_some_and(|start| start <= moment) {

@@ -14,7 +14,7 @@ use contracts::{
     schedule::TimeWindow,
 };
 
-use super::{factor, ranked, slug, technician};
+use super::{factor, is_emergency, ranked, slug, technician};
 use crate::calendar::Calendar;
 
 /// So many windows are recommended at most.
@@ -32,10 +32,6 @@ pub const fn notice_minutes(priority: Priority) -> u32 {
         Priority::P3 => 240,
         Priority::P4 => 1440,
     }
-}
-
-const fn is_emergency(priority: Priority) -> bool {
-    matches!(priority, Priority::P1 | Priority::P2)
 }
 
 /// The windows to choose from: each full hour of the next day and a half for an emergency, every
