@@ -154,7 +154,7 @@ impl Outcome {
             self.tickets, self.seconds, self.seed, self.speed
         ));
         line(format!(
-            "  requests   {} ({:.0}/s; p50 {:.0} ms, p99 {:.0} ms): {} done, {} refused as expected, \
+            "  requests         {} ({:.0}/s; p50 {:.0} ms, p99 {:.0} ms): {} done, {} refused as expected, \
              {} repeated, {} asked",
             self.requests,
             self.requests_per_second,
@@ -177,7 +177,7 @@ impl Outcome {
             ("routing", &coverage.routing),
             ("error codes", &coverage.codes),
         ] {
-            let share = format!("  {name:<12} {} of {}", part.used.len(), part.all());
+            let share = format!("  {name:<16} {} of {}", part.used.len(), part.all());
             if part.not_met.is_empty() {
                 line(share);
             } else {
@@ -283,7 +283,7 @@ fn list<K: ToString, V: ToString>(name: &str, counts: &BTreeMap<K, V>) -> String
         .iter()
         .map(|(what, times)| format!("{} {}", what.to_string(), times.to_string()))
         .collect();
-    wrapped(&format!("  {name:<12}"), &counts.join(", "))
+    wrapped(&format!("  {name:<16}"), &counts.join(", "))
 }
 
 fn wrapped(head: &str, body: &str) -> String {
@@ -292,8 +292,8 @@ fn wrapped(head: &str, body: &str) -> String {
     for word in body.split(' ') {
         let length = word.chars().count() + 1;
         if column + length > WIDTH {
-            text.push_str("\n              ");
-            column = 14;
+            text.push_str("\n                  ");
+            column = 18;
         }
         text.push(' ');
         text.push_str(word);

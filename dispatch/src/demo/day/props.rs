@@ -201,16 +201,26 @@ impl<'a> Props<'a> {
                 number,
                 from,
                 template,
-            } => json!({
-                "channel": "sms", "provider": "day_gateway", "template": template,
-                "provider_message_id": format!("{name}_{number}"), "peer": self.phone(*from),
-                "text": "The pane is smashed, can somebody come?",
-                "raw": format!("{{\"from\":\"{}\"}}", self.phone(*from)),
-            }),
-            Deed::MessageOut => json!({
-                "ticket_id": self.ticket(act.slot)?.id, "contact_id": self.contact,
-                "channel": "sms", "text": "We are on the job and will call you back.",
-            }),
+            } => {
+                let (channel, peer) = self.address(*from, *number);
+                json!({
+                    "channel": channel, "provider": "day_gateway", "peer": peer,
+                    "provider_message_id": format!("{name}_{number}"), "template": template,
+                    "text": "The pane is smashed, can somebody come?",
+                    "raw": json!({ "from": peer }).to_string(),
+                })
+            }
+            Deed::MessageOut => {
+                let ticket = self.ticket(act.slot)?;
+                let mut body = json!({
+                    "ticket_id": ticket.id, "contact_id": self.contact, "channel": "sms",
+                    "text": "We are on the job and will call you back.",
+                });
+                if ticket.state.is_terminal() {
+                    body["only_while"] = json!({ "only": "ticket_in", "states": [ticket.state] });
+                }
+                body
+            }
             Deed::AttachMessage => json!({ "message_id": self.held.ok_or("no message is held")? }),
             Deed::Create {
                 template,
@@ -360,13 +370,18 @@ impl<'a> Props<'a> {
         }
     }
 
+    /// Where a message comes from. A stranger writes from another address each time: once a person
+    /// has said where one of their messages belongs, the next one follows it.
+    fn address(&self, peer: Peer, number: u32) -> (&'static str, String) {
+        match peer {
+            Peer::Settled | Peer::Unsettled => ("sms", self.phone(peer)),
+            Peer::Stranger => ("email", format!("{}_{number}@mail.example", self.name)),
+        }
+    }
+
     /// A number that is given to nobody: of the networks that belong to no country.
     fn phone(&self, peer: Peer) -> String {
-        let kind = match peer {
-            Peer::Settled => 1,
-            Peer::Unsettled => 2,
-            Peer::Stranger => 3,
-        };
+        let kind = if peer == Peer::Settled { 1 } else { 2 };
         format!("+8835{kind}{}", self.digits)
     }
 
