@@ -280,7 +280,7 @@ impl Fleet {
         let mut command = tokio::process::Command::from(self.configured(subcommand));
         let output = wait::within(
             subcommand_name(subcommand),
-            Duration::from_secs(60),
+            Duration::from_secs(180),
             command.output(),
         );
         let output = output.await.expect("the program can be started");

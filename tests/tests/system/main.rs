@@ -7,6 +7,7 @@ mod commands;
 mod comms;
 mod concurrency;
 mod coverage;
+mod day;
 mod decisions;
 mod documents;
 mod flow;
