@@ -128,13 +128,12 @@ pub async fn example(stack: &Stack, operation: Operation) -> FilingExample {
 /// An absence of the first technician that overlaps none on record.
 async fn absence(stack: &Stack) -> Value {
     let technician = stack.tenant().technicians[0];
-    let last: Option<DateTime<Utc>> = sqlx::query_scalar(
-        "select max(ends_at) from technician_absences where technician_id = $1",
-    )
-    .bind(technician.as_uuid())
-    .fetch_one(stack.admin())
-    .await
-    .expect("the superuser may");
+    let last: Option<DateTime<Utc>> =
+        sqlx::query_scalar("select max(ends_at) from technician_absences where technician_id = $1")
+            .bind(technician.as_uuid())
+            .fetch_one(stack.admin())
+            .await
+            .expect("the superuser may");
     let start = last.unwrap_or_else(Utc::now) + TimeDelta::hours(1);
     json!({
         "technician_id": technician, "reason": "leave",

@@ -6,10 +6,12 @@ use super::{Filing, FilingFacts, check};
 use crate::{Rejection, ticket::check::known};
 
 pub(super) fn plan(body: &CancelAbsence, facts: &FilingFacts) -> Result<Filing, Rejection> {
+    // A caller may name the moment as finely as they first sent it.
+    let starts_at = check::kept_instant(body.starts_at);
     let found = facts
         .absences
         .iter()
-        .find(|window| window.start == body.starts_at);
+        .find(|window| window.start == starts_at);
     check::expected_version(facts, u64::from(found.is_some()))?;
     known(facts.known.is_some(), "/technician_id", "technician")?;
     let Some(window) = found else {

@@ -1,6 +1,7 @@
 //! Checks that several filings share.
 
-use contracts::schedule::{GeoPoint, WorkCalendar};
+use chrono::{DateTime, SubsecRound, Utc};
+use contracts::schedule::{GeoPoint, TimeWindow, WorkCalendar};
 use uuid::Uuid;
 
 use super::FilingFacts;
@@ -24,6 +25,19 @@ pub(super) fn expected_version(facts: &FilingFacts, actual: u64) -> Result<(), R
             Err(Rejection::VersionConflict { expected, actual })
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// A moment as Postgres keeps it: in whole microseconds.
+pub(super) fn kept_instant(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.round_subsecs(6)
+}
+
+/// A window as Postgres keeps it.
+pub(super) fn kept(window: &TimeWindow) -> TimeWindow {
+    TimeWindow {
+        start: kept_instant(window.start),
+        end: kept_instant(window.end),
     }
 }
 

@@ -14,7 +14,7 @@ const FARTHEST: TimeDelta = TimeDelta::days(731);
 pub(super) fn plan(body: &RecordAbsence, facts: &FilingFacts) -> Result<Filing, Rejection> {
     check::expected_version(facts, 0)?;
     known(facts.known.is_some(), "/technician_id", "technician")?;
-    let window = &body.window;
+    let window = check::kept(&body.window);
     let wrong = |message| Err(Rejection::invalid("/window/end", message));
     if window.end <= window.start {
         return wrong("must be after `/window/start`");
@@ -28,7 +28,7 @@ pub(super) fn plan(body: &RecordAbsence, facts: &FilingFacts) -> Result<Filing, 
     if window.end - facts.now > FARTHEST {
         return wrong("must be within two years from now");
     }
-    if facts.absences.iter().any(|other| other.overlaps(window)) {
+    if facts.absences.iter().any(|other| other.overlaps(&window)) {
         return Err(Rejection::invalid(
             "/window",
             "overlaps an absence on record: cancel that one first",
@@ -36,7 +36,7 @@ pub(super) fn plan(body: &RecordAbsence, facts: &FilingFacts) -> Result<Filing, 
     }
     let filed = Filed::AbsenceRecorded {
         technician_id: body.technician_id,
-        window: *window,
+        window,
     };
     Ok(Filing::written(filed, body.technician_id.as_uuid(), 0))
 }

@@ -274,6 +274,9 @@ fn an_absence_lies_ahead_and_alone() {
         (0, 1)
     );
     assert_eq!(pointer(absence(hours(5, 5)), &someone), "/window/end");
+    let mut nothing = hours(5, 5);
+    nothing.end += TimeDelta::nanoseconds(100);
+    assert_eq!(pointer(absence(nothing), &someone), "/window/end");
     assert_eq!(pointer(absence(hours(-5, 0)), &someone), "/window/end");
     assert_eq!(
         pointer(absence(hours(30, 30 + 367 * 24)), &someone),
@@ -304,6 +307,8 @@ fn only_an_absence_on_record_is_cancelled() {
         (cancelled.applied_to_version, cancelled.produced_version),
         (1, 2)
     );
+    let finer = hours(10, 20).start + TimeDelta::nanoseconds(400);
+    assert!(run(cancel(finer), &someone).is_ok(), "as it was sent first");
     assert_eq!(pointer(cancel(monday()), &someone), "/starts_at");
     assert_eq!(pointer(cancel(hours(-20, 0).start), &someone), "/starts_at");
     assert_eq!(pointer(cancel(monday()), &facts()), "/technician_id");

@@ -56,7 +56,8 @@ impl Kind {
         }
     }
 
-    /// All rows: tenant, key, version, document. Moments are whole microseconds.
+    /// All rows: tenant, key, version, document. Moments are whole microseconds, as text: one that
+    /// never comes is a moment too.
     const fn rows(self) -> &'static str {
         match self {
             Self::Site => {
@@ -83,15 +84,15 @@ impl Kind {
                  from technicians"
             }
             Self::Absence => {
-                "select tenant_id, technician_id || '/' || (extract(epoch from starts_at) * 1000000)::bigint
+                "select tenant_id, technician_id || '/' || trunc(extract(epoch from starts_at) * 1000000)
                      as key, 1::bigint as version, jsonb_build_object(
-                     'end', (extract(epoch from ends_at) * 1000000)::bigint, 'reason', reason) as doc
+                     'end', trunc(extract(epoch from ends_at) * 1000000)::text, 'reason', reason) as doc
                  from technician_absences"
             }
             Self::KillSwitch => {
                 "select tenant_id, '' as key, generation as version, jsonb_build_object(
                      'engaged', engaged, 'reason', reason, 'turned_by', turned_by,
-                     'turned_at', (extract(epoch from turned_at) * 1000000)::bigint,
+                     'turned_at', trunc(extract(epoch from turned_at) * 1000000)::text,
                      'command_id', command_id) as doc
                  from kill_switches"
             }
@@ -311,8 +312,8 @@ fn with(mut doc: Value, member: &str, value: Value) -> Value {
 }
 
 /// What Postgres keeps of a moment.
-fn micros(at: DateTime<Utc>) -> i64 {
-    at.round_subsecs(6).timestamp_micros()
+fn micros(at: DateTime<Utc>) -> String {
+    at.round_subsecs(6).timestamp_micros().to_string()
 }
 
 #[derive(FromRow)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, TimeDelta, Utc, Weekday};
 use contracts::{
     ContactId, ErrorCode, Operation, SiteId, Slug, TechnicianId, TicketState,
     directory::DirectoryFilter, filing::Filed,
@@ -61,7 +61,11 @@ fn each_filing_is_done_once_however_often_it_is_sent() {
             assert_eq!(second.body, first.body, "{operation}");
             assert_eq!(second.status, first.status);
             assert_eq!(second.header("idempotent-replayed"), Some("true"));
-            assert_eq!(footprint.changes(stack.admin()).await, [""; 0], "{operation}");
+            assert_eq!(
+                footprint.changes(stack.admin()).await,
+                [""; 0],
+                "{operation}"
+            );
 
             // The key stands for this body only.
             let mut other = body.clone();
@@ -81,7 +85,11 @@ fn each_filing_is_refused_to_a_wrong_role_and_to_software() {
         for &operation in DIRECTORY {
             let FilingExample { not, body, .. } = example(&stack, operation).await;
             let engaged = operation == Operation::ReleaseKillSwitch;
-            let stopped = if engaged { ErrorCode::KillSwitch } else { ErrorCode::Stage };
+            let stopped = if engaged {
+                ErrorCode::KillSwitch
+            } else {
+                ErrorCode::Stage
+            };
             for (who, code) in [
                 (not, ErrorCode::Forbidden),
                 (Who::Qa, ErrorCode::Forbidden),
@@ -92,7 +100,11 @@ fn each_filing_is_refused_to_a_wrong_role_and_to_software() {
                 let reply = stack.command(who, operation, None, &body).send().await;
                 let problem = reply.problem(code);
                 assert!(!problem.reasons.is_empty(), "{operation} by {who:?}");
-                assert_eq!(footprint.changes(stack.admin()).await, REFUSAL, "{operation}");
+                assert_eq!(
+                    footprint.changes(stack.admin()).await,
+                    REFUSAL,
+                    "{operation}"
+                );
                 let row = attempt(stack.admin(), problem.command_id.unwrap()).await;
                 let stream = format!("actor:{}", who.actor(stack.tenant()).id);
                 assert_eq!(row.unwrap().stream, stream, "{operation}");
@@ -116,7 +128,11 @@ fn each_filing_is_refused_on_a_version_that_was_not_seen() {
             let problem = send(before + 1).await.problem(ErrorCode::VersionConflict);
             let meta = json!({ "expected": before + 1, "actual": before });
             assert_eq!(Value::Object(problem.meta), meta, "{operation}");
-            assert_eq!(footprint.changes(stack.admin()).await, REFUSAL, "{operation}");
+            assert_eq!(
+                footprint.changes(stack.admin()).await,
+                REFUSAL,
+                "{operation}"
+            );
             assert_eq!(receipt(&send(before).await).applied_to_version, before);
         }
     });
@@ -134,8 +150,16 @@ fn a_trial_of_a_filing_tells_and_changes_nothing() {
             assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
             let would = receipt(&reply);
             assert!(would.dry_run, "{operation}");
-            ask(not).dry_run().send().await.problem(ErrorCode::Forbidden);
-            assert_eq!(footprint.changes(stack.admin()).await, [""; 0], "{operation}");
+            ask(not)
+                .dry_run()
+                .send()
+                .await
+                .problem(ErrorCode::Forbidden);
+            assert_eq!(
+                footprint.changes(stack.admin()).await,
+                [""; 0],
+                "{operation}"
+            );
             let done = receipt(&ask(who).send().await);
             assert_eq!(done.produced_version, would.produced_version, "{operation}");
         }
@@ -166,7 +190,11 @@ fn another_tenants_thing_is_as_unknown_as_none() {
                 let reply = stack.command(who, operation, None, &body).send().await;
                 // An absence is there or not before it is asked whose it is.
                 let problem = reply.problem(ErrorCode::InvalidField);
-                assert_eq!(footprint.changes(stack.admin()).await, REFUSAL, "{operation}");
+                assert_eq!(
+                    footprint.changes(stack.admin()).await,
+                    REFUSAL,
+                    "{operation}"
+                );
                 assert_eq!(pointers(&problem), [format!("/{field}")], "{operation}");
                 told.push(problem.detail);
             }
@@ -186,21 +214,66 @@ fn another_tenants_thing_is_as_unknown_as_none() {
 fn a_value_that_cannot_be_is_refused_with_its_place() {
     with_api(async |stack| {
         let cases: &[(Operation, &str, Value, &str)] = &[
-            (Operation::UpsertSite, "/location/lat_e6", json!(90_000_001), "/location/lat_e6"),
-            (Operation::UpsertSite, "/location/lon_e6", json!(-180_000_001), "/location/lon_e6"),
-            (Operation::UpsertSite, "/code", json!("Anna Jansen"), "/code"),
-            (Operation::UpsertAsset, "/kind", json!("Sliding Door"), "/kind"),
-            (Operation::UpsertContact, "/phone", json!("0205550142"), "/phone"),
-            (Operation::UpsertContact, "/email", json!("nobody"), "/email"),
-            (Operation::UpsertTechnician, "/calendar/time_zone", json!("Mars"), "/calendar/time_zone"),
-            (Operation::UpsertTechnician, "/calendar/week", json!([]), "/calendar/week"),
+            (
+                Operation::UpsertSite,
+                "/location/lat_e6",
+                json!(90_000_001),
+                "/location/lat_e6",
+            ),
+            (
+                Operation::UpsertSite,
+                "/location/lon_e6",
+                json!(-180_000_001),
+                "/location/lon_e6",
+            ),
+            (
+                Operation::UpsertSite,
+                "/code",
+                json!("Anna Jansen"),
+                "/code",
+            ),
+            (
+                Operation::UpsertAsset,
+                "/kind",
+                json!("Sliding Door"),
+                "/kind",
+            ),
+            (
+                Operation::UpsertContact,
+                "/phone",
+                json!("0205550142"),
+                "/phone",
+            ),
+            (
+                Operation::UpsertContact,
+                "/email",
+                json!("nobody"),
+                "/email",
+            ),
+            (
+                Operation::UpsertTechnician,
+                "/calendar/time_zone",
+                json!("Mars"),
+                "/calendar/time_zone",
+            ),
+            (
+                Operation::UpsertTechnician,
+                "/calendar/week",
+                json!([]),
+                "/calendar/week",
+            ),
             (
                 Operation::UpsertTechnician,
                 "/calendar/week/0",
                 json!([[600, 700], [650, 720]]),
                 "/calendar/week/0/1",
             ),
-            (Operation::UpsertTechnician, "/skills", json!(["a", "a"]), "/skills/1"),
+            (
+                Operation::UpsertTechnician,
+                "/skills",
+                json!(["a", "a"]),
+                "/skills/1",
+            ),
             (
                 Operation::RecordAbsence,
                 "/window",
@@ -219,7 +292,12 @@ fn a_value_that_cannot_be_is_refused_with_its_place() {
             *body.pointer_mut(field).unwrap() = value.clone();
             let reply = stack.command(who, *operation, None, &body).send().await;
             let problem = reply.problem(ErrorCode::InvalidField);
-            assert_eq!(pointers(&problem), [*pointer], "{operation}: {}", reply.text());
+            assert_eq!(
+                pointers(&problem),
+                [*pointer],
+                "{operation}: {}",
+                reply.text()
+            );
         }
         // Two absences at the same time.
         let FilingExample { who, body, .. } = example(&stack, Operation::RecordAbsence).await;
@@ -277,7 +355,11 @@ fn overlapping_absences_at_once_leave_one() {
         let FilingExample { who, body, .. } = example(&stack, Operation::RecordAbsence).await;
         let replies = join_all((0..5).map(|_| async {
             let key = key();
-            let ask = || stack.command(who, Operation::RecordAbsence, None, &body).key(&key);
+            let ask = || {
+                stack
+                    .command(who, Operation::RecordAbsence, None, &body)
+                    .key(&key)
+            };
             patiently(ask).await.status.as_u16()
         }))
         .await;
@@ -294,7 +376,10 @@ fn what_was_filed_is_read_back() {
 
         let site = admin.site(ids.site).await.unwrap();
         assert_eq!((site.version, site.active), (1, true));
-        assert_eq!(admin.sites(&code(site.code.as_str())).await.unwrap().items, [site.clone()]);
+        assert_eq!(
+            admin.sites(&code(site.code.as_str())).await.unwrap().items,
+            [site.clone()]
+        );
 
         let contact = admin.contact(ids.contact).await.unwrap();
         let [name, phone, email, street] = PERSONAL;
@@ -309,7 +394,14 @@ fn what_was_filed_is_read_back() {
         done(&stack, Operation::UpsertContact, Who::TenantAdmin, &body).await;
         let erased = admin.contact(ids.contact).await.unwrap();
         assert_eq!(
-            (erased.version, erased.name, erased.phone, erased.email, erased.street, erased.site_id),
+            (
+                erased.version,
+                erased.name,
+                erased.phone,
+                erased.email,
+                erased.street,
+                erased.site_id
+            ),
             (2, None, None, None, None, None)
         );
 
@@ -384,7 +476,11 @@ async fn filed_things(stack: &Stack) -> Things {
         Operation::UpsertTechnician,
     ] {
         let example = example(stack, operation).await;
-        filed.push(done(stack, operation, example.who, &example.body).await.filed);
+        filed.push(
+            done(stack, operation, example.who, &example.body)
+                .await
+                .filed,
+        );
     }
     match filed.as_slice() {
         [
@@ -428,9 +524,16 @@ fn reads_show_a_tenant_its_own_things_only() {
             assert!(!stranger(path).await.text().contains(&id), "{path}");
             // An id of another sort is no id here.
             let wrong = format!("{path}/{}", stack.tenant().id);
-            stranger(&wrong).await.no_attempt(ErrorCode::InvalidParameter);
+            stranger(&wrong)
+                .await
+                .no_attempt(ErrorCode::InvalidParameter);
         }
-        for path in ["/sites?site_id=x", "/sites?skill=x", "/assets?limit=0", "/assets?limit=201"] {
+        for path in [
+            "/sites?site_id=x",
+            "/sites?skill=x",
+            "/assets?limit=0",
+            "/assets?limit=201",
+        ] {
             stranger(path).await.no_attempt(ErrorCode::InvalidParameter);
         }
     });
@@ -501,7 +604,11 @@ fn personal_data_stands_in_contacts_and_nowhere_else() {
         .fetch_all(stack.admin())
         .await
         .unwrap();
-        let words = [PERSONAL.as_slice(), &["Prinsengracht_263", "Featherstonehaugh"]].concat();
+        let words = [
+            PERSONAL.as_slice(),
+            &["Prinsengracht_263", "Featherstonehaugh"],
+        ]
+        .concat();
         let mut found = Vec::new();
         for table in tables {
             let sql = format!("select count(*) from {table} t where t::text ilike any($1)");
@@ -545,19 +652,36 @@ fn a_calendar_shows_hours_absences_and_bookings() {
         let job = Job::at(&stack, stack.tenant(), TicketState::Dispatched).await;
         let FilingExample { who, body, .. } = example(&stack, Operation::RecordAbsence).await;
         done(&stack, Operation::RecordAbsence, who, &body).await;
-        let calendar = client.technician_calendar(technician, None, None).await.unwrap();
+        let calendar = client
+            .technician_calendar(technician, None, None)
+            .await
+            .unwrap();
         assert_eq!(calendar.days.len(), 14);
         assert_eq!(calendar.absences.len(), 1);
-        assert_eq!(json!(calendar.absences[0].window), body["window"]);
-        let booked: Vec<_> = calendar.visits.iter().map(|visit| visit.ticket_id).collect();
+        let window: contracts::schedule::TimeWindow =
+            serde_json::from_value(body["window"].clone()).unwrap();
+        let kept = calendar.absences[0].window;
+        assert_eq!(kept.start, window.start.round_subsecs(6));
+        assert_eq!(kept.end, window.end.round_subsecs(6));
+        let booked: Vec<_> = calendar
+            .visits
+            .iter()
+            .map(|visit| visit.ticket_id)
+            .collect();
         assert_eq!(booked, [job.id()]);
         let visit = &job.ticket().await.visits[0];
         assert_eq!(calendar.visits[0].visit_id, visit.id);
-        assert_eq!(calendar.visits[0].ends_at, visit.window.map(|window| window.end));
+        assert_eq!(
+            calendar.visits[0].ends_at,
+            visit.window.map(|window| window.end)
+        );
 
         let cancel = json!({ "technician_id": technician, "starts_at": body["window"]["start"] });
         done(&stack, Operation::CancelAbsence, who, &cancel).await;
-        let calendar = client.technician_calendar(technician, None, None).await.unwrap();
+        let calendar = client
+            .technician_calendar(technician, None, None)
+            .await
+            .unwrap();
         assert_eq!(calendar.absences, []);
 
         let path = format!("/technicians/{technician}/calendar");

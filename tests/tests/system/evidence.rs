@@ -1,12 +1,7 @@
 //! Evidence on record: what is known of files that are not here yet.
 
 use contracts::{ErrorCode, Operation, TicketState};
-use dispatch_tests::{
-    http::pointers,
-    job::Job,
-    stack::with_api,
-    who::Who,
-};
+use dispatch_tests::{http::pointers, job::Job, stack::with_api, who::Who};
 use serde_json::{Value, json};
 
 fn evidence(kind: &str) -> Value {
@@ -51,9 +46,10 @@ fn evidence_on_record_is_read_back_unverified() {
 fn evidence_on_record_counts_at_the_last_step() {
     with_api(async |stack| {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let id = job.id();
         let complete = |evidence: Value| {
             let body = json!({ "evidence": evidence });
-            let (stack, id) = (stack.clone(), job.id());
+            let stack = stack.clone();
             async move {
                 let ask = stack.command(Who::Technician, Operation::Complete, id, &body);
                 ask.send().await

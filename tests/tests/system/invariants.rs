@@ -488,11 +488,7 @@ const FILED: &[Plant] = &[
         "is not what its timeline tells",
         "update evidence set sha256 = repeat('0', 64)",
     ),
-    (
-        Invariant::I1,
-        "tells of is missing",
-        "delete from evidence",
-    ),
+    (Invariant::I1, "tells of is missing", "delete from evidence"),
     (
         Invariant::I2,
         "a row beside the ticket",
@@ -784,7 +780,7 @@ const LOGS: &[Plant] = &[
     (
         Invariant::I9,
         "on another ticket's chain",
-        "update audit_events set ticket_id = (select id from tickets where state = 'NEW')
+        "update audit_events set ticket_id = (select id from tickets where state = 'NEW' limit 1)
          where operation = 'close'",
     ),
     (

@@ -34,7 +34,11 @@ fn while_it_is_engaged_software_keeps_the_books_only() {
             .problem(ErrorCode::KillSwitch);
         assert_eq!(problem.reasons[0].code, "KILL_SWITCH_ENGAGED");
         assert_eq!(problem.reasons[0].class, DenyClass::KillSwitch);
-        for operation in [Operation::Triage, Operation::RecordProposal, Operation::AddEvidence] {
+        for operation in [
+            Operation::Triage,
+            Operation::RecordProposal,
+            Operation::AddEvidence,
+        ] {
             let body = match operation {
                 Operation::AddEvidence => json!({
                     "kind": "photo", "sha256": "0f".repeat(32), "media_type": "image/png",
@@ -51,7 +55,12 @@ fn while_it_is_engaged_software_keeps_the_books_only() {
         let classes: Vec<_> = problem.reasons.iter().map(|reason| reason.class).collect();
         assert!(classes.contains(&DenyClass::Stage), "every reason is said");
         // A trial says the same.
-        let ask = stack.command(Who::Agent, Operation::AddNote, job.id(), &json!({ "text": "x" }));
+        let ask = stack.command(
+            Who::Agent,
+            Operation::AddNote,
+            job.id(),
+            &json!({ "text": "x" }),
+        );
         ask.dry_run().send().await.problem(ErrorCode::KillSwitch);
 
         // The workflow's books, people and other systems.
@@ -62,7 +71,9 @@ fn while_it_is_engaged_software_keeps_the_books_only() {
         // Another tenant's software goes on.
         let theirs = Job::at(&stack, stack.other(), TicketState::New).await;
         let body = json!({ "text": "on my way" });
-        let ask = stack.http().command(Operation::AddNote, Some(theirs.id()), &body);
+        let ask = stack
+            .http()
+            .command(Operation::AddNote, Some(theirs.id()), &body);
         let reply = ask.token(Who::Agent.token(stack.other())).send().await;
         reply.receipt();
 
@@ -76,7 +87,10 @@ fn it_is_turned_to_the_other_side_only_and_says_who_did() {
     with_api(async |stack| {
         let client = stack.client(stack.tenant(), Who::Auditor);
         let fresh = client.kill_switch().await.unwrap();
-        assert_eq!((fresh.engaged, fresh.generation, fresh.turned_by), (false, 0, None));
+        assert_eq!(
+            (fresh.engaged, fresh.generation, fresh.turned_by),
+            (false, 0, None)
+        );
         let reason = json!({ "reason": "agent_misbehaves" });
         let turn = |who, operation| {
             let ask = stack.command(who, operation, None, &reason);
@@ -100,7 +114,10 @@ fn it_is_turned_to_the_other_side_only_and_says_who_did() {
         let switch = client.kill_switch().await.unwrap();
         assert_eq!((switch.engaged, switch.generation), (true, 1));
         assert_eq!(switch.reason.unwrap().as_str(), "agent_misbehaves");
-        assert_eq!(switch.turned_by, Some(Who::Dispatcher.actor(stack.tenant()).id));
+        assert_eq!(
+            switch.turned_by,
+            Some(Who::Dispatcher.actor(stack.tenant()).id)
+        );
         let released = turn(Who::TenantAdmin, Operation::ReleaseKillSwitch).await;
         assert_eq!(receipt(&released).produced_version, 2);
         assert!(!client.kill_switch().await.unwrap().engaged);
@@ -123,8 +140,13 @@ fn each_turn_queues_a_notice_that_the_next_one_withdraws() {
         let only: Vec<_> = queued.iter().map(|(_, only, _)| only.clone()).collect();
         let generation = |n: u64| json!({ "only": "kill_generation", "generation": n });
         assert_eq!(only, [generation(1), generation(2)]);
-        let to = json!({ "to": "roles", "roles": ["dispatcher", "tenant_admin", "platform_admin"] });
-        assert!(queued.iter().all(|(who, _, ticket)| *who == to && ticket.is_none()));
+        let to =
+            json!({ "to": "roles", "roles": ["dispatcher", "tenant_admin", "platform_admin"] });
+        assert!(
+            queued
+                .iter()
+                .all(|(who, _, ticket)| *who == to && ticket.is_none())
+        );
     });
 }
 
@@ -205,7 +227,10 @@ fn turns_and_acts_at_once_leave_no_act_under_an_engaged_switch() {
                             _ => Operation::ReleaseKillSwitch,
                         };
                         let reason = json!({ "reason": "drill" });
-                        stack.command(Who::TenantAdmin, operation, None, &reason).send().await
+                        stack
+                            .command(Who::TenantAdmin, operation, None, &reason)
+                            .send()
+                            .await
                     }
                     _ => note(&stack, &job, Who::Agent).await,
                 }
