@@ -9,9 +9,10 @@ use dispatch_tests::{
 };
 
 /// History events of the job below, from the first message to the paid invoice, when every event
-/// travels alone, which is the dearest way: 105 when this was written, and room for two workflow tasks
-/// that a busy machine may need more. Lower it when it falls; think before raising it.
-const BUDGET: usize = 111;
+/// travels alone, which is the dearest way: 114 when this was written, and room for two workflow tasks
+/// that a busy machine may need more. Of these are ten calls for advice, a marker each, and two for
+/// the patch that asks for every kind of it. Lower it when it falls; think before raising it.
+const BUDGET: usize = 120;
 
 /// An emergency with a change order and two visits, as the demo plays it.
 pub const JOB: &[Operation] = &[
