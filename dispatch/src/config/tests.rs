@@ -97,3 +97,39 @@ fn a_secret_of_digits_stays_text_and_is_never_shown() {
         assert!(text.contains("DISPATCH_AUTH_JWT_SECRET"), "{text}");
     }
 }
+
+#[test]
+fn endpoints_come_as_tables_or_as_json_and_keep_their_secret() {
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let table = format!(
+        "[[comms.endpoints]]\nname = 'pager'\nurl = 'https://hooks.example/x'\nkeyed = true\n\
+         secret = '{SECRET}'\nchannels = ['operations']\n"
+    );
+    let json = format!(
+        r#"[{{"name":"pager","url":"https://hooks.example/x","keyed":true,"secret":"{SECRET}",
+             "channels":["operations"],"on_unknown":"retry"}}]"#
+    );
+    let by_variable = [("DISPATCH_COMMS_ENDPOINTS", json.as_str())];
+    for (config, on_unknown) in [
+        (load(&table, &[], &[]), OnUnknown::GiveUp),
+        (load(&table, &by_variable, &[]), OnUnknown::Retry),
+    ] {
+        let config = config.unwrap();
+        let [endpoint] = config.settings.comms.endpoints.as_slice() else {
+            panic!("{:?}", config.settings.comms.endpoints);
+        };
+        assert_eq!(endpoint.secret.expose(), SECRET);
+        assert_eq!(endpoint.on_unknown, on_unknown);
+        let temporal = crate::temporal::Temporal::new(&config.settings.temporal).unwrap();
+        let mut out = Vec::new();
+        show(&config, &temporal, false, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("pager") && !text.contains("C2FV"), "{text}");
+    }
+    let typo = load(&table.replace("keyed", "keyd"), &[], &[]);
+    let message = typo.unwrap_err().message;
+    assert!(
+        message.contains("comms.endpoints") && message.contains("keyd"),
+        "{message}"
+    );
+}
