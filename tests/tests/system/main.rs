@@ -3,18 +3,23 @@
 
 mod audit;
 mod bad_input;
+mod cli;
 mod commands;
 mod comms;
 mod concurrency;
 mod coverage;
 mod day;
 mod decisions;
+mod directory;
 mod documents;
+mod evidence;
 mod flow;
 mod idempotency;
 mod infrastructure;
 mod invariants;
+mod kill_switch;
 mod model;
+mod proposals;
 mod reads;
 mod rules;
 mod sender;
