@@ -293,9 +293,10 @@ fn say_start(start: &Start) {
 impl Summary {
     fn text(&self) -> String {
         let mut text = format!(
-            "{} {} rows in {:.1} s: ",
+            "{} {} row{} in {:.1} s: ",
             if self.dry_run { "dry run, " } else { "" },
             self.rows,
+            if self.rows == 1 { "" } else { "s" },
             self.seconds
         )
         .trim_start()

@@ -19,7 +19,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Row {
     /// From 1; the header of a CSV file is none.
     pub number: u64,
-    /// Its line in the file, from 1.
+    /// Its line in the file, from 1; of a CSV file with empty lines before it the first of those.
     pub line: u64,
     /// Where the file has been read to.
     pub bytes: u64,
@@ -270,7 +270,7 @@ mod tests {
         );
         assert_eq!((rows[0].number, rows[0].line), (1, 2));
         assert_eq!(record(&rows[1]), json!({"code": "quay", "lon": "4.8"}));
-        assert_eq!((rows[1].number, rows[1].line), (2, 4));
+        assert_eq!((rows[1].number, rows[1].line), (2, 3));
     }
 
     #[test]

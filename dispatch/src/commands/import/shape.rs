@@ -162,6 +162,7 @@ impl Kind {
             if !self.knows(header) {
                 let nearest = columns
                     .iter()
+                    .filter(|known| !headers.iter().any(|header| header == *known))
                     .map(|known| (strsim::damerau_levenshtein(known, header), known))
                     .min()
                     .filter(|(distance, _)| *distance <= 3)

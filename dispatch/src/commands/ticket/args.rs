@@ -37,9 +37,6 @@ pub enum TicketCommand {
 /// `dispatch ticket list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    #[command(flatten)]
-    pub filter: FilterArgs,
-
     /// In which order: newest, or due (the nearest deadline first)
     #[arg(long, value_name = "ORDER", default_value = "newest", value_parser = parse::<TicketSort>)]
     pub sort: TicketSort,
@@ -51,6 +48,9 @@ pub struct ListArgs {
     /// All of them, page by page (with --json one page a line)
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
+
+    #[command(flatten)]
+    pub filter: FilterArgs,
 
     #[command(flatten)]
     pub connection: Connection,

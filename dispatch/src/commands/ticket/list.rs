@@ -70,7 +70,7 @@ fn text(desk: &Desk, page: &TicketPage, now: DateTime<Utc>) -> String {
         "WAITS FOR",
         "DUE",
         "SITE",
-        "TECHNICIAN",
+        "TECH",
         "UPDATED",
     ]);
     for item in &page.items {

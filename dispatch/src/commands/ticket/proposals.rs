@@ -61,8 +61,8 @@ fn text(screen: Screen, proposal: &Proposal) -> String {
             }
         }
     }
-    for (index, out) in proposal.advice.excluded.iter().enumerate() {
-        line(if index == 0 { "not" } else { "" }, &excluded(out));
+    for (index, out) in excluded(&proposal.advice.excluded).iter().enumerate() {
+        line(if index == 0 { "not" } else { "" }, out);
     }
     line("people", &pairing(proposal.pairing.as_ref()));
     text.push('\n');
@@ -137,8 +137,32 @@ fn factors(ranked: &Ranked) -> String {
     }
 }
 
-fn excluded(excluded: &Excluded) -> String {
-    let what = match &excluded.what {
+/// What fell out, and why; several in a row that fell out for the same reasons are told as one.
+fn excluded(excluded: &[Excluded]) -> Vec<String> {
+    const EACH: usize = 3;
+    let mut lines = Vec::new();
+    for alike in excluded.chunk_by(|one, next| one.failed == next.failed) {
+        let failed: Vec<_> = alike[0].failed.iter().map(ToString::to_string).collect();
+        let failed = failed.join(", ");
+        match alike {
+            [first, .., last] if alike.len() > EACH => lines.push(format!(
+                "{} from {} to {}: {failed}",
+                alike.len(),
+                considered(&first.what),
+                considered(&last.what)
+            )),
+            _ => lines.extend(
+                alike
+                    .iter()
+                    .map(|one| format!("{}: {failed}", considered(&one.what))),
+            ),
+        }
+    }
+    lines
+}
+
+fn considered(what: &Considered) -> String {
+    match what {
         Considered::TechnicianId(id) => short(id),
         Considered::Window(window) => words::window(window),
         Considered::Moment(at) => words::minute(*at),
@@ -147,9 +171,7 @@ fn excluded(excluded: &Excluded) -> String {
         Considered::Operation(operation) => operation.to_string(),
         Considered::Line(line) => format!("{} × {}", line.quantity, line.item),
         Considered::Part(part) => format!("{} × {}", part.quantity, part.sku),
-    };
-    let failed: Vec<_> = excluded.failed.iter().map(ToString::to_string).collect();
-    format!("{what}: {}", failed.join(", "))
+    }
 }
 
 fn pairing(pairing: Option<&Pairing>) -> String {
@@ -172,4 +194,35 @@ fn pairing(pairing: Option<&Pairing>) -> String {
         words::ago(pairing.at, Utc::now()),
         pairing.command_id
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use contracts::schedule::TimeWindow;
+
+    use super::*;
+
+    fn window(hour: i64, failed: &str) -> Excluded {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::hours(hour);
+        Excluded {
+            what: Considered::Window(TimeWindow {
+                start,
+                end: start + TimeDelta::hours(2),
+            }),
+            failed: vec![failed.parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn many_that_fell_out_alike_are_told_as_one() {
+        let mut out = vec![window(0, "busy")];
+        out.extend((1..6).map(|hour| window(hour, "after_deadline")));
+        let lines = excluded(&out);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with(": busy"), "{lines:?}");
+        assert!(lines[1].starts_with("5 from "), "{lines:?}");
+        assert!(lines[1].ends_with(": after_deadline"), "{lines:?}");
+        assert_eq!(excluded(&out[..4]).len(), 4);
+    }
 }
