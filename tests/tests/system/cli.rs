@@ -191,7 +191,18 @@ fn a_ticket_is_listed_shown_and_told() {
         let refused = terminal.text(&refused).await;
         assert_eq!(refused.lines().count(), 1, "{refused}");
 
-        let proposals = terminal.text(&["ticket", "proposals", short]).await;
+        // A ticket that stays new for as long as it takes software to be asked.
+        let fresh = Job::at(&flow, flow.tenant(), TicketState::New).await;
+        let client = flow.client(flow.tenant(), Who::Auditor);
+        wait::until("a proposal", BOUND, async || {
+            match client.proposals(fresh.id()).await {
+                Ok(page) if !page.items.is_empty() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let fresh = fresh.id().to_string();
+        let proposals = terminal.text(&["ticket", "proposals", &fresh]).await;
         for part in ["triage", "would", "because", "people"] {
             assert!(proposals.contains(part), "no {part}: {proposals}");
         }
