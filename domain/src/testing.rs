@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ActorKind, ApprovalId, AssetId, Command, CommandId, ContactId, FreeText, InvoiceId, NoteId,
-    Priority, ProposalId, Role, SiteId, Slug, TechnicianId, TemplateId, TenantId, TicketId, TicketState,
-    VisitId,
+    Priority, ProposalId, Role, SiteId, Slug, TechnicianId, TemplateId, TenantId, TicketId,
+    TicketState, VisitId,
     approval::{Approval, ApprovalState, Verdict},
     command::{
         CheckIn, Close, Complete, ConfirmSchedule, CreateTicket, Dispatch, GenerateInvoice,

@@ -262,7 +262,10 @@ impl TicketFollower {
             let kind = first_advice_due(level).filter(is_new)?;
             return Some(Duty::Advice { kind, version });
         }
-        let kinds: Vec<_> = domain::advice_due(level).into_iter().filter(is_new).collect();
+        let kinds: Vec<_> = domain::advice_due(level)
+            .into_iter()
+            .filter(is_new)
+            .collect();
         let escalations: Vec<_> = domain::escalations_due(level, &self.sla_recorded)
             .into_iter()
             .filter(|record| !self.escalated.contains(record))

@@ -120,7 +120,10 @@ fn each_kind_of_advice_is_given_once_where_a_person_decides_and_is_paired() {
             assert_eq!(domain::advise(&proposal.input), proposal.advice, "{kind}");
             let pairing = proposal.pairing.as_ref();
             let pairing = pairing.unwrap_or_else(|| panic!("{kind} is not paired"));
-            assert!(!pairing.seen && pairing.outcome != PairingOutcome::Nothing, "{kind}: {pairing:?}");
+            assert!(
+                !pairing.seen && pairing.outcome != PairingOutcome::Nothing,
+                "{kind}: {pairing:?}"
+            );
         }
     });
 }
@@ -243,6 +246,9 @@ fn what_it_would_have_done_is_on_record_and_compared_with_what_a_person_did() {
         let pairing = page.items[0].pairing.clone().expect("a person has acted");
         assert_eq!(pairing.command_id, receipt.command_id);
         assert_eq!(pairing.actor_id, Who::Dispatcher.actor(flow.tenant()).id);
-        assert!(!pairing.seen, "an auditor has read it, the dispatcher has not");
+        assert!(
+            !pairing.seen,
+            "an auditor has read it, the dispatcher has not"
+        );
     });
 }

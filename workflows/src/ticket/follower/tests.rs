@@ -441,7 +441,10 @@ fn all_that_is_due_is_asked_for_in_one_call() {
 fn somebody_is_told_of_each_record_once_while_its_clock_runs() {
     let mut f = follower();
     let mut l = level(TicketState::OnSite, 1);
-    l.sla = vec![running("response", 1, 80, 100), running("completion", 1, 80, 200)];
+    l.sla = vec![
+        running("response", 1, 80, 100),
+        running("completion", 1, 80, 200),
+    ];
     f.receive(envelope(1, [event(0, 1, l.clone())]), at(0));
     let mut asked = Vec::new();
     for moment in [80, 100, 200] {
