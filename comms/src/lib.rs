@@ -18,7 +18,6 @@ use std::error::Error;
 
 mod adapter;
 mod config;
-mod http;
 mod metrics;
 mod pages;
 pub mod receiver;

@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use contracts::read::Health;
-use reqwest::{Method, StatusCode};
 use sqlx::PgPool;
 use store::deployment;
 use tokio::time::timeout;
 
-use crate::{
-    http::{Request, Response},
-    metrics::Metrics,
-};
+use crate::metrics::Metrics;
 
 /// How long the database gets to answer.
 const BOUND: Duration = Duration::from_secs(2);
@@ -27,56 +30,43 @@ pub struct Pages {
     pub endpoints: usize,
 }
 
-impl Pages {
-    /// Answers one request.
-    pub async fn answer(&self, request: &Request) -> Response {
-        match (&request.method, request.path.as_str()) {
-            (&Method::GET, "/metrics") => self.metrics(),
-            (&Method::GET, "/health") => self.health().await,
-            (_, "/metrics" | "/health") => Response::empty(StatusCode::METHOD_NOT_ALLOWED),
-            _ => Response::empty(StatusCode::NOT_FOUND),
-        }
-    }
+/// The routes.
+pub fn router(pages: Arc<Pages>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .with_state(pages)
+}
 
-    fn metrics(&self) -> Response {
-        match self.metrics.render() {
-            Ok(body) => Response {
-                status: StatusCode::OK,
-                kind: prometheus::TEXT_FORMAT,
-                body,
-            },
-            Err(error) => Response {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                kind: "text/plain",
-                body: error.to_string(),
-            },
+async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
+    match pages.metrics.render() {
+        Ok(text) => {
+            let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+            (kind, text).into_response()
         }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
 
-    async fn health(&self) -> Response {
-        let database = match timeout(BOUND, deployment::read(&self.pool)).await {
-            Ok(Ok(_)) => "ok".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {BOUND:?}"),
-        };
-        let well = database == "ok";
-        let health = Health {
-            status: if well { "ok" } else { "unavailable" }.to_owned(),
-            parts: BTreeMap::from([
-                ("database".to_owned(), database),
-                // None is right where no messages are sent; they wait.
-                ("endpoints".to_owned(), self.endpoints.to_string()),
-            ]),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        Response {
-            status: if well {
-                StatusCode::OK
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            },
-            kind: "application/json",
-            body: serde_json::to_string(&health).unwrap_or_default(),
-        }
-    }
+async fn health(State(pages): State<Arc<Pages>>) -> (StatusCode, Json<Health>) {
+    let database = match timeout(BOUND, deployment::read(&pages.pool)).await {
+        Ok(Ok(_)) => "ok".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {BOUND:?}"),
+    };
+    let (status, word) = if database == "ok" {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    let health = Health {
+        status: word.to_owned(),
+        parts: BTreeMap::from([
+            ("database".to_owned(), database),
+            // None is right where no messages are sent; they wait.
+            ("endpoints".to_owned(), pages.endpoints.to_string()),
+        ]),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    (status, Json(health))
 }

@@ -14,17 +14,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use contracts::{MessageId, comms::WebhookMessage};
-use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::Secret,
-    http::{Request, Response, serve},
-};
+use crate::config::Secret;
 
 /// Why a receiver cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -85,26 +88,20 @@ impl Receiver {
 
     /// Takes messages until `stop`.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
-        let receiver = Arc::new(self);
-        let answer = move |request: Request| {
-            let receiver = Arc::clone(&receiver);
-            async move { Response::empty(receiver.take(&request)) }
-        };
-        serve(listener, answer, stop).await;
+        let routes = Router::new()
+            .route("/", post(take))
+            .with_state(Arc::new(self));
+        let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the receiver of messages ended");
+        }
     }
 
-    fn take(&self, request: &Request) -> StatusCode {
-        if request.method != Method::POST {
-            return StatusCode::METHOD_NOT_ALLOWED;
-        }
-        if self
-            .verifier
-            .verify(&request.body, &request.headers)
-            .is_err()
-        {
+    fn take(&self, headers: &HeaderMap, body: &[u8]) -> StatusCode {
+        if self.verifier.verify(body, headers).is_err() {
             return StatusCode::UNAUTHORIZED;
         }
-        let Ok(message) = serde_json::from_slice::<WebhookMessage>(&request.body) else {
+        let Ok(message) = serde_json::from_slice::<WebhookMessage>(body) else {
             return StatusCode::BAD_REQUEST;
         };
         match self.keep(&message) {
@@ -127,6 +124,14 @@ impl Receiver {
         kept.keys.insert(message.id);
         Ok(())
     }
+}
+
+async fn take(
+    State(receiver): State<Arc<Receiver>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    receiver.take(&headers, &body)
 }
 
 /// A line of the file: the message as it came.

@@ -14,9 +14,8 @@ use uuid::Uuid;
 
 use crate::{
     config::{CommsConfig, InvalidEndpoint},
-    http::{Request, serve},
     metrics::Metrics,
-    pages::Pages,
+    pages::{Pages, router},
     sender::{Line, Sender, bounded},
     webhook::{Webhook, WebhookSetupError},
     with_causes,
@@ -101,11 +100,13 @@ pub async fn run(config: CommsConfig, stop: CancellationToken) -> Result<(), Com
         pool,
         endpoints,
     });
-    let answer = move |request: Request| {
-        let pages = Arc::clone(&pages);
-        async move { pages.answer(&request).await }
-    };
-    rest.spawn(serve(listener, answer, rest_stop.clone()));
+    let served = axum::serve(listener, router(pages));
+    let served = served.with_graceful_shutdown(rest_stop.clone().cancelled_owned());
+    rest.spawn(async move {
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the listener for /metrics and /health ended");
+        }
+    });
     tracing::info!(%worker, endpoints, "sender runs");
 
     let ended = tokio::select! {
