@@ -153,9 +153,9 @@ impl Outcome {
             "\nA day of {} tickets in {:.1} s (seed {}, speed {})\n",
             self.tickets, self.seconds, self.seed, self.speed
         ));
-        line(format!(
-            "  requests         {} ({:.0}/s; p50 {:.0} ms, p99 {:.0} ms): {} done, {} refused as expected, \
-             {} repeated, {} asked",
+        let requests = format!(
+            "{} ({:.0}/s; p50 {:.0} ms, p99 {:.0} ms): {} done, {} refused as expected, {} repeated, \
+             {} asked",
             self.requests,
             self.requests_per_second,
             self.p50_ms,
@@ -164,7 +164,8 @@ impl Outcome {
             self.refused_as_expected,
             self.repeated,
             self.asked
-        ));
+        );
+        line(wrapped(&format!("  {:<16}", "requests"), &requests));
         line(list("states", &self.states));
         line(list("stories", &self.plots));
         let coverage = &self.coverage;

@@ -576,12 +576,12 @@ impl<'a> Tale<'a> {
             let codes = &[ErrorCode::IdempotencyMismatch];
             self.refused(by, deed.clone(), Twist::UsedKey, codes);
         }
-        // What would happen if the dispatcher called it off now?
-        let state = self.state();
-        if next_state(Operation::Cancel, state).is_some() && self.wants(Twist::DryRun) {
+        // A note, because it can be asked about in any state: nothing of a dry run is stored, so a day
+        // that is played again is answered anew, about a ticket that has gone further.
+        if self.wants(Twist::DryRun) {
             *self.used.twists.entry(Twist::DryRun).or_default() += 1;
             let twist = Some(Twist::DryRun);
-            self.push(1, By::Dispatcher, Deed::Cancel, twist, Expect::Told);
+            self.push(1, By::Dispatcher, Deed::AddNote, twist, Expect::Told);
         }
     }
 
