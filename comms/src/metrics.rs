@@ -9,7 +9,7 @@ use prometheus::{
 };
 use store::sending::Backlog;
 
-use crate::verdict::{Next, Verdict};
+use crate::verdict::{Judgement, Next};
 
 const SECONDS: [f64; 9] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -89,7 +89,7 @@ impl Metrics {
     }
 
     /// A try has ended.
-    pub fn tried(&self, endpoint: &str, verdict: &Verdict, took: Duration) {
+    pub fn tried(&self, endpoint: &str, verdict: &Judgement, took: Duration) {
         let next = match verdict.next {
             Next::Done => "done",
             Next::Again { .. } => "again",

@@ -20,7 +20,7 @@ use crate::{
     adapter::{Adapter, Reply},
     config::{Endpoint, OnUnknown, Tuning},
     metrics::Metrics,
-    verdict::{Next, Terms, Verdict, judge, judge_cut_off},
+    verdict::{Judgement, Next, Terms, judge, judge_cut_off},
     with_causes,
 };
 
@@ -245,7 +245,7 @@ impl Sender {
         key: Key,
         attempt: u32,
         endpoint: &str,
-        verdict: &Verdict,
+        verdict: &Judgement,
     ) -> Result<(), store::Error> {
         let jitter = rand::rng().random_range(0.0..1.0);
         let (state, result, wait) = verdict.fate(self.tuning.backoff, attempt, jitter);

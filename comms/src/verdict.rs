@@ -22,7 +22,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a try showed, for the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judgement {
     /// As a word: `http_503`, `timeout` …
     pub result: String,
     /// The answer's status.
@@ -70,7 +70,7 @@ impl Terms {
 }
 
 /// Judges what a try met.
-pub fn judge(reply: Reply, terms: Terms) -> Verdict {
+pub fn judge(reply: Reply, terms: Terms) -> Judgement {
     let again = Next::Again {
         at_least: Duration::ZERO,
     };
@@ -87,20 +87,20 @@ pub fn judge(reply: Reply, terms: Terms) -> Verdict {
                 },
                 _ => (false, Next::GiveUp),
             };
-            Verdict {
+            Judgement {
                 result: format!("http_{code}"),
                 http_status: Some(code),
                 ambiguous,
                 next,
             }
         }
-        Reply::NotSent(why) => Verdict {
+        Reply::NotSent(why) => Judgement {
             result: why.to_owned(),
             http_status: None,
             ambiguous: false,
             next: again,
         },
-        Reply::NoAnswer(why) => Verdict {
+        Reply::NoAnswer(why) => Judgement {
             result: why.to_owned(),
             http_status: None,
             ambiguous: true,
@@ -111,12 +111,12 @@ pub fn judge(reply: Reply, terms: Terms) -> Verdict {
 
 /// Judges a try that a crash cut off. `same_receiver`: the next one would go where it went; the key
 /// means nothing to another receiver.
-pub fn judge_cut_off(terms: Terms, same_receiver: bool) -> Verdict {
+pub fn judge_cut_off(terms: Terms, same_receiver: bool) -> Judgement {
     let terms = Terms {
         keyed: terms.keyed && same_receiver,
         ..terms
     };
-    Verdict {
+    Judgement {
         result: CUT_OFF.to_owned(),
         http_status: None,
         ambiguous: true,
@@ -124,7 +124,7 @@ pub fn judge_cut_off(terms: Terms, same_receiver: bool) -> Verdict {
     }
 }
 
-impl Verdict {
+impl Judgement {
     /// What becomes of the message, and how long it waits, after so many tries.
     pub fn fate(
         &self,

@@ -181,10 +181,10 @@ mod tests {
         let earlier = key("answer", Breach, revision + 1);
         assert_eq!(
             escalations_due(&level, [&warned, &earlier]),
-            [warned.clone()]
+            std::slice::from_ref(&warned)
         );
         let both = escalations_due(&level, [&breached, &warned]);
-        assert_eq!(both, [breached.clone()]);
+        assert_eq!(both, std::slice::from_ref(&breached));
         let done = super::level(closed().ticket());
         assert_eq!(escalations_due(&done, [&breached]), []);
     }

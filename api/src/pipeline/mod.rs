@@ -24,9 +24,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    AuditId, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId,
-    ProposalId, TicketId, VisitId, canonical::canonical_json, policy::PolicyDecision,
-    ticket::Ticket,
+    AuditId, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId, ProposalId,
+    TicketId, VisitId, canonical::canonical_json, policy::PolicyDecision, ticket::Ticket,
 };
 use domain::FreshIds;
 use policy::{Bundle, BundleSource};

@@ -15,12 +15,12 @@ mod tickets;
 mod timeline;
 
 pub use advisor::{AdvisorFacts, advisor_facts};
+pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
     absences, asset, assets, booked_visits, contact, contacts, evidence, kill_switch, site, sites,
     technician, technicians,
 };
-pub use comms::{message, messages, raw_message, ticket_messages};
 pub use proposals::{agreement, approvals, proposals, viewed};
 pub use snapshot::snapshot;
 pub use tickets::{TicketFacts, ticket, ticket_facts, tickets};

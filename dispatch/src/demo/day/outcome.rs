@@ -66,32 +66,32 @@ pub struct Outcome {
 #[derive(Debug, Serialize)]
 pub struct Coverage {
     /// Incident templates.
-    pub templates: Part,
+    pub templates: Share,
     /// Cells of the state table, by the records.
-    pub transitions: Part,
+    pub transitions: Share,
     /// What the tickets' workflows did, which nobody can plan.
     pub by_workflows: BTreeMap<String, u64>,
     /// Commands.
-    pub commands: Part,
+    pub commands: Share,
     /// Refusals. Those that are never met tell of faults, of limits, or of callers that are no
     /// typed client.
-    pub codes: Part,
+    pub codes: Share,
     /// Wrong input and repetitions.
-    pub twists: Part,
+    pub twists: Share,
     /// Ways in which messages are placed.
-    pub routing: Part,
+    pub routing: Share,
 }
 
 /// How much of a closed list was used.
 #[derive(Debug, Serialize)]
-pub struct Part {
+pub struct Share {
     /// How often each.
     pub used: BTreeMap<String, u64>,
     /// Those that never were.
     pub not_met: Vec<String>,
 }
 
-impl Part {
+impl Share {
     fn of<K: ToString>(all: impl IntoIterator<Item = K>, used: impl Fn(&K) -> u64) -> Self {
         let (mut met, mut not_met) = (BTreeMap::new(), Vec::new());
         for key in all {
@@ -241,7 +241,7 @@ impl Coverage {
             .iter()
             .filter(|(transition, _)| !transitions.contains(transition));
         Self {
-            templates: Part::of(templates, |id| {
+            templates: Share::of(templates, |id| {
                 let tickets = counts
                     .tickets
                     .values()
@@ -251,27 +251,27 @@ impl Coverage {
             by_workflows: foreign
                 .map(|(transition, n)| (transition.to_string(), *n))
                 .collect(),
-            transitions: Part::of(transitions, |transition| {
+            transitions: Share::of(transitions, |transition| {
                 records
                     .transitions
                     .get(transition)
                     .copied()
                     .unwrap_or_default()
             }),
-            commands: Part::of(plan::operations(), |operation: &Operation| {
+            commands: Share::of(plan::operations(), |operation: &Operation| {
                 counts
                     .operations
                     .get(operation)
                     .copied()
                     .unwrap_or_default()
             }),
-            codes: Part::of(ErrorCode::VARIANTS.iter().copied(), |code| {
+            codes: Share::of(ErrorCode::VARIANTS.iter().copied(), |code| {
                 counts.codes.get(code).copied().unwrap_or_default()
             }),
-            twists: Part::of(Twist::VARIANTS.iter().copied(), |twist| {
+            twists: Share::of(Twist::VARIANTS.iter().copied(), |twist| {
                 counts.twists.get(twist).copied().unwrap_or_default()
             }),
-            routing: Part::of(Branch::all(), |branch| {
+            routing: Share::of(Branch::all(), |branch| {
                 counts.branches.get(branch).copied().unwrap_or_default()
             }),
         }
