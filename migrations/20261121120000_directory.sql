@@ -18,7 +18,10 @@ alter table assets alter code set not null, add unique (tenant_id, code);
 
 alter table contacts add code text check (code ~ '^[a-z][a-z0-9_]{0,63}$'),
                      add version bigint not null default 1 check (version > 0);
-update contacts set code = wire_id('con', id);
+-- Addresses are looked up, so they get the one spelling that the commands write.
+update contacts set code = wire_id('con', id),
+    phone = nullif(regexp_replace(regexp_replace(phone, '[[:space:]().-]', '', 'g'), '^00', '+'), ''),
+    email = nullif(lower(regexp_replace(email, '[[:space:]]', '', 'g')), '');
 alter table contacts alter code set not null, add unique (tenant_id, code);
 
 alter table technicians add code text check (code ~ '^[a-z][a-z0-9_]{0,63}$'),

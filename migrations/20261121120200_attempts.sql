@@ -1,30 +1,40 @@
 -- The command transaction's two functions, widened: filings (things without a ticket), messages,
 -- evidence, the kill switch, and what a list of tickets filters by.
 
--- What domain::level says of the ticket in `doc`; written with it, and compared by `dispatch verify`.
+-- What domain::level says of a ticket: for the rows of before, and for a dispatch-api of the version
+-- before, which runs on while it is replaced and does not say it itself. Frozen: later versions say it.
+create function waiting_for_0_1_0(doc jsonb) returns text
+language sql immutable strict parallel safe
+return case
+    when doc -> 'customer_wait' <> 'null' then 'customer'
+    else case doc ->> 'state'
+        when 'NEW' then 'triage'
+        when 'TRIAGED' then 'schedule'
+        when 'RETURN_PENDING' then 'schedule'
+        when 'SCHEDULE_PROPOSED' then 'confirmation'
+        when 'SCHEDULED' then 'assignment'
+        when 'DISPATCHED' then 'arrival'
+        when 'ON_SITE' then 'completion'
+        when 'CHANGE_REQUESTED' then 'change_approval'
+        when 'WORK_COMPLETE' then 'qa'
+        when 'VERIFIED' then 'invoice'
+        when 'INVOICED' then 'closing'
+        else 'nothing' end end;
+
+create function due_at_0_1_0(doc jsonb) returns timestamptz
+language sql stable strict parallel safe
+return (select min((clock ->> 'due_at')::timestamptz)
+          from jsonb_array_elements(doc -> 'sla') clock where clock ->> 'phase' = 'running');
+
+-- Written with the ticket in `doc`, and compared by `dispatch verify`.
 alter table tickets
     add waiting_for   text,
     add due_at        timestamptz,
     add technician_id uuid;
 alter table tickets no force row level security;
 update tickets set
-    waiting_for = case
-        when doc -> 'customer_wait' <> 'null' then 'customer'
-        else case state
-            when 'NEW' then 'triage'
-            when 'TRIAGED' then 'schedule'
-            when 'RETURN_PENDING' then 'schedule'
-            when 'SCHEDULE_PROPOSED' then 'confirmation'
-            when 'SCHEDULED' then 'assignment'
-            when 'DISPATCHED' then 'arrival'
-            when 'ON_SITE' then 'completion'
-            when 'CHANGE_REQUESTED' then 'change_approval'
-            when 'WORK_COMPLETE' then 'qa'
-            when 'VERIFIED' then 'invoice'
-            when 'INVOICED' then 'closing'
-            else 'nothing' end end,
-    due_at = (select min((clock ->> 'due_at')::timestamptz)
-                from jsonb_array_elements(doc -> 'sla') clock where clock ->> 'phase' = 'running'),
+    waiting_for = waiting_for_0_1_0(doc),
+    due_at = due_at_0_1_0(doc),
     technician_id = row_id(doc #>> '{visits,-1,technician_id}');
 alter table tickets force row level security;
 alter table tickets alter waiting_for set not null,
@@ -222,18 +232,25 @@ begin
         insert into tickets (tenant_id, id, doc, event_seq, chain_length, chain_head, waiting_for,
                              due_at, technician_id)
         values (for_tenant, about_ticket, ticket, head_seq, 1,
-                sha256(convert_to('1 ' || audit_content, 'UTF8')), attempt ->> 'waiting_for',
-                (attempt ->> 'due_at')::timestamptz, (attempt ->> 'technician_id')::uuid)
+                sha256(convert_to('1 ' || audit_content, 'UTF8')),
+                coalesce(attempt ->> 'waiting_for', waiting_for_0_1_0(ticket)),
+                case when attempt ? 'waiting_for' then (attempt ->> 'due_at')::timestamptz
+                     else due_at_0_1_0(ticket) end,
+                (attempt ->> 'technician_id')::uuid)
         returning chain_length as position, chain_head as hash into link;
     else
         update tickets t
            set doc = coalesce(ticket, t.doc),
                waiting_for = case when ticket is null then t.waiting_for
-                                  else attempt ->> 'waiting_for' end,
+                                  else coalesce(attempt ->> 'waiting_for',
+                                                waiting_for_0_1_0(ticket)) end,
                due_at = case when ticket is null then t.due_at
-                             else (attempt ->> 'due_at')::timestamptz end,
+                             when attempt ? 'waiting_for' then (attempt ->> 'due_at')::timestamptz
+                             else due_at_0_1_0(ticket) end,
                technician_id = case when ticket is null then t.technician_id
-                                    else (attempt ->> 'technician_id')::uuid end,
+                                    when attempt ? 'waiting_for'
+                                    then (attempt ->> 'technician_id')::uuid
+                                    else row_id(ticket #>> '{visits,-1,technician_id}') end,
                event_seq = head_seq,
                chain_length = t.chain_length + 1,
                chain_head = sha256(t.chain_head || convert_to((t.chain_length + 1) || ' ' || audit_content, 'UTF8'))
@@ -349,7 +366,7 @@ begin
         expected := jsonb_array_length(writes -> 'pairings');
         update proposals p
            set paired_command_id = with_command, paired_actor_id = by_actor,
-               paired_outcome = n.outcome, paired_at = at, paired_seen = n.seen
+               paired_outcome = n.outcome, paired_at = at, paired_seen = coalesce(n.seen, false)
           from jsonb_to_recordset(writes -> 'pairings') as n (id uuid, outcome text, seen boolean)
          where p.tenant_id = for_tenant and p.id = n.id and p.ticket_id = about_ticket
            and p.paired_at is null;
@@ -413,4 +430,4 @@ end
 $$;
 
 revoke execute on all functions in schema public from public;
-grant execute on function filing_facts, write_filing, write_messages to dispatch_app;
+grant execute on function waiting_for_0_1_0, due_at_0_1_0, filing_facts, write_filing, write_messages to dispatch_app;

@@ -66,7 +66,7 @@ impl Request {
 }
 
 impl Client {
-    /// A client of the server at `base` (for example `http://127.0.0.1:8080`, without `/api/v1`),
+    /// A client of the server at `base` (for example `http://127.0.0.1:8080`; `/api/v1` at its end is taken off),
     /// with a token or a [`TokenProvider`]. Fails only when TLS cannot be set up.
     pub fn new(base: &Url, token: impl Into<Box<dyn TokenProvider>>) -> Result<Self, ClientError> {
         // The process may have chosen a provider before us, which is as good.
@@ -84,6 +84,14 @@ impl Client {
             source,
         })?;
         let mut base = base.clone();
+        // What `dispatch dev` prints and people paste.
+        let path = base.path().trim_end_matches('/');
+        let bare = path
+            .strip_suffix("/api/v1")
+            .or_else(|| path.strip_suffix("/api"));
+        if let Some(bare) = bare.map(str::to_owned) {
+            base.set_path(&bare);
+        }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }

@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Secret;
 
+/// Where it takes messages.
+pub const PATH: &str = "/messages";
+
 /// Why a receiver cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
@@ -89,7 +92,7 @@ impl Receiver {
     /// Takes messages until `stop`.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
         let routes = Router::new()
-            .route("/", post(take))
+            .route(PATH, post(take))
             .with_state(Arc::new(self));
         let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = served.await {
@@ -155,7 +158,7 @@ mod tests {
     fn endpoint(address: std::net::SocketAddr, secret: &str) -> Endpoint {
         Endpoint {
             name: "dev".parse().unwrap(),
-            url: format!("http://{address}/").parse().unwrap(),
+            url: format!("http://{address}{PATH}").parse().unwrap(),
             secret: Secret::new(secret),
             channels: vec![Channel::Sms],
             tenants: Vec::new(),

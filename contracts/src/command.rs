@@ -19,8 +19,8 @@ use crate::{
     sla::SlaRecordKind,
     ticket::{EvidenceRef, InvoiceLine, Part, Priority},
     value::{
-        DetailValue, FreeText, MediaType, PeerAddress, ProviderMessageId, RawPayload, Slug,
-        TemplateId,
+        DetailValue, FreeText, MediaType, MessageText, PeerAddress, ProviderMessageId, RawPayload,
+        Slug, TemplateId,
     },
 };
 
@@ -407,7 +407,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider_time: Option<DateTime<Utc>>,
         /// What it says.
-        text: FreeText,
+        text: MessageText,
         /// The site, when the sender said it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         site_id: Option<SiteId>,

@@ -16,7 +16,7 @@ use crate::{
     ids::*,
     ticket::{Priority, TicketState},
     trace::CorrelationId,
-    value::{FreeText, PeerAddress, ProviderMessageId, Slug, TemplateId},
+    value::{FreeText, MessageText, PeerAddress, ProviderMessageId, Slug, TemplateId},
 };
 
 /// How a message travels.
@@ -264,7 +264,7 @@ pub struct CommsEnvelope {
     /// Who is to get an outbound one.
     pub recipient: Option<Recipient>,
     /// What it says; absent for a notice, and once erased.
-    pub text: Option<FreeText>,
+    pub text: Option<MessageText>,
     /// Where an inbound one was found to belong.
     pub routing: Option<Routing>,
     /// When the provider says it was sent.

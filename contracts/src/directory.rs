@@ -91,8 +91,9 @@ pub struct TechnicianRecord {
 pub struct AbsenceRecord {
     /// When.
     pub window: TimeWindow,
-    /// Why.
-    pub reason: Slug,
+    /// Why; left out for those who may not see personal data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Slug>,
 }
 
 /// A technician's days: when they work by their calendar, when they are away all the same, and

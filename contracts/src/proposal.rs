@@ -161,8 +161,11 @@ pub struct Candidate {
     pub base: GeoPoint,
     /// When they work.
     pub calendar: WorkCalendar,
-    /// Windows in which they are away or booked.
+    /// Windows of visits that they are booked for.
     pub busy: Vec<TimeWindow>,
+    /// Windows in which they are away.
+    #[serde(default)]
+    pub absent: Vec<TimeWindow>,
     /// Visits assigned to them that have not ended.
     pub open_visits: u32,
 }
@@ -312,6 +315,18 @@ pub struct InvoiceInput {
     pub visits: Vec<VisitMade>,
     /// Parts that return visits brought.
     pub parts: Vec<Part>,
+    /// Change orders that were approved.
+    #[serde(default)]
+    pub changes: Vec<ApprovedChange>,
+}
+
+/// A change order that was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovedChange {
+    /// What was added to the work.
+    pub scope: Slug,
+    /// By how much the not-to-exceed amount rose, in cents.
+    pub price_delta_cents: i64,
 }
 
 /// A visit that took place.
@@ -446,7 +461,7 @@ pub struct Excluded {
     /// when there were no others.
     #[serde(flatten)]
     pub what: Considered,
-    /// Every constraint that failed: `missing_skill_glazing`, `off_shift`, `busy` …
+    /// Every constraint that failed: `missing_skill_glazing`, `off_shift`, `absent`, `busy` …
     pub failed: Vec<Slug>,
 }
 

@@ -128,6 +128,14 @@ checked_string! {
     { "type": "string", "minLength": 1, "maxLength": 65536 }
 }
 
+checked_string! {
+    /// What a message says: a whole mail or the transcript of a call. Personal data, kept apart like
+    /// [`FreeText`].
+    MessageText, |text| !text.trim().is_empty() && text.len() <= 65_536 && !text.contains('\0'),
+    "must be 1 to 65536 bytes and not blank",
+    { "type": "string", "minLength": 1, "maxLength": 65536 }
+}
+
 /// A structured detail of an incident (`pane_count: 2`, `public_hazard: true`): no free text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(

@@ -2,7 +2,11 @@
 
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
 
-use crate::{Error, pool::connect_options};
+use crate::{
+    Error,
+    bootstrap::{APP, COMMS, MAINTENANCE, OWNER, RELAY},
+    pool::connect_options,
+};
 
 /// All migrations that this build knows.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
@@ -11,10 +15,25 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 ///
 /// # Errors
 /// [`Error::Migrate`] when an applied migration was altered or this build is older than the
-/// database.
+/// database; [`Error::Configuration`], before anything is changed, when a login is missing to which
+/// they give rights.
 pub async fn migrate(owner_url: &str) -> Result<(), Error> {
     use sqlx::ConnectOptions;
     let mut connection: PgConnection = connect_options(owner_url)?.connect().await?;
+    let missing: Vec<String> = sqlx::query_scalar(
+        "select login from unnest($1::text[]) login
+         where not exists (select from pg_roles where rolname = login)",
+    )
+    .bind([OWNER, APP, RELAY, MAINTENANCE, COMMS].as_slice())
+    .fetch_all(&mut connection)
+    .await?;
+    if !missing.is_empty() {
+        return Err(Error::Configuration(format!(
+            "nothing was migrated: the login {} does not exist on this server; `dispatch migrate \
+             --bootstrap` creates it, as an administrator",
+            missing.join(", ")
+        )));
+    }
     MIGRATOR.run(&mut connection).await?;
     Ok(())
 }

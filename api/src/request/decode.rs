@@ -18,10 +18,16 @@ use serde::{
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
+use super::instant;
 use crate::problem::Failure;
 
 /// Reads the whole tree.
 pub fn decode<T: DeserializeOwned>(tree: &Value) -> Result<T, Failure> {
+    if let Some(path) = instant::find_far(tree) {
+        let pointer = pointer(&path);
+        let detail = format!("A value is not valid: {pointer}: {}.", instant::RULE);
+        return Err(Failure::new(ErrorCode::InvalidField, detail).at(pointer, instant::RULE));
+    }
     let mut track = serde_path_to_error::Track::new();
     T::deserialize(serde_path_to_error::Deserializer::new(
         Tree(tree),

@@ -4,6 +4,7 @@ mod command;
 mod context;
 mod decode;
 mod guard;
+mod instant;
 mod json;
 mod params;
 mod read;

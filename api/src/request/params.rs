@@ -10,6 +10,7 @@ use contracts::{ErrorCode, TicketId, ids::InvalidId};
 use http::request::Parts;
 use strum::VariantArray;
 
+use super::instant;
 use crate::{App, problem::Failure};
 
 /// The thing that the path names.
@@ -64,6 +65,14 @@ impl Query {
                 };
                 let name: String = name.chars().take(80).collect();
                 let detail = format!("This operation has no parameter `{name}`; {known}.");
+                return Err(Failure::parameter(&name, detail));
+            }
+            if value.contains('\0') {
+                let detail = format!("`{name}` must not contain NUL.");
+                return Err(Failure::parameter(&name, detail));
+            }
+            if instant::is_far(&value) {
+                let detail = format!("`{name}` {}.", instant::RULE);
                 return Err(Failure::parameter(&name, detail));
             }
             if values.insert(name.clone(), value).is_some() {

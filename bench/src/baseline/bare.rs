@@ -32,8 +32,10 @@ impl BareTicketWorkflow {
     /// Begins with nothing.
     #[init]
     pub fn new(_: &WorkflowContextView, input: TicketInput) -> Self {
+        let mut follower = TicketFollower::new(&input.start);
+        follower.ask_every_kind(true);
         Self {
-            follower: TicketFollower::new(&input.start),
+            follower,
             signals: 0,
         }
     }

@@ -35,8 +35,10 @@ impl PlainTicketWorkflow {
     /// Begins with nothing.
     #[init]
     pub fn new(_: &WorkflowContextView, input: TicketInput) -> Self {
+        let mut follower = TicketFollower::new(&input.start);
+        follower.ask_every_kind(true);
         Self {
-            follower: TicketFollower::new(&input.start),
+            follower,
             signals: 0,
         }
     }

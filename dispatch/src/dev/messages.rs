@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::comms::receiver::Receiver;
+use ::comms::receiver::{PATH, Receiver};
 use contracts::{Slug, comms::Channel};
 use rand::Rng;
 use strum::VariantArray;
@@ -82,7 +82,7 @@ fn endpoint(address: SocketAddr) -> Result<CommsEndpoint, Failure> {
     rand::rng().fill_bytes(&mut bytes);
     Ok(CommsEndpoint {
         name: Slug::new(NAME).map_err(Failure::failed)?,
-        url: format!("http://{address}/messages")
+        url: format!("http://{address}{PATH}")
             .parse()
             .map_err(Failure::failed)?,
         // Hex digits are base64 too.

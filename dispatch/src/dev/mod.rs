@@ -242,10 +242,12 @@ async fn with_servers(
     }
 
     let result = tokio::select! {
+        // First: when asked to stop, parts end because they were asked too.
+        biased;
+        () = stop.cancelled() => Ok(()),
         result = serve(state, args, &settings, progress, stop) => result,
         failure = first_end(&mut parts) => Err(failure),
         failure = servers.watch() => Err(failure),
-        () = stop.cancelled() => Ok(()),
     };
     parts_stop.cancel();
     let all = async { while parts.join_next().await.is_some() {} };

@@ -15,7 +15,7 @@ use contracts::{
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{InvoiceLine, Priority},
-    value::{DetailValue, FreeText, MediaType, PeerAddress, ProviderMessageId},
+    value::{DetailValue, FreeText, MediaType, MessageText, PeerAddress, ProviderMessageId},
 };
 use serde_json::Value;
 
@@ -179,7 +179,7 @@ pub fn command(operation: Operation) -> Command {
             provider_message_id: ProviderMessageId::new("1").unwrap(),
             peer: PeerAddress::new("+31201234567").unwrap(),
             provider_time: None,
-            text: FreeText::new("The pane broke.").unwrap(),
+            text: MessageText::new("The pane broke.").unwrap(),
             site_id: None,
             template: None,
             raw: None,

@@ -58,7 +58,10 @@ pub async fn run(desk: &Desk, args: &WatchArgs) -> Result<(), Failure> {
     };
     tokio::select! {
         result = bounded => result,
-        () = stop.cancelled() => Ok(()),
+        () = stop.cancelled() => match args.until {
+            None => Ok(()),
+            Some(state) => Err(Failure::failed(format!("stopped before the ticket was {state}"))),
+        },
     }
 }
 
