@@ -1,7 +1,7 @@
 -- Messages and evidence.
 
 -- A message without what people say or who they are: that stands in comms_contents, so that erasing
--- it is one update there. contracts::comms::CommsEnvelope is both.
+-- it will be one update there (no command does so yet). contracts::comms::CommsEnvelope is both.
 create table comms_messages (
     tenant_id           uuid not null references tenants,
     id                  uuid not null,
@@ -39,8 +39,8 @@ create index comms_messages_held on comms_messages (tenant_id, received_at, id)
     where ticket_id is null and direction = 'inbound';
 create index comms_messages_by_contact on comms_messages (tenant_id, contact_id)
     where contact_id is not null;
-create index tickets_open_by_contact on tickets (tenant_id, contact_id)
-    where contact_id is not null and state not in ('CLOSED', 'CANCELLED');
+create index tickets_by_contact on tickets (tenant_id, contact_id)
+    where contact_id is not null and state <> 'CLOSED';
 
 create table comms_contents (
     tenant_id  uuid not null,
@@ -102,6 +102,7 @@ declare
     kind          constant text := message ->> 'kind';
     with_address  uuid[] := '{}';
     of_peer       uuid[];
+    locked        uuid[] := '{}';
     seen          jsonb;
 begin
     if not dry_run then
@@ -128,33 +129,42 @@ begin
         with_address := array(select c.id from contacts c
                                where c.tenant_id = for_tenant and c.email = from_peer);
     end if;
-    -- What was said on a ticket goes on in the one that it was merged into.
-    with recursive theirs (id) as (
-        select t.id from tickets t
-         where t.tenant_id = for_tenant and t.contact_id = any(with_address)
-           and t.state not in ('CLOSED', 'CANCELLED')
-        union
-        select m.ticket_id from comms_messages m
-         where m.tenant_id = for_tenant and m.contact_id = any(with_address)
-        union
-        select m.ticket_id from comms_contents c
-          join comms_messages m on m.tenant_id = c.tenant_id and m.id = c.message_id
-         where c.tenant_id = for_tenant and c.peer = from_peer
-           and message -> 'channels' ? m.channel
-           and (kind <> 'web' or m.provider = from_provider)),
-    followed (id) as (
-        select id from theirs
-        union
-        select row_id(t.doc ->> 'merged_into') from followed f
-          join tickets t on t.tenant_id = for_tenant and t.id = f.id
-         where t.doc ->> 'merged_into' is not null)
-    select array_agg(id) into of_peer from followed where id is not null;
-    if not dry_run then
+    -- What was said on a ticket goes on in the one that it was merged into. While one is waited for,
+    -- it may be merged into one that was not looked at: so the peer's tickets are read again until
+    -- all of them are locked.
+    for round in 1 .. 5 loop
+        with recursive theirs (id) as (
+            select t.id from tickets t
+             where t.tenant_id = for_tenant and t.contact_id = any(with_address)
+               and t.state <> 'CLOSED'
+               and (t.state <> 'CANCELLED' or t.doc ->> 'merged_into' is not null)
+            union
+            select m.ticket_id from comms_messages m
+             where m.tenant_id = for_tenant and m.contact_id = any(with_address)
+            union
+            select m.ticket_id from comms_contents c
+              join comms_messages m on m.tenant_id = c.tenant_id and m.id = c.message_id
+             where c.tenant_id = for_tenant and c.peer = from_peer
+               and message -> 'channels' ? m.channel
+               and (kind <> 'web' or m.provider = from_provider)),
+        followed (id) as (
+            select id from theirs
+            union
+            select row_id(t.doc ->> 'merged_into') from followed f
+              join tickets t on t.tenant_id = for_tenant and t.id = f.id
+             where t.doc ->> 'merged_into' is not null)
+        select coalesce(array_agg(t.id order by t.id), '{}') into of_peer
+          from followed f join tickets t on t.tenant_id = for_tenant and t.id = f.id
+         where t.state not in ('CLOSED', 'CANCELLED');
+        exit when dry_run or of_peer <@ locked;
+        if round = 5 then
+            raise exception 'the tickets of the peer are being merged' using errcode = '55P03';
+        end if;
         perform from tickets t
           where t.tenant_id = for_tenant and t.id = any(of_peer)
-            and t.state not in ('CLOSED', 'CANCELLED')
           order by t.id for no key update;
-    end if;
+        locked := locked || of_peer;
+    end loop;
 
     return jsonb_build_object(
         'bundle', (select d.bundle_sha256 from deployment d),

@@ -4,6 +4,7 @@
 //! nothing of how the rows came to be: it recomputes hashes, folds the timeline anew and compares.
 //! What it finds are [`Violation`]s; an error means that it could not look.
 
+mod autonomy;
 mod beside;
 mod chains;
 mod comms;
@@ -33,6 +34,9 @@ pub enum Invariant {
     I3,
     /// Events to the workflow are numbered 1..n without gap or repeat.
     I4,
+    /// No unexpected effect: software does nothing under an engaged kill switch, and changes nothing
+    /// in shadow mode.
+    I5,
     /// A key has one answer; another request under it had no effect.
     I6,
     /// Nothing waits too long for delivery, nothing is parked; a message is sent once per key.
@@ -103,6 +107,7 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
     sending::check(&mut tx, &mut found).await?;
     rows::check(&mut tx, options, &mut found).await?;
     comms::check(&mut tx, &mut found).await?;
+    autonomy::check(&mut tx, &mut found).await?;
     let seen = chains::check(&mut tx, options.sealing_key.as_ref(), &mut found).await?;
     let tickets = count(&mut tx, "select count(*) from tickets").await?;
     tx.rollback().await?;

@@ -730,6 +730,63 @@ fn a_story_that_does_not_add_up_is_found() {
     each_is_found(STORIES);
 }
 
+/// Software that acted where it must not. The first row is found by its time only: the policy was
+/// told that the switch is released, as it would be if the two were not kept apart.
+const BY_ITSELF: &[Plant] = &[
+    (
+        Invariant::I5,
+        "software acted under an engaged kill switch",
+        "update audit_events a set actor_kind = 'agent', recorded_at = e.recorded_at + interval '1 microsecond'
+         from audit_events e
+         where e.operation = 'engage_kill_switch' and e.refused is null
+           and a.tenant_id = e.tenant_id and a.operation = 'close'",
+    ),
+    (
+        Invariant::I5,
+        "software acted under an engaged kill switch",
+        "update audit_events a set actor_kind = 'agent', recorded_at = e.recorded_at + interval '1 microsecond'
+         from audit_events e
+         where e.operation = 'engage_kill_switch' and e.refused is null
+           and a.tenant_id = e.tenant_id and a.operation = 'record_sla'",
+    ),
+    (
+        // It was never released.
+        Invariant::I5,
+        "software acted under an engaged kill switch",
+        "update audit_events set operation = 'release_kill' where operation = 'release_kill_switch';
+         update audit_events set actor_kind = 'workflow', recorded_at = now() where operation = 'close'",
+    ),
+    (
+        Invariant::I5,
+        "software changed a ticket by itself in shadow mode",
+        "update audit_events set actor_kind = 'workflow' where operation = 'close'",
+    ),
+];
+
+#[test]
+fn software_that_acted_by_itself_is_found() {
+    each_is_found(BY_ITSELF);
+}
+
+#[test]
+fn the_books_of_the_workflow_go_on_under_the_kill_switch() {
+    servers::run(async || {
+        let database = Database::copy_of(healthy().await).await;
+        // As if the records had been kept, and a person had closed, after software was stopped.
+        break_it(
+            &database,
+            "update audit_events a set recorded_at = e.recorded_at + interval '1 microsecond'
+             from audit_events e
+             where e.operation = 'engage_kill_switch' and e.refused is null
+               and a.tenant_id = e.tenant_id
+               and a.operation in ('record_sla', 'record_proposal', 'close')",
+        )
+        .await;
+        assert_eq!(violations(&database).await, []);
+        database.remove().await;
+    });
+}
+
 const LOGS: &[Plant] = &[
     (
         Invariant::I9,
@@ -1026,16 +1083,16 @@ fn what_a_client_was_told_is_compared() {
 #[test]
 fn every_invariant_of_the_checker_is_planted() {
     use Invariant::*;
-    let planted: BTreeSet<_> = [EFFECTS, ALTERED, ORPHANS, STORIES, LOGS, WALLS]
+    let planted: BTreeSet<_> = [EFFECTS, ALTERED, ORPHANS, STORIES, BY_ITSELF, LOGS, WALLS]
         .iter()
         .flat_map(|plants| plants.iter().map(|plant| plant.0))
         .chain([I12])
         .collect();
-    let claimed = [I1, I2, I3, I4, I6, I7, I8, I9, I10, I12];
+    let claimed = [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I12];
     // Without a wildcard: a new invariant does not compile until it stands here.
     for invariant in claimed {
         match invariant {
-            I1 | I2 | I3 | I4 | I6 | I7 | I8 | I9 | I10 | I12 => {}
+            I1 | I2 | I3 | I4 | I5 | I6 | I7 | I8 | I9 | I10 | I12 => {}
         }
     }
     assert_eq!(planted, BTreeSet::from(claimed));
