@@ -154,6 +154,9 @@ begin
                                where k.tenant_id = for_tenant)
                              is distinct from (wanted ->> 'generation')::bigint
                    then 'kill_switch_turned' end;
+        -- Of a later version: rather not at all than against a condition.
+        else
+            return 'unknown_condition';
     end case;
 end
 $$;
@@ -192,12 +195,15 @@ begin
       left join tickets t on t.tenant_id = m.tenant_id and t.id = m.ticket_id
      where m.tenant_id = for_tenant and m.id = about;
     if message.recipient ->> 'to' = 'contact' then
-        select nullif(regexp_replace(
+        -- All that is white space to contracts::PeerAddress, whatever the database's locale.
+        select regexp_replace(
                    case when message.channel in ('sms', 'whatsapp', 'voice') then c.phone
-                        when message.channel = 'email' then c.email end, '\s', '', 'g'), '')
+                        when message.channel = 'email' then c.email end,
+                   '[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]', '', 'g')
           into address from contacts c
          where c.tenant_id = for_tenant and c.id = row_id(message.recipient ->> 'contact_id');
-        if address is null then
+        if address is null or octet_length(address) not between 1 and 254
+           or address ~ '[\u0001-\u001f\u007f-\u009f]' then
             perform comms_settle(for_tenant, about, worker, 'failed', 'no_address', null);
             return '{"begun": "no_address"}';
         end if;
@@ -211,7 +217,12 @@ begin
                                 on_unknown, at)
     values (for_tenant, about, number, wire_id('msg', about), to_endpoint, keyed, if_unknown, at);
     return jsonb_build_object(
-        'begun', 'sending', 'attempt', number, 'at', at, 'ticket_id', wire_id('tkt', message.ticket_id),
+        'begun', 'sending', 'attempt', number, 'at', at,
+        'may_have_it', exists (
+            select from comms_attempts a
+             where a.tenant_id = for_tenant and a.message_id = about and a.endpoint = to_endpoint
+               and a.ambiguous),
+        'ticket_id', wire_id('tkt', message.ticket_id),
         'channel', message.channel, 'purpose', message.purpose,
         -- contracts::comms::WebhookRecipient: an address in the place of the person.
         'recipient', case when address is null then message.recipient

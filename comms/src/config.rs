@@ -154,7 +154,7 @@ impl fmt::Debug for CommsConfig {
 pub struct Tuning {
     /// How often an idle sender asks.
     pub poll: Duration,
-    /// How many messages it takes at once, and sends beside each other.
+    /// How many messages it sends beside each other; endpoints share them equally.
     pub batch: u32,
     /// How much longer than the slowest endpoint's timeout it keeps them.
     pub lease_margin: Duration,

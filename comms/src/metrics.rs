@@ -149,7 +149,7 @@ mod tests {
             keyed: true,
             on_unknown: crate::OnUnknown::GiveUp,
         };
-        let verdict = judge(Reply::NoAnswer("timeout"), terms);
+        let verdict = judge(Reply::NoAnswer("timeout"), terms, false);
         metrics.tried("pager", &verdict, Duration::from_millis(20));
         metrics.ended(DeliveryState::Sent);
         metrics.set_backlog(&Backlog {

@@ -128,15 +128,16 @@ pub async fn run(config: CommsConfig, stop: CancellationToken) -> Result<(), Com
 
 fn lines(config: &CommsConfig) -> Result<Vec<Line>, CommsError> {
     let mut lines: Vec<Line> = Vec::new();
+    // Of equal size: however many endpoints are stuck, the others have their places.
+    let endpoints = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
+    let share = (config.tuning.batch / endpoints.max(1)).max(1);
     for endpoint in &config.endpoints {
         endpoint.check()?;
         if lines.iter().any(|line| line.endpoint.name == endpoint.name) {
             return Err(CommsError::SameName(endpoint.name.to_string()));
         }
-        lines.push(Line {
-            adapter: Arc::new(Webhook::new(endpoint)?),
-            endpoint: endpoint.clone(),
-        });
+        let adapter = Arc::new(Webhook::new(endpoint)?);
+        lines.push(Line::new(endpoint.clone(), adapter, share));
     }
     Ok(lines)
 }

@@ -1,19 +1,34 @@
 //! The loop: claim what is due, look once more, write the try down, send, write the result.
+//!
+//! Messages are under way beside each other, and each that ends makes room for the next one, so none
+//! waits for the slowest. No endpoint holds more than its share of the places: when one is slow or
+//! down, its messages go back into the queue for a moment, and those of others find room.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use contracts::{
     TenantId,
     comms::{Channel, DeliveryState, WebhookKind, WebhookMessage},
 };
-use futures::{StreamExt, stream};
 use rand::RngExt;
 use sqlx::PgPool;
 use store::{
     failpoint,
     sending::{self, Begun, Claimed, CutOff, Ended, Fate, Key, Lease, Outgoing, Target},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,17 +49,54 @@ const RESULT_PAUSE: Duration = Duration::from_millis(500);
 const NO_ENDPOINT: &str = "no_endpoint";
 /// The result of a message whose time is long over.
 const TOO_OLD: &str = "too_old";
+/// The result of a message whose endpoint has its share under way, or is in trouble; it stays queued.
+const ENDPOINT_BUSY: &str = "endpoint_busy";
 
 /// An endpoint with its way to the receiver.
 #[derive(Debug)]
 pub struct Line {
     /// What was configured.
     pub endpoint: Endpoint,
-    /// How it gets there.
-    pub adapter: Arc<dyn Adapter>,
+    adapter: Arc<dyn Adapter>,
+    /// How many tries may be under way.
+    share: u32,
+    places: Semaphore,
+    /// The last try failed, or none of those under way ended while a message waited for it.
+    in_trouble: AtomicBool,
 }
 
 impl Line {
+    /// An endpoint with as many tries under way as its share.
+    pub fn new(endpoint: Endpoint, adapter: Arc<dyn Adapter>, share: u32) -> Self {
+        Self {
+            endpoint,
+            adapter,
+            share,
+            places: Semaphore::new(share as usize),
+            in_trouble: AtomicBool::new(false),
+        }
+    }
+
+    /// A place for a try, or none for now. In trouble, one message at a time shows whether it is
+    /// over; else a message waits a little for a place.
+    async fn place(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
+        if self.in_trouble.load(Ordering::Relaxed) {
+            return self.places.try_acquire_many(self.share).ok();
+        }
+        match timeout(patience, self.places.acquire()).await {
+            Ok(place) => place.ok(),
+            Err(_) => {
+                self.in_trouble.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn tried(&self, verdict: &Judgement) {
+        let failed = matches!(verdict.next, Next::Again { .. } | Next::Unknown);
+        self.in_trouble.store(failed, Ordering::Relaxed);
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             keyed: self.endpoint.keyed,
@@ -68,16 +120,7 @@ pub struct Sender {
     pub metrics: Arc<Metrics>,
 }
 
-/// What one round did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Round {
-    /// Messages taken.
-    pub claimed: usize,
-    /// Those that no endpoint takes.
-    pub without_endpoint: usize,
-}
-
-/// What became of one claimed message, as far as a round wants to know.
+/// What became of one claimed message, as far as the loop wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handled {
     Judged,
@@ -85,35 +128,48 @@ enum Handled {
 }
 
 impl Sender {
-    /// Rounds until `stop`; what is under way is ended first.
+    /// Sends until `stop`; what is under way is ended first.
     pub async fn run(self, stop: CancellationToken) {
+        let sender = Arc::new(self);
+        let places = sender.tuning.batch.max(1) as usize;
+        let mut under_way = JoinSet::new();
+        let mut without_endpoint = 0;
         while !stop.is_cancelled() {
-            let full = match self.round(&stop).await {
-                Ok(round) => {
-                    if round.without_endpoint > 0 {
-                        tracing::warn!(
-                            messages = round.without_endpoint,
-                            "no endpoint takes these messages; they wait until one does"
-                        );
-                    }
-                    round.claimed >= self.tuning.batch as usize
-                }
-                Err(error) => {
-                    tracing::warn!(error = with_causes(&error), "the queue cannot be read");
-                    false
-                }
-            };
-            if full {
-                continue;
+            let free = places - under_way.len();
+            let claimed = sender.claim(free).await;
+            let full = claimed.len() >= free;
+            for message in claimed {
+                let (sender, stop) = (Arc::clone(&sender), stop.clone());
+                under_way.spawn(async move { sender.handle(message, &stop).await });
             }
-            // Senders that were started together do not ask together.
-            let jitter = rand::rng().random_range(0.8..1.2);
-            tokio::select! {
-                () = sleep(self.tuning.poll.mul_f64(jitter)) => {}
-                () = stop.cancelled() => {}
+            if full {
+                tokio::select! {
+                    Some(one) = under_way.join_next() => without_endpoint += unroutable(one),
+                    () = stop.cancelled() => {}
+                }
+            } else {
+                // Senders that were started together do not ask together.
+                let jitter = rand::rng().random_range(0.8..1.2);
+                tokio::select! {
+                    () = sleep(sender.tuning.poll.mul_f64(jitter)) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            while let Some(one) = under_way.try_join_next() {
+                without_endpoint += unroutable(one);
+            }
+            if !full && without_endpoint > 0 {
+                tracing::warn!(
+                    messages = without_endpoint,
+                    "no endpoint takes these messages; they wait until one does"
+                );
+                without_endpoint = 0;
             }
         }
-        if let Err(error) = bounded(sending::release(&self.pool, self.lease.worker)).await {
+        while let Some(one) = under_way.join_next().await {
+            unroutable(one);
+        }
+        if let Err(error) = bounded(sending::release(&sender.pool, sender.lease.worker)).await {
             tracing::warn!(
                 error = with_causes(&error),
                 "messages could not be given back; their leases end by themselves"
@@ -121,28 +177,16 @@ impl Sender {
         }
     }
 
-    /// Takes what is due and sends it.
-    pub async fn round(&self, stop: &CancellationToken) -> Result<Round, store::Error> {
-        let claimed = bounded(sending::claim(&self.pool, self.lease, self.tuning.batch)).await?;
-        let mut round = Round {
-            claimed: claimed.len(),
-            ..Round::default()
-        };
-        let mut handled = stream::iter(claimed)
-            .map(|message| self.handle(message, stop))
-            .buffer_unordered(self.tuning.batch.max(1) as usize);
-        while let Some(one) = handled.next().await {
-            match one {
-                Ok(Handled::Judged) => {}
-                Ok(Handled::NoEndpoint) => round.without_endpoint += 1,
-                // Its lease ends, and somebody takes it up again.
-                Err(error) => tracing::warn!(
-                    error = with_causes(&error),
-                    "a message could not be moved on"
-                ),
+    /// Takes what is due, no more than there is room for.
+    async fn claim(&self, free: usize) -> Vec<Claimed> {
+        let most = u32::try_from(free).unwrap_or(u32::MAX);
+        match bounded(sending::claim(&self.pool, self.lease, most)).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "the queue cannot be read");
+                Vec::new()
             }
         }
-        Ok(round)
     }
 
     fn line(&self, channel: Channel, tenant: TenantId) -> Option<&Line> {
@@ -182,6 +226,17 @@ impl Sender {
                 .await?;
             return Ok(Handled::Judged);
         }
+        let place = match stop.run_until_cancelled(line.place(self.tuning.poll)).await {
+            None => return Ok(Handled::Judged),
+            Some(None) => {
+                let jitter = rand::rng().random_range(0.0..1.0);
+                let wait = self.tuning.backoff.after(1, jitter);
+                self.settle(claimed.key, DeliveryState::Queued, ENDPOINT_BUSY, wait)
+                    .await?;
+                return Ok(Handled::Judged);
+            }
+            Some(Some(place)) => place,
+        };
         let target = Target {
             endpoint: line.endpoint.name.as_str(),
             keyed: line.endpoint.keyed,
@@ -200,11 +255,12 @@ impl Sender {
             }
             Begun::NotOurs => tracing::debug!(%message_id, "another sender has the message"),
         }
+        drop(place);
         Ok(Handled::Judged)
     }
 
     async fn send(&self, key: Key, line: &Line, outgoing: Outgoing) -> Result<(), store::Error> {
-        let attempt = outgoing.attempt;
+        let (attempt, may_have_it) = (outgoing.attempt, outgoing.may_have_it);
         let message = message(key, outgoing);
         failpoint::hit(failpoint::BEFORE_SEND);
         let begun = Instant::now();
@@ -212,7 +268,8 @@ impl Sender {
             .await
             .unwrap_or(Reply::NoAnswer("timeout"));
         failpoint::hit(failpoint::AFTER_SEND_BEFORE_RESULT);
-        let verdict = judge(reply, line.terms());
+        let verdict = judge(reply, line.terms(), may_have_it);
+        line.tried(&verdict);
         self.metrics
             .tried(line.endpoint.name.as_str(), &verdict, begun.elapsed());
         self.finish(key, attempt, line.endpoint.name.as_str(), &verdict)
@@ -322,6 +379,24 @@ impl Sender {
             self.metrics.ended(state);
         }
         Ok(())
+    }
+}
+
+/// One for a message that no endpoint takes.
+fn unroutable(one: Result<Result<Handled, store::Error>, JoinError>) -> usize {
+    match one {
+        Ok(Ok(Handled::Judged)) => 0,
+        Ok(Ok(Handled::NoEndpoint)) => 1,
+        // Its lease ends, and somebody takes it up again.
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = with_causes(&error),
+                "a message could not be moved on"
+            );
+            0
+        }
+        // A bug ends the whole sender, and its supervisor starts it anew.
+        Err(bug) => resume_unwind(bug.into_panic()),
     }
 }
 

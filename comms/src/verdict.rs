@@ -2,7 +2,9 @@
 //!
 //! An answer of the receiver settles whether it has the message: 2xx yes, 4xx no. A server error is
 //! in between: the receiver, or something in front of it, failed at a moment that we cannot see, so
-//! it counts as unknown, but for 503, by which a receiver says that it took nothing.
+//! it counts as unknown, but for 503, by which a receiver says that it took nothing. So does 408, by
+//! which something in front of it gave up waiting. By 409 a receiver that knows keys says that it
+//! has this one.
 
 use std::time::Duration;
 
@@ -69,8 +71,8 @@ impl Terms {
     }
 }
 
-/// Judges what a try met.
-pub fn judge(reply: Reply, terms: Terms) -> Judgement {
+/// Judges what a try met. `may_have_it`: an earlier try at this receiver may have arrived.
+pub fn judge(reply: Reply, terms: Terms, may_have_it: bool) -> Judgement {
     let again = Next::Again {
         at_least: Duration::ZERO,
     };
@@ -80,8 +82,9 @@ pub fn judge(reply: Reply, terms: Terms) -> Judgement {
             let wanted = Next::Again { at_least };
             let (ambiguous, next) = match code {
                 200..=299 => (false, Next::Done),
-                408 | 409 | 425 | 429 | 503 => (false, wanted),
-                500..=599 => match terms.unknown() {
+                409 if terms.keyed || may_have_it => (false, Next::Done),
+                409 | 425 | 429 | 503 => (false, wanted),
+                408 | 500..=599 => match terms.unknown() {
                     Next::Again { .. } => (true, wanted),
                     other => (true, other),
                 },
@@ -184,8 +187,7 @@ mod tests {
             (401, Next::GiveUp, Next::GiveUp),
             (404, Next::GiveUp, Next::GiveUp),
             (410, Next::GiveUp, Next::GiveUp),
-            (408, AGAIN, AGAIN),
-            (409, AGAIN, AGAIN),
+            (408, AGAIN, Next::Unknown),
             (425, AGAIN, AGAIN),
             (429, AGAIN, AGAIN),
             (500, AGAIN, Next::Unknown),
@@ -193,12 +195,31 @@ mod tests {
             (503, AGAIN, AGAIN),
             (504, AGAIN, Next::Unknown),
         ] {
-            assert_eq!(judge(status(code), KEYED).next, keyed, "{code}");
-            assert_eq!(judge(status(code), UNKEYED).next, unkeyed, "{code}");
-            assert_eq!(judge(status(code), DARING).next, keyed, "{code}");
-            let verdict = judge(status(code), UNKEYED);
+            assert_eq!(judge(status(code), KEYED, false).next, keyed, "{code}");
+            assert_eq!(judge(status(code), UNKEYED, false).next, unkeyed, "{code}");
+            assert_eq!(judge(status(code), DARING, false).next, keyed, "{code}");
+            let verdict = judge(status(code), UNKEYED, false);
             assert_eq!(verdict.ambiguous, unkeyed == Next::Unknown, "{code}");
             assert_eq!(verdict.result, format!("http_{code}"));
+        }
+    }
+
+    #[test]
+    fn a_conflict_means_that_the_receiver_has_the_key() {
+        for (terms, may_have_it, next) in [
+            (KEYED, false, Next::Done),
+            (KEYED, true, Next::Done),
+            (DARING, true, Next::Done),
+            (UNKEYED, true, Next::Done),
+            (UNKEYED, false, AGAIN),
+            (DARING, false, AGAIN),
+        ] {
+            let verdict = judge(status(409), terms, may_have_it);
+            assert_eq!(verdict.next, next, "{terms:?} {may_have_it}");
+            assert_eq!(
+                (verdict.result.as_str(), verdict.ambiguous),
+                ("http_409", false)
+            );
         }
     }
 
@@ -208,9 +229,9 @@ mod tests {
             (Reply::NotSent("connect"), AGAIN, AGAIN),
             (Reply::NoAnswer("timeout"), AGAIN, Next::Unknown),
         ] {
-            assert_eq!(judge(reply, KEYED).next, keyed);
-            assert_eq!(judge(reply, DARING).next, keyed);
-            let verdict = judge(reply, UNKEYED);
+            assert_eq!(judge(reply, KEYED, false).next, keyed);
+            assert_eq!(judge(reply, DARING, false).next, keyed);
+            let verdict = judge(reply, UNKEYED, false);
             assert_eq!(verdict.next, unkeyed);
             assert_eq!(verdict.ambiguous, unkeyed == Next::Unknown);
         }
@@ -232,7 +253,7 @@ mod tests {
                 code,
                 retry_after: Some(Duration::from_secs(seconds)),
             };
-            judge(reply, KEYED).fate(backoff, 1, 1.0).2.as_secs()
+            judge(reply, KEYED, false).fate(backoff, 1, 1.0).2.as_secs()
         };
         assert_eq!(wait(429, 120), 120);
         assert_eq!(wait(503, 0), 1);
@@ -242,15 +263,16 @@ mod tests {
 
     proptest! {
         /// Whatever comes, a try that may have arrived is never repeated at a receiver that would
-        /// act twice, and only 2xx counts as sent.
+        /// act twice, and only 2xx counts as sent, or a conflict with an earlier try.
         #[test]
-        fn nothing_is_sent_twice_to_a_receiver_without_keys(code in 100..1000_u16, after in 0..10_000_u64) {
+        fn nothing_is_sent_twice_to_a_receiver_without_keys(code in 100..1000_u16, after in 0..10_000_u64, may_have_it: bool) {
             let reply = Reply::Status { code, retry_after: Some(Duration::from_secs(after)) };
-            let verdict = judge(reply, UNKEYED);
+            let verdict = judge(reply, UNKEYED, may_have_it);
             if verdict.ambiguous {
                 prop_assert_eq!(verdict.next, Next::Unknown);
             }
-            prop_assert_eq!(verdict.next == Next::Done, (200..300).contains(&code));
+            let taken = (200..300).contains(&code) || (code == 409 && may_have_it);
+            prop_assert_eq!(verdict.next == Next::Done, taken);
             let (state, result, _) = verdict.fate(Backoff { first: Duration::ZERO, most: Duration::ZERO }, 1, 0.0);
             prop_assert!(contracts::Slug::new(result).is_ok());
             prop_assert_eq!(state == DeliveryState::Sent, verdict.next == Next::Done);

@@ -82,7 +82,7 @@ pub enum Begun {
         /// Such as `approval_decided`.
         reason: Slug,
     },
-    /// The person has no address for this channel any more; it is given up.
+    /// The person has no address for this channel any more, or none that can be used; it is given up.
     NoAddress,
     /// Another sender has it, or it has ended.
     NotOurs,
@@ -95,6 +95,8 @@ pub struct Outgoing {
     pub attempt: u32,
     /// When it was written down.
     pub at: DateTime<Utc>,
+    /// Whether an earlier try at this endpoint may have arrived.
+    pub may_have_it: bool,
     /// What it is about.
     pub ticket_id: Option<TicketId>,
     /// How it travels.

@@ -28,7 +28,11 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "select 'comms_queue ' || q.message_id from comms_queue q
          left join comms_attempts a on a.tenant_id = q.tenant_id and a.message_id = q.message_id
                                    and a.attempt = q.attempts
-         where q.state = 'sent' and not coalesce(a.http_status between 200 and 299, false)",
+         where q.state = 'sent' and not coalesce(a.http_status between 200 and 299
+               or (a.http_status = 409 and (a.receiver_keyed or exists (
+                   select from comms_attempts e
+                    where e.tenant_id = a.tenant_id and e.message_id = a.message_id
+                      and e.endpoint = a.endpoint and e.attempt < a.attempt and e.ambiguous))), false)",
     ),
     (
         Invariant::I7,
@@ -36,7 +40,8 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "select 'comms_attempts ' || a.message_id || ' #' || a.attempt from comms_attempts a
          join comms_queue q on q.tenant_id = a.tenant_id and q.message_id = a.message_id
          where a.at > q.ended_at or (a.ended_at is null and q.state <> 'queued')
-            or (a.http_status between 200 and 299 and (q.state <> 'sent' or a.attempt <> q.attempts))",
+            or ((a.http_status between 200 and 299 or (a.http_status = 409 and a.receiver_keyed))
+                and (q.state <> 'sent' or a.attempt <> q.attempts))",
     ),
     (
         Invariant::I7,

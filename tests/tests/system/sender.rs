@@ -615,6 +615,169 @@ fn what_surely_did_not_arrive_is_tried_again_at_any_receiver() {
 }
 
 #[test]
+fn an_endpoint_that_never_answers_holds_up_nobody_else() {
+    with_switches(async |stack| {
+        let database = stack.database();
+        turn_switch(database, stack.tenant().id, 1).await;
+        // Connections come about, and nobody ever reads from them.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stuck = Endpoint {
+            name: Slug::new("stuck").unwrap(),
+            channels: vec![Channel::Sms],
+            timeout: 4 * BOUND,
+            ..endpoint_at(silent.local_addr().unwrap(), true)
+        };
+        let receiver = Receiver::start(true, &[]).await;
+        let healthy = Endpoint {
+            channels: vec![Channel::Operations],
+            ..receiver.endpoint()
+        };
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            waiting.push(Draft::alone(stack.tenant()).queue(database).await.as_uuid());
+        }
+        let sender = start_with(CommsConfig {
+            endpoints: vec![stuck, healthy.clone()],
+            ..config(&stack, healthy)
+        });
+        // Half of the places is this endpoint's share, and the rest of its messages are put off.
+        wait::until("a full share", BOUND, async || {
+            let standings: (i64, i64) = sqlx::query_as(
+                "select count(*) filter (where attempts = 1),
+                        count(*) filter (where attempts = 0 and last_result = 'endpoint_busy')
+                 from comms_queue where message_id = any($1) and state = 'queued'",
+            )
+            .bind(&waiting)
+            .fetch_one(&database.admin)
+            .await
+            .unwrap();
+            if standings == (8, 12) {
+                Ok(())
+            } else {
+                Err(standings)
+            }
+        })
+        .await;
+        // All due later than those, so a queue in order would come to them last.
+        for _ in 0..20 {
+            let only_while = OnlyWhile::KillGeneration { generation: 1 };
+            let notice = Draft {
+                purpose: Purpose::KillSwitch,
+                ..Draft::notice(stack.tenant(), None, only_while)
+            };
+            let message = notice.queue(database).await;
+            assert_eq!(ended(database, message).await, is("sent", "http_204"));
+        }
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from comms_attempts where ended_at is null and endpoint = 'stuck'",
+        )
+        .fetch_one(&database.admin)
+        .await
+        .unwrap();
+        assert_eq!((open, receiver.effects().len()), (8, 20));
+        // Whoever waits for an answer is told that there is none.
+        drop(silent);
+        sender.stop().await;
+    });
+}
+
+#[test]
+fn a_receiver_that_has_the_key_already_has_the_message() {
+    with_switches(async |stack| {
+        turn_switch(stack.database(), stack.tenant().id, 1).await;
+        for (keyed, on_unknown, moods, expected) in [
+            (
+                true,
+                OnUnknown::GiveUp,
+                vec![Mood::Refuse(409)],
+                tries([("http_409", false)]),
+            ),
+            (
+                false,
+                OnUnknown::Retry,
+                vec![Mood::Refuse(408), Mood::Refuse(409)],
+                tries([("http_408", true), ("http_409", false)]),
+            ),
+        ] {
+            let receiver = Receiver::start(keyed, &moods).await;
+            let endpoint = Endpoint {
+                on_unknown,
+                ..receiver.endpoint()
+            };
+            let message = Draft::alone(stack.tenant()).queue(stack.database()).await;
+            let sender = start(&stack, endpoint);
+            assert_eq!(
+                ended(stack.database(), message).await,
+                is("sent", "http_409")
+            );
+            sender.stop().await;
+            assert_eq!(ledger(stack.database(), message).await, expected);
+        }
+    });
+}
+
+#[test]
+fn a_message_on_a_condition_that_nobody_knows_is_withdrawn() {
+    with_switches(async |stack| {
+        let message = Draft::alone(stack.tenant()).queue(stack.database()).await;
+        sqlx::query(
+            "update comms_messages set only_while = '{\"only\": \"full_moon\"}' where id = $1",
+        )
+        .bind(message.as_uuid())
+        .execute(stack.admin())
+        .await
+        .unwrap();
+        let receiver = Receiver::start(true, &[]).await;
+        let sender = start(&stack, receiver.endpoint());
+        assert_eq!(
+            ended(stack.database(), message).await,
+            is("withdrawn", "unknown_condition")
+        );
+        sender.stop().await;
+        assert_eq!(receiver.requests().len(), 0);
+        forget(stack.database(), message).await;
+    });
+}
+
+#[test]
+fn white_space_is_no_part_of_an_address_and_what_is_no_address_is_not_tried() {
+    with_switches(async |stack| {
+        let database = stack.database();
+        turn_switch(database, stack.tenant().id, 1).await;
+        let receiver = Receiver::start(true, &[]).await;
+        let sender = start(&stack, receiver.endpoint());
+        let no_address = is("failed", "no_address");
+        for (phone, expected) in [
+            (
+                " +31 20\u{a0}555\u{2009}0199\n".to_owned(),
+                is("sent", "http_204"),
+            ),
+            ("1".repeat(254), is("sent", "http_204")),
+            ("1".repeat(255), no_address.clone()),
+            ("\u{e9}".repeat(128), no_address.clone()),
+            ("+31\u{7}20".to_owned(), no_address.clone()),
+            ("+31\u{9b}20".to_owned(), no_address.clone()),
+            (" \u{3000}".to_owned(), no_address.clone()),
+        ] {
+            sqlx::query("update contacts set phone = $2 where id = $1")
+                .bind(stack.tenant().contact.as_uuid())
+                .bind(&phone)
+                .execute(stack.admin())
+                .await
+                .unwrap();
+            let message = Draft::alone(stack.tenant()).queue(database).await;
+            assert_eq!(ended(database, message).await, expected, "{phone:?}");
+            let tried = expected != no_address;
+            assert_eq!(ledger(database, message).await.len(), usize::from(tried));
+        }
+        sender.stop().await;
+        let address = PHONE.parse().unwrap();
+        let expected = WebhookRecipient::Address { address };
+        assert_eq!(receiver.requests()[0].recipient, expected);
+    });
+}
+
+#[test]
 fn nobody_is_reminded_of_what_was_decided() {
     with_switches(async |stack| {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
