@@ -1,9 +1,17 @@
 //! Keeps what software would have done, with all that it looked at.
 //!
 //! Advice about an older version is kept too: a person who was faster than the advisor is no
-//! reason to lose it.
+//! reason to lose it. But an advisor's newer word takes the place of its older one, which then met no
+//! act: so at most one proposal of an advisor waits for its act, however often it is asked, and a
+//! command never has to look through a pile of them. (Escalations stand each for its own broken
+//! promise.)
 
-use contracts::{command::RecordProposal, event::TicketEvent, ticket::Ticket};
+use contracts::{
+    command::RecordProposal,
+    event::TicketEvent,
+    proposal::{PairingOutcome, ProposalKind},
+    ticket::Ticket,
+};
 
 use super::{Plan, check};
 use crate::{Effect, Facts, Rejection};
@@ -35,11 +43,65 @@ pub(super) fn plan(
         kind,
         based_on_version: body.based_on_version,
     };
-    Ok(Plan::from(event).with([Effect::RecordProposal {
+    let replaced = facts.open_proposals.iter().filter(|open| {
+        open.kind == kind
+            && kind != ProposalKind::Escalation
+            && open.advice.advisor == body.advice.advisor
+            && open.based_on_version < body.based_on_version
+    });
+    let plan = replaced.fold(Plan::from(event), |plan, open| {
+        let (id, outcome, seen) = (open.id, PairingOutcome::Nothing, open.seen);
+        plan.and(TicketEvent::ProposalPaired {
+            proposal_id: id,
+            outcome,
+            seen,
+        })
+        .with([Effect::PairProposal { id, outcome, seen }])
+    });
+    Ok(plan.with([Effect::RecordProposal {
         id: facts.ids.proposal,
         kind,
         based_on_version: body.based_on_version,
         input: Box::new(body.input.clone()),
         advice: body.advice.clone(),
     }]))
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{command::CustomerAwait, proposal::AdvisorInput};
+
+    use super::*;
+    use crate::testing::*;
+
+    fn advised(version: u64) -> RecordProposal {
+        let input = AdvisorInput::Triage(triage_input(version));
+        RecordProposal {
+            based_on_version: version,
+            applied_seq: version,
+            advice: crate::advise(&input),
+            input,
+        }
+    }
+
+    #[test]
+    fn a_newer_word_takes_the_place_of_the_older_one() {
+        let mut desk = Desk::after([create()]);
+        desk.run(advised(1));
+        desk.run(CustomerAwait {
+            reason: slug("key"),
+        });
+        let older = desk.open_proposals[0].id;
+        let decided = desk.run(advised(2));
+        assert!(decided.effects.contains(&Effect::PairProposal {
+            id: older,
+            outcome: PairingOutcome::Nothing,
+            seen: false,
+        }));
+        assert_eq!(desk.open_proposals.len(), 1);
+        assert_eq!(desk.open_proposals[0].based_on_version, 2);
+        // A late word about an older version takes nobody's place.
+        let late = desk.run(advised(1));
+        assert_eq!(late.changes.len(), 1);
+    }
 }
