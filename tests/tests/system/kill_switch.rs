@@ -1,15 +1,22 @@
 //! The kill switch: while it is engaged software does nothing but keep the books.
 
+use std::cell::Cell;
+
 use contracts::{ErrorCode, Operation, TicketState, policy::DenyClass};
 use dispatch_tests::{
     filing::{FilingExample, done, example, receipt},
     http::Reply,
     job::Job,
-    stack::{Stack, with_api},
+    stack::{ApiOptions, Stack, with_api, with_api_options},
     wait::{self, BOUND},
     who::Who,
 };
+use futures::future::join_all;
 use serde_json::{Value, json};
+
+/// Agents that act while the switch is turned, and how often it is turned to either side.
+const ACTORS: usize = 8;
+const TURNS: usize = 12;
 
 async fn turn(stack: &Stack, operation: Operation) -> u64 {
     let FilingExample { who, body, .. } = example(stack, operation).await;
@@ -215,39 +222,54 @@ fn an_act_that_was_decided_before_commits_before_and_one_after_is_refused() {
 
 #[test]
 fn turns_and_acts_at_once_leave_no_act_under_an_engaged_switch() {
-    with_api(async |stack| {
-        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
-        let acts = futures::future::join_all((0..24).map(|n| {
-            let (stack, job) = (stack.clone(), job.clone());
-            async move {
-                match n % 6 {
-                    3 => {
-                        let operation = match n % 12 {
-                            3 => Operation::EngageKillSwitch,
-                            _ => Operation::ReleaseKillSwitch,
-                        };
-                        let reason = json!({ "reason": "drill" });
-                        stack
-                            .command(Who::TenantAdmin, operation, None, &reason)
-                            .send()
-                            .await
-                    }
-                    _ => note(&stack, &job, Who::Agent).await,
+    let options = ApiOptions {
+        pool_size: 16,
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        // Each act on a ticket of its own: nothing but the switch keeps them from running at once.
+        let jobs = join_all(
+            (0..ACTORS).map(async |_| Job::at(&stack, stack.tenant(), TicketState::New).await),
+        );
+        let jobs = jobs.await;
+        let (done, acts) = (Cell::new(false), Cell::new(0));
+        let act = async |job: &Job| {
+            while !done.get() {
+                let reply = note(&stack, job, Who::Agent).await;
+                match reply.status.as_u16() {
+                    200 => acts.set(acts.get() + 1),
+                    _ => drop(reply.problem(ErrorCode::KillSwitch)),
                 }
             }
-        }))
-        .await;
-        let allowed = |status: u16| [200, 403, 409].contains(&status);
-        assert!(acts.iter().all(|reply| allowed(reply.status.as_u16())));
-        // As the policy saw it: no allowed act of an agent under an engaged switch.
-        let under: i64 = sqlx::query_scalar(
-            "select count(*) from policy_decisions
-             where operation = 'add_note' and result = 'ALLOW'
-               and (input::jsonb ->> 'kill_switch')::boolean",
+        };
+        let turns = async {
+            for _ in 0..TURNS {
+                turn(&stack, Operation::EngageKillSwitch).await;
+                turn(&stack, Operation::ReleaseKillSwitch).await;
+                // Some get through before the next turn.
+                let before = acts.get();
+                wait::until("an act between turns", BOUND, async || {
+                    (acts.get() > before).then_some(()).ok_or(())
+                })
+                .await;
+            }
+            done.set(true);
+        };
+        futures::join!(turns, join_all(jobs.iter().map(act)));
+
+        // In the order in which they were written, which is not what the policy was told.
+        let order: Vec<String> = sqlx::query_scalar(
+            "select operation from audit_events
+             where refused is null
+               and operation in ('add_note', 'engage_kill_switch', 'release_kill_switch')
+             order by recorded_at",
         )
-        .fetch_one(stack.admin())
+        .fetch_all(stack.admin())
         .await
         .unwrap();
-        assert_eq!(under, 0);
+        let under = |pair: &&[String]| pair[0] == "engage_kill_switch" && pair[1] == "add_note";
+        assert_eq!(order.windows(2).filter(under).count(), 0, "{order:?}");
+        let turned = order.iter().filter(|word| *word != "add_note").count();
+        assert_eq!((turned, order.len() - turned), (2 * TURNS, acts.get()));
     });
 }
