@@ -11,13 +11,14 @@ use contracts::{
         Purpose, Recipient, Routing,
     },
     filing::{Filed, FilingReceipt},
-    value::{FreeText, PeerAddress},
+    value::{FreeText, MessageText, PeerAddress},
 };
 use dispatch_tests::{
     http::{Reply, key, patiently, pointers},
     job::Job,
     record::{Footprint, REFUSAL, attempt},
     stack::{ApiOptions, Stack, with_api, with_api_options},
+    wait::{self, BOUND},
     who::Who,
     world::Tenant,
 };
@@ -216,7 +217,7 @@ fn what_came_and_from_where_can_be_read() {
             peer: PeerAddress::new(OWNER).ok(),
             contact_id: Some(stack.tenant().contact),
             recipient: None,
-            text: FreeText::new(WORDS).ok(),
+            text: MessageText::new(WORDS).ok(),
             routing: Some(routing.clone()),
             provider_time: Some("2026-11-21T08:00:00Z".parse().unwrap()),
             received_at: message.received_at,
@@ -398,6 +399,85 @@ fn a_message_on_a_merged_ticket_goes_on_in_the_one_that_stays() {
         let ask = stack.command(Who::Dispatcher, Operation::Merge, merged, &into);
         ask.send().await.receipt();
         let (_, routing) = route(&stack, &message(STRANGER)).await;
+        assert_eq!(routing, Routing::Attached { ticket_id: stays });
+    });
+}
+
+/// A ticket of nobody on record, opened by hand.
+async fn ticket_of_nobody(stack: &Stack) -> TicketId {
+    let body = json!({ "site_id": stack.tenant().site, "template": "emergency_glass" });
+    let ask = stack.command(Who::Dispatcher, Operation::CreateTicket, None, &body);
+    ask.send().await.receipt().ticket.id
+}
+
+#[test]
+fn a_message_of_somebody_whose_ticket_was_merged_goes_on_in_the_one_that_stays() {
+    with_api(async |stack| {
+        // Nothing was said on it yet, and the one that stays is nobody's: it is found as the one
+        // that theirs was merged into.
+        let merged = ticket_at(&stack, stack.tenant().site.as_uuid()).await;
+        let between = ticket_of_nobody(&stack).await;
+        let stays = ticket_of_nobody(&stack).await;
+        for (ticket, into) in [(merged, between), (between, stays)] {
+            let into = json!({ "into": into });
+            let ask = stack.command(Who::Dispatcher, Operation::Merge, ticket, &into);
+            ask.send().await.receipt();
+        }
+        let (_, routing) = route(&stack, &message(OWNER)).await;
+        assert_eq!(routing, Routing::Attached { ticket_id: stays });
+    });
+}
+
+/// So many in this database wait for a row's lock.
+async fn wait_for_a_row(stack: &Stack, many: i64) {
+    wait::until("locks that are waited for", BOUND, async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(distinct l.pid) from pg_locks l join pg_stat_activity a using (pid)
+             where not l.granted and l.locktype in ('transactionid', 'tuple')
+               and a.datname = current_database()",
+        )
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        (waiting == many).then_some(()).ok_or(waiting)
+    })
+    .await;
+}
+
+#[test]
+fn a_ticket_that_is_merged_while_a_message_waits_for_it_is_followed() {
+    let options = ApiOptions {
+        pool_size: 8,
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        let merged = ticket_at(&stack, stack.tenant().site.as_uuid()).await;
+        let stays = ticket_of_nobody(&stack).await;
+        // The ticket's row is held: first the merge waits for it, then the message behind the merge.
+        let mut row = stack.admin().begin().await.unwrap();
+        sqlx::query("select from tickets where id = $1 for update")
+            .bind(merged.as_uuid())
+            .execute(&mut *row)
+            .await
+            .unwrap();
+        let merge = {
+            let stack = stack.clone();
+            tokio::spawn(async move {
+                let into = json!({ "into": stays });
+                let ask = stack.command(Who::Dispatcher, Operation::Merge, merged, &into);
+                ask.send().await
+            })
+        };
+        wait_for_a_row(&stack, 1).await;
+        let inbound = {
+            let stack = stack.clone();
+            tokio::spawn(async move { route(&stack, &message(OWNER)).await })
+        };
+        wait_for_a_row(&stack, 2).await;
+        row.rollback().await.unwrap();
+
+        merge.await.unwrap().receipt();
+        let (_, routing) = inbound.await.unwrap();
         assert_eq!(routing, Routing::Attached { ticket_id: stays });
     });
 }
@@ -791,7 +871,7 @@ fn a_message_to_a_customer_is_queued_once() {
         assert_eq!(message.ticket_id, Some(job.id()));
         assert_eq!(message.direction, Direction::Outbound);
         assert_eq!(message.purpose, Some(Purpose::Conversation));
-        assert_eq!(message.text, FreeText::new(WORDS).ok());
+        assert_eq!(message.text, MessageText::new(WORDS).ok());
         assert_eq!(message.peer, None, "looked up when it is sent");
         let contact_id = stack.tenant().contact;
         assert_eq!(message.recipient, Some(Recipient::Contact { contact_id }));
