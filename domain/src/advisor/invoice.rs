@@ -1,10 +1,12 @@
 //! Invoice advice: what to charge.
 //!
-//! A trip for each visit that took place, its begun hours of work, and the parts that return visits
-//! brought, at the prices of the template. Nothing above the not-to-exceed amount is charged: lines
-//! are taken in this order, trips and parts whole or not at all, hours as many as fit. What does
-//! not fit, and a part without a price, is excluded and says so. Next to it stands the invoice
-//! without parts, for work whose parts are charged otherwise.
+//! A trip for each visit that took place, its begun hours of work, the change orders that were
+//! approved, and the parts that return visits brought, at the prices of the template. A change
+//! costs no more than what was approved for it, and just that when the template has no price.
+//! Nothing above the not-to-exceed amount is charged: lines are taken in this order, hours as many
+//! as fit, everything else whole or not at all. What does not fit, and a part without a price, is
+//! excluded and says so. Next to it stands the invoice without parts, for work whose parts are
+//! charged otherwise.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,9 @@ use super::{factor, ranked, slug};
 
 pub(super) fn advise(input: &InvoiceInput) -> Advice {
     let mut excluded = Vec::new();
-    let (work, parts) = (work(input), parts(input, &mut excluded));
+    let mut work = work(input);
+    work.extend(changes(input));
+    let parts = parts(input, &mut excluded);
     let mut good = Vec::new();
     let all: Vec<_> = work.iter().chain(&parts).cloned().collect();
     let full = within(input.nte_cents, &all, &mut excluded);
@@ -78,6 +82,25 @@ fn work(input: &InvoiceInput) -> Vec<InvoiceLine> {
         unit_cents,
     })
     .collect()
+}
+
+/// Approved changes, one line each.
+fn changes(input: &InvoiceInput) -> Vec<InvoiceLine> {
+    let mut lines: Vec<_> = input
+        .changes
+        .iter()
+        .map(|change| {
+            let approved = change.price_delta_cents;
+            let listed = input.price_list.get(&change.scope);
+            InvoiceLine {
+                item: change.scope.clone(),
+                quantity: 1,
+                unit_cents: listed.map_or(approved, |price| approved.min(*price)),
+            }
+        })
+        .collect();
+    lines.sort_by(|a, b| (&a.item, a.unit_cents).cmp(&(&b.item, b.unit_cents)));
+    lines
 }
 
 /// Parts at their prices, one line each.
@@ -145,4 +168,96 @@ fn sum(lines: &[InvoiceLine]) -> i128 {
 
 fn cents(amount: i128) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::proposal::{ApprovedChange, VisitMade};
+
+    use super::*;
+    use crate::testing::{monday, slug as word};
+
+    /// One visit of an hour and three changes: listed below, listed above and not listed.
+    fn input() -> InvoiceInput {
+        let change = |scope, price_delta_cents| ApprovedChange {
+            scope: word(scope),
+            price_delta_cents,
+        };
+        InvoiceInput {
+            version: 9,
+            at: monday(),
+            nte_cents: 60_000,
+            call_out_cents: 9_000,
+            labour_per_hour_cents: 6_000,
+            price_list: [(word("pane"), 12_000), (word("bead"), 1_500)].into(),
+            visit_minutes: 60,
+            visits: vec![VisitMade {
+                number: 1,
+                minutes: Some(60),
+            }],
+            parts: Vec::new(),
+            changes: vec![
+                change("pane", 15_000),
+                change("bead", 1_000),
+                change("scaffold", 20_000),
+            ],
+        }
+    }
+
+    fn line(item: &str, unit_cents: i64) -> InvoiceLine {
+        InvoiceLine {
+            item: word(item),
+            quantity: 1,
+            unit_cents,
+        }
+    }
+
+    fn best(input: &InvoiceInput) -> Vec<InvoiceLine> {
+        match advise(input).best() {
+            Some(Choice::Invoice { lines }) => lines.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_approved_change_is_charged_at_its_price_and_never_above_what_was_approved() {
+        let work = [line("call_out", 9_000), line("labour_hour", 6_000)];
+        let changes = [
+            line("bead", 1_000),
+            line("pane", 12_000),
+            line("scaffold", 20_000),
+        ];
+        assert_eq!(best(&input()), [work.as_slice(), &changes].concat());
+        assert!(advise(&input()).excluded.is_empty());
+    }
+
+    #[test]
+    fn a_change_above_the_limit_falls_out_and_says_so() {
+        let input = InvoiceInput {
+            nte_cents: 47_999,
+            ..input()
+        };
+        assert!(!best(&input).contains(&line("scaffold", 20_000)));
+        let excluded = Excluded {
+            what: Considered::Line(line("scaffold", 20_000)),
+            failed: vec![word("above_nte")],
+        };
+        assert_eq!(advise(&input).excluded, [excluded]);
+    }
+
+    #[test]
+    fn the_invoice_without_parts_keeps_the_changes() {
+        let part = Part {
+            sku: word("pane"),
+            quantity: 1,
+        };
+        let with = InvoiceInput {
+            parts: vec![part],
+            ..input()
+        };
+        let advice = advise(&with);
+        let lines = best(&input());
+        assert_eq!(advice.ranked.len(), 2);
+        assert_eq!(advice.ranked[1].choice, Choice::Invoice { lines });
+    }
 }

@@ -62,10 +62,11 @@ fn a_candidate(n: u128) -> impl Strategy<Value = Candidate> {
         0..400_i32,
         a_calendar(),
         vec(a_window(), 0..3),
+        vec(a_window(), 0..3),
         0..3_u32,
     )
         .prop_map(
-            move |(skills, north, calendar, busy, open_visits)| Candidate {
+            move |(skills, north, calendar, busy, absent, open_visits)| Candidate {
                 technician_id: technician(n),
                 skills,
                 base: GeoPoint {
@@ -74,6 +75,7 @@ fn a_candidate(n: u128) -> impl Strategy<Value = Candidate> {
                 },
                 calendar,
                 busy,
+                absent,
                 open_visits,
             },
         )
@@ -233,24 +235,35 @@ fn invoices() -> impl Strategy<Value = InvoiceInput> {
             sku: word(sku),
             quantity,
         });
+    let change =
+        (select(vec!["pane", "scaffold"]), 1..30_000_i64).prop_map(|(scope, price_delta_cents)| {
+            ApprovedChange {
+                scope: word(scope),
+                price_delta_cents,
+            }
+        });
     (
         0..120_000_i64,
         0..12_000_i64,
         0..10_000_i64,
         vec(visit, 0..4),
         vec(part, 0..5),
+        vec(change, 0..4),
     )
         .prop_map(
-            |(nte_cents, call_out_cents, labour_per_hour_cents, visits, parts)| InvoiceInput {
-                version: 9,
-                at: monday(),
-                nte_cents,
-                call_out_cents,
-                labour_per_hour_cents,
-                price_list: [(word("pane"), 12_000), (word("bead"), 1_500)].into(),
-                visit_minutes: 60,
-                visits,
-                parts,
+            |(nte_cents, call_out_cents, labour_per_hour_cents, visits, parts, changes)| {
+                InvoiceInput {
+                    version: 9,
+                    at: monday(),
+                    nte_cents,
+                    call_out_cents,
+                    labour_per_hour_cents,
+                    price_list: [(word("pane"), 12_000), (word("bead"), 1_500)].into(),
+                    visit_minutes: 60,
+                    visits,
+                    parts,
+                    changes,
+                }
             },
         )
 }
@@ -326,11 +339,13 @@ fn shuffled() -> impl Strategy<Value = (AdvisorInput, AdvisorInput)> {
         let others = (
             Just(input.visits.clone()).prop_shuffle(),
             Just(input.parts.clone()).prop_shuffle(),
+            Just(input.changes.clone()).prop_shuffle(),
         );
-        others.prop_map(move |(visits, parts)| {
+        others.prop_map(move |(visits, parts, changes)| {
             let other = InvoiceInput {
                 visits,
                 parts,
+                changes,
                 ..input.clone()
             };
             (
@@ -651,7 +666,13 @@ proptest! {
             input.price_list.get(&part.sku).unwrap_or(&0) * i64::from(part.quantity)
         });
         let parts: i64 = parts.sum();
-        let done = trips * input.call_out_cents + hours * input.labour_per_hour_cents + parts;
+        let changes = input.changes.iter().map(|change| match change.scope.as_str() {
+            "pane" => change.price_delta_cents.min(12_000),
+            _ => change.price_delta_cents,
+        });
+        let changes: i64 = changes.sum();
+        let work = trips * input.call_out_cents + hours * input.labour_per_hour_cents;
+        let done = work + changes + parts;
         prop_assert_eq!(all, done);
     }
 }

@@ -1,7 +1,7 @@
 //! Technician advice: who should be sent.
 //!
-//! Hard constraints first. A technician who lacks a skill, has no shift, is busy throughout, or
-//! cannot arrive before the customer's window ends is excluded, and every constraint that fails by
+//! Hard constraints first. A technician who lacks a skill, has no shift, is away or booked
+//! throughout, or cannot arrive before the customer's window ends is excluded, and every constraint that fails by
 //! itself is named. The others are ranked by points, each a plain multiple of a fact:
 //! the road, the wait until they are there, the slack to the nearest deadline (a broken promise
 //! costs a step on top), the visits they have open, the margin to the end of their shift.
@@ -70,9 +70,9 @@ pub(super) fn assess(input: &TechnicianInput, candidate: &Candidate) -> Result<R
             return Err(failed);
         }
     };
-    let mut busy = candidate.busy.clone();
-    busy.sort_by_key(|window| (window.start, window.end));
-    match wanted.first(&shifts, &busy) {
+    let (busy, absent) = (sorted(&candidate.busy), sorted(&candidate.absent));
+    let taken = sorted(&[busy.as_slice(), &absent].concat());
+    match wanted.first(&shifts, &taken) {
         Some((arrival, shift)) if failed.is_empty() => {
             let factors = factors(input, candidate, &wanted, travel_minutes, arrival, shift);
             Ok(Ranked {
@@ -86,10 +86,16 @@ pub(super) fn assess(input: &TechnicianInput, candidate: &Candidate) -> Result<R
         }
         Some(_) => Err(failed),
         None => {
-            failed.extend(obstacles(&wanted, span, &shifts, &busy));
+            failed.extend(obstacles(&wanted, span, &shifts, &absent, &busy));
             Err(failed)
         }
     }
+}
+
+fn sorted(windows: &[TimeWindow]) -> Vec<TimeWindow> {
+    let mut windows = windows.to_vec();
+    windows.sort_by_key(|window| (window.start, window.end));
+    windows
 }
 
 /// Why there is no slot: each constraint tried by itself, or their combination.
@@ -97,6 +103,7 @@ fn obstacles(
     wanted: &Wanted,
     span: TimeWindow,
     shifts: &[TimeWindow],
+    absent: &[TimeWindow],
     busy: &[TimeWindow],
 ) -> Vec<Slug> {
     let mut failed = Vec::new();
@@ -106,8 +113,10 @@ fn obstacles(
         if wanted.first(shifts, &[]).is_none() {
             failed.push(slug("off_shift"));
         }
-        if wanted.first(&[span], busy).is_none() {
-            failed.push(slug("busy"));
+        for (name, windows) in [("absent", absent), ("busy", busy)] {
+            if wanted.first(&[span], windows).is_none() {
+                failed.push(slug(name));
+            }
         }
         if failed.is_empty() {
             failed.push(slug("no_free_slot"));
@@ -198,6 +207,7 @@ mod tests {
             base,
             calendar: office(),
             busy: Vec::new(),
+            absent: Vec::new(),
             open_visits: 0,
         }
     }
@@ -365,6 +375,30 @@ mod tests {
     }
 
     #[test]
+    fn who_is_away_comes_later_or_not_at_all_and_is_not_called_busy() {
+        let mut input = input();
+        input.candidates[1].absent = vec![window("2026-11-23T08:02:00Z", "2026-11-23T09:00:00Z")];
+        assert_eq!(order(&input), ids(&[2, 1, 3]));
+        let week = window("2026-11-22T00:00:00Z", "2026-11-30T00:00:00Z");
+        input.candidates[1].absent.push(week);
+        assert_eq!(failed(&input, 1), ["absent"]);
+        input.candidates[1].busy = vec![week];
+        assert_eq!(failed(&input, 1), ["absent", "busy"]);
+        input.candidates[1].absent.clear();
+        assert_eq!(failed(&input, 1), ["busy"]);
+    }
+
+    #[test]
+    fn away_and_then_booked_is_no_free_slot() {
+        let mut input = input();
+        let noon = "2026-11-23T12:00:00Z";
+        input.candidates[1].absent = vec![window("2026-11-23T00:00:00Z", noon)];
+        assert_eq!(failed(&input, 1), Vec::<String>::new());
+        input.candidates[1].busy = vec![window(noon, "2026-11-24T12:00:00Z")];
+        assert_eq!(failed(&input, 1), ["no_free_slot"]);
+    }
+
+    #[test]
     fn a_confirmed_window_is_kept() {
         let mut input = input();
         input.window = Some(window("2026-11-23T08:10:00Z", "2026-11-23T08:30:00Z"));
@@ -425,6 +459,7 @@ mod tests {
         fn an_arrival_fits_shift_busy_and_window(
             bases in prop::collection::vec(-400..400_i32, 3),
             busy in prop::collection::vec((0..1440_i64, 1..300_i64), 0..5),
+            absent in prop::collection::vec((0..1440_i64, 1..300_i64), 0..3),
             opens in 0..1440_i64,
             length in 1..600_i64,
         ) {
@@ -434,10 +469,12 @@ mod tests {
             input.window = Some(wanted);
             for (candidate, base) in input.candidates.iter_mut().zip(bases) {
                 candidate.base = north(base);
-                candidate.busy = busy.iter().map(|(from, minutes)| {
+                let windows = |of: &[(i64, i64)]| of.iter().map(|(from, minutes)| {
                     let start = monday() + TimeDelta::minutes(*from);
                     TimeWindow { start, end: start + TimeDelta::minutes(*minutes) }
                 }).collect();
+                candidate.busy = windows(&busy);
+                candidate.absent = windows(&absent);
             }
             let office = Calendar::new(&office()).unwrap();
             let advice = advise(&input);
@@ -454,6 +491,7 @@ mod tests {
                 prop_assert!(wanted.contains(eta));
                 prop_assert!(slot.start >= input.at);
                 prop_assert!(!who.busy.iter().any(|window| window.overlaps(&slot)));
+                prop_assert!(!who.absent.iter().any(|window| window.overlaps(&slot)));
                 prop_assert_eq!(office.open_time(slot.start, slot.end), slot.end - slot.start);
             }
         }

@@ -8,9 +8,9 @@ use contracts::{
     Slug, TechnicianId, TicketId,
     event::WaitingFor,
     proposal::{
-        AdvisorInput, Candidate, ChangeInput, CloseoutInput, DocumentedFact, EscalationInput,
-        InvoiceInput, ProposalKind, ReminderInput, SlotInput, TechnicianInput, TriageInput,
-        VisitMade,
+        AdvisorInput, ApprovedChange, Candidate, ChangeInput, CloseoutInput, DocumentedFact,
+        EscalationInput, InvoiceInput, ProposalKind, ReminderInput, SlotInput, TechnicianInput,
+        TriageInput, VisitMade,
     },
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::{ClockPhase, SlaClock, SlaRecordKey, SlaRecordKind},
@@ -46,6 +46,7 @@ struct Beside {
     evidence: Vec<DocumentedFact>,
     /// Of each return visit.
     parts: Vec<Vec<Part>>,
+    changes: Vec<ApprovedChange>,
     sla_recorded: Vec<SlaRecordKey>,
 }
 
@@ -115,6 +116,11 @@ pub async fn advisor_facts(
                          where a.tenant_id = t.tenant_id and a.stream = $3
                            and a.operation = 'return_visit'
                            and c #>> '{event,type}' = 'visit.return_needed') end,
+                    'changes', case when $4 <> 'invoice_lines' then '[]' else (
+                        select coalesce(jsonb_agg(p.request order by p.requested_at, p.id), '[]')
+                          from approvals p
+                         where p.tenant_id = t.tenant_id and p.ticket_id = t.id
+                           and p.kind = 'change_order' and p.state = 'approved') end,
                     'sla_recorded', case when $4 <> 'escalation' then '[]' else (
                         select coalesce(jsonb_agg(jsonb_build_object(
                                    'clock', r.clock, 'kind', r.kind, 'revision', r.revision)
@@ -383,6 +389,7 @@ impl AdvisorFacts {
             visit_minutes: template.visit_minutes,
             visits: self.ticket.visits.iter().filter_map(visit_made).collect(),
             parts: self.beside.parts.into_iter().flatten().collect(),
+            changes: self.beside.changes,
         }
     }
 }
@@ -424,11 +431,9 @@ fn visit_made(visit: &Visit) -> Option<VisitMade> {
 impl Technician {
     fn candidate(self, visit_minutes: u32) -> Candidate {
         let open_visits = u32::try_from(self.visits.len()).unwrap_or(u32::MAX);
-        let booked = self
-            .visits
-            .iter()
-            .filter_map(|visit| visit.window(visit_minutes));
-        let mut busy: Vec<_> = self.absences.iter().copied().chain(booked).collect();
+        let booked = self.visits.iter();
+        let booked = booked.filter_map(|visit| visit.window(visit_minutes));
+        let mut busy: Vec<_> = booked.collect();
         busy.sort_by_key(|window| (window.start, window.end));
         Candidate {
             technician_id: self.id,
@@ -436,6 +441,7 @@ impl Technician {
             base: self.base,
             calendar: self.calendar,
             busy,
+            absent: self.absences,
             open_visits,
         }
     }

@@ -9,10 +9,12 @@ use contracts::{
     ErrorCode, Operation, Slug, TicketState,
     command::RecordProposal,
     proposal::{
-        Agreement, AgreementFilter, Choice, KindAgreement, PairingOutcome, Proposal, ProposalKind,
+        AdvisorInput, Agreement, AgreementFilter, ApprovedChange, Choice, KindAgreement,
+        PairingOutcome, Proposal, ProposalKind,
     },
 };
 use dispatch_tests::{
+    filing::{FilingExample, done, example},
     job::Job,
     stack::{Stack, with_api},
     who::Who,
@@ -71,7 +73,7 @@ fn act(job: &Job, proposal: &Proposal) -> (Operation, Value) {
                     "text": "Does it suit you?", "send_at": at }),
         ),
         Choice::DecideChange { verdict } => match &proposal.input {
-            contracts::proposal::AdvisorInput::ChangeDecision(input) => (
+            AdvisorInput::ChangeDecision(input) => (
                 Operation::DecideApproval,
                 json!({ "approval_id": input.approval_id, "verdict": verdict }),
             ),
@@ -112,6 +114,54 @@ fn each_kind_is_paired_with_the_act_that_it_is_about() {
             assert_eq!(pairing.command_id, receipt.command_id, "{kind}");
             assert!(!pairing.seen, "{kind}");
         }
+    });
+}
+
+#[test]
+fn an_approved_change_is_charged_and_a_rejected_one_is_not() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
+        job.does(Operation::DecideApproval).await;
+        let refused = job.does(Operation::RequestChange).await.approval_id;
+        let verdict = json!({ "approval_id": refused, "verdict": "reject" });
+        job.sends(Operation::DecideApproval, &verdict).await;
+        job.does(Operation::Complete).await;
+        job.does(Operation::QaVerify).await;
+        propose(&stack, &job, ProposalKind::InvoiceLines, None).await;
+        let proposal = newest(&stack, &job).await;
+        let AdvisorInput::InvoiceLines(input) = &proposal.input else {
+            panic!("{:?}", proposal.input)
+        };
+        let approved = ApprovedChange {
+            scope: "laminated_pane".parse().unwrap(),
+            price_delta_cents: 35_000,
+        };
+        assert_eq!(input.changes, [approved]);
+        let Some(Choice::Invoice { lines }) = proposal.advice.best() else {
+            panic!("{:?}", proposal.advice)
+        };
+        let charged = lines.iter().filter(|l| l.item.as_str() == "laminated_pane");
+        assert_eq!(charged.count(), 1, "{lines:?}");
+    });
+}
+
+#[test]
+fn an_absence_is_no_booking() {
+    with_api(async |stack| {
+        let FilingExample { who, body, .. } = example(&stack, Operation::RecordAbsence).await;
+        done(&stack, Operation::RecordAbsence, who, &body).await;
+        Job::at(&stack, stack.tenant(), TicketState::Dispatched).await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let workflow = stack.client(stack.tenant(), Who::Workflow);
+        let input = workflow.advisor_input(job.id(), ProposalKind::Slot).await;
+        let AdvisorInput::Slot(input) = input.unwrap() else {
+            panic!("a slot was asked for")
+        };
+        let technician = stack.tenant().technicians[0];
+        let candidate = input.candidates.iter();
+        let candidate = candidate.filter(|c| c.technician_id == technician);
+        let of: Vec<_> = candidate.map(|c| (c.absent.len(), c.busy.len())).collect();
+        assert_eq!(of, [(1, 1)]);
     });
 }
 
