@@ -30,8 +30,10 @@ pub enum Who {
     Billing,
     Auditor,
     TenantAdmin,
-    /// An integration that brings tickets in.
+    /// An integration that brings tickets and messages in: without roles.
     Intake,
+    /// An integration that keeps the directory: a tenant administrator's role.
+    Registry,
     /// The tenant's workflow.
     Workflow,
     /// An agent that was given a dispatcher's role: the stage, not the role, must stop it.
@@ -42,7 +44,7 @@ impl Who {
     /// The actor that this is in a tenant.
     pub fn actor(self, tenant: &Tenant) -> Actor {
         let kind = match self {
-            Self::Intake => ActorKind::Integration,
+            Self::Intake | Self::Registry => ActorKind::Integration,
             Self::Workflow => ActorKind::Workflow,
             Self::Agent => ActorKind::Agent,
             _ => ActorKind::Person,
@@ -55,7 +57,7 @@ impl Who {
             Self::Qa => Some(Role::Qa),
             Self::Billing => Some(Role::Billing),
             Self::Auditor => Some(Role::Auditor),
-            Self::TenantAdmin => Some(Role::TenantAdmin),
+            Self::TenantAdmin | Self::Registry => Some(Role::TenantAdmin),
             Self::Intake | Self::Workflow => None,
         };
         let id = match self {

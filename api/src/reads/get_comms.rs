@@ -23,14 +23,13 @@ async fn one(
 async fn raw(PathId(id): PathId<MessageId>, request: ReadRequest) -> Result<Response, Failure> {
     let actor = request.actor();
     let allowed = match actor.kind {
-        ActorKind::Integration => true,
-        ActorKind::Person => actor.roles.contains(&Role::TenantAdmin),
+        ActorKind::Person | ActorKind::Integration => actor.roles.contains(&Role::TenantAdmin),
         ActorKind::Agent | ActorKind::Workflow => false,
     };
     if !allowed {
         return Err(Failure::new(
             ErrorCode::Forbidden,
-            "Only tenant administrators and integrations may read what a provider sent.",
+            "Only people and integrations with role tenant_admin may read what a provider sent.",
         ));
     }
     request.query(&[])?;
@@ -68,7 +67,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::read::<String>("get_comms_raw", "/comms/{id}/raw", get(raw))
             .summary("What the provider sent, byte for byte")
             .of::<MessageId>("The message.")
-            .description("Plain text, for tenant administrators and integrations.")
+            .description("Plain text, for people and integrations with role `tenant_admin`.")
             .plain_text()
             .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden]),
     ]

@@ -30,9 +30,15 @@ async fn handler(
         start: calendar.begin_of(from),
         end: calendar.begin_of(to),
     };
-    let absences = store::read::absences(&mut tx, id, &window).await?;
+    let mut absences = store::read::absences(&mut tx, id, &window).await?;
     let visits = store::read::booked_visits(&mut tx, id, &window).await?;
     tx.commit().await?;
+    // That somebody is away is for everybody who plans with it; why may say how they are.
+    if request.personal_data().is_err() {
+        for absence in &mut absences {
+            absence.reason = None;
+        }
+    }
     Ok(Json(TechnicianCalendar {
         technician_id: id,
         days: from
@@ -75,7 +81,10 @@ pub(super) fn endpoint() -> Endpoint {
         get(handler),
     )
     .summary("When a technician works, is away and is booked")
-    .description("Days are local days of the technician's time zone.")
+    .description(
+        "Days are local days of the technician's time zone. Why a technician is away is shown to \
+         those who may read contacts.",
+    )
     .of::<TechnicianId>("The technician.")
     .query::<NaiveDate>("from", false, "The first day; today without it.")
     .query::<NaiveDate>(

@@ -61,7 +61,8 @@ impl ReadRequest {
     }
 
     /// Refuses everybody who has nothing to do with people: names, telephone numbers and addresses
-    /// are for those who plan and do the work, and for other systems that keep them too.
+    /// are for those who plan and do the work. Another system needs a role for it as a person does:
+    /// what brings messages in need not know everybody.
     pub fn personal_data(&self) -> Result<(), Failure> {
         const MAY: [Role; 4] = [
             Role::Dispatcher,
@@ -71,38 +72,38 @@ impl ReadRequest {
         ];
         let actor = &self.caller.actor;
         let allowed = match actor.kind {
-            ActorKind::Person => MAY.iter().any(|role| actor.roles.contains(role)),
-            ActorKind::Integration => true,
+            ActorKind::Person | ActorKind::Integration => {
+                MAY.iter().any(|role| actor.roles.contains(role))
+            }
             ActorKind::Agent | ActorKind::Workflow => false,
         };
         match allowed {
             true => Ok(()),
             false => Err(Failure::new(
                 ErrorCode::Forbidden,
-                "Personal data is for dispatchers, account managers, technicians, tenant \
-                 administrators and integrations.",
+                "Personal data is for people and integrations with role dispatcher, \
+                 account_manager, technician or tenant_admin.",
             )),
         }
     }
 
-    /// Refuses everybody who has no business with what customers write. Integrations brought it; of
-    /// people, those who talk to customers and the tenant's administrators may read it, and who has
-    /// a role of `also`.
+    /// Refuses everybody who has no business with what customers write. Those who talk to customers
+    /// and the tenant's administrators may read it, and who has a role of `also`; people and
+    /// integrations alike, for bringing a message in is no reason to read the others.
     pub fn correspondence(&self, also: &[Role]) -> Result<(), Failure> {
         const MAY: [Role; 3] = [Role::Dispatcher, Role::AccountManager, Role::TenantAdmin];
         let actor = &self.caller.actor;
         let has = |role| actor.roles.contains(role);
         let allowed = match actor.kind {
-            ActorKind::Person => MAY.iter().chain(also).any(has),
-            ActorKind::Integration => true,
+            ActorKind::Person | ActorKind::Integration => MAY.iter().chain(also).any(has),
             ActorKind::Agent | ActorKind::Workflow => false,
         };
         match allowed {
             true => Ok(()),
             false => Err(Failure::new(
                 ErrorCode::Forbidden,
-                "Messages are for dispatchers, account managers, tenant administrators and \
-                 integrations; for technicians those of tickets that they are sent to.",
+                "Messages are for people and integrations with role dispatcher, account_manager or \
+                 tenant_admin; for technicians those of tickets that they are sent to.",
             )),
         }
     }

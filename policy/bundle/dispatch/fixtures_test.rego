@@ -21,6 +21,8 @@ technician := object.union(person("technician"), {"technician_id": ticket.techni
 
 software(kind) := {"id": concat(":", ["software", kind]), "kind": kind, "roles": [], "technician_id": null}
 
+integration(role) := object.union(software("integration"), {"roles": [role]})
+
 ask(operation, actor, body, about) := {
 	"v": 1,
 	"operation": operation,

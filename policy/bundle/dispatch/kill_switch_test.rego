@@ -30,7 +30,7 @@ stopped_or_books(operation) if "KILL_SWITCH" in classes(operation, f.software("w
 test_people_and_integrations_go_on if {
 	classes("dispatch", f.person("dispatcher")) == set()
 	classes("release_kill_switch", f.person("tenant_admin")) == set()
-	classes("upsert_site", f.software("integration")) == set()
+	classes("upsert_site", f.integration("dispatcher")) == set()
 }
 
 test_released_it_stops_nobody if {

@@ -33,7 +33,41 @@ test_an_integration_needs_no_role_to_bring_in_a_ticket if {
 	decision.result == "ALLOW"
 }
 
-test_an_integration_does_nothing_else if {
-	decision := data.dispatch.decision with input as f.ask("close", f.software("integration"), {}, f.ticket)
-	codes(decision) == {"NOT_PERMITTED"}
+bringing_in := {"create_ticket", "add_note", "comms_inbound"}
+
+refused_to(operation, actor) if {
+	some reason in data.dispatch.deny with input as f.ask(operation, actor, {}, f.ticket)
+	reason.code == "NOT_PERMITTED"
+}
+
+test_an_integration_without_roles_does_nothing_else if {
+	every operation, _ in data.roles {
+		told_apart(operation)
+	}
+}
+
+told_apart(operation) if {
+	operation in bringing_in
+	not refused_to(operation, f.software("integration"))
+}
+
+told_apart(operation) if {
+	not operation in bringing_in
+	refused_to(operation, f.software("integration"))
+}
+
+test_an_integration_keeps_the_directory_with_the_role_for_it if {
+	every operation in {"upsert_site", "upsert_asset", "upsert_contact", "record_absence", "cancel_absence"} {
+		not refused_to(operation, f.integration("dispatcher"))
+		not refused_to(operation, f.integration("tenant_admin"))
+		refused_to(operation, f.integration("account_manager"))
+	}
+	not refused_to("upsert_technician", f.integration("tenant_admin"))
+	refused_to("upsert_technician", f.integration("dispatcher"))
+}
+
+test_an_integration_adds_evidence_as_those_who_make_it if {
+	not refused_to("add_evidence", f.integration("dispatcher"))
+	not refused_to("add_evidence", f.integration("technician"))
+	refused_to("add_evidence", f.integration("tenant_admin"))
 }

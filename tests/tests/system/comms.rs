@@ -1017,7 +1017,8 @@ fn messages_are_for_those_who_talk_to_customers() {
             (Who::Dispatcher, 200, 200, 403),
             (Who::AccountManager, 200, 200, 403),
             (Who::TenantAdmin, 200, 200, 200),
-            (Who::Intake, 200, 200, 200),
+            (Who::Registry, 200, 200, 200),
+            (Who::Intake, 403, 403, 403),
             (Who::Technician, 403, 200, 403),
             (Who::OtherTechnician, 403, 403, 403),
             (Who::Auditor, 403, 403, 403),
@@ -1038,6 +1039,33 @@ fn messages_are_for_those_who_talk_to_customers() {
                 .await
                 .no_attempt(ErrorCode::InvalidParameter);
         }
+    });
+}
+
+#[test]
+fn who_brings_messages_in_reads_and_writes_nothing_about_people() {
+    with_api(async |stack| {
+        let (id, _) = route(&stack, &message(OWNER)).await;
+        let contact = stack.tenant().contact;
+        for path in [
+            "/comms".to_owned(),
+            format!("/comms/{id}"),
+            format!("/comms/{id}/raw"),
+            "/contacts".to_owned(),
+            format!("/contacts/{contact}"),
+        ] {
+            let reply = stack.ask(Who::Intake, Method::GET, &path).send().await;
+            reply.no_attempt(ErrorCode::Forbidden);
+            let reply = stack.ask(Who::Registry, Method::GET, &path).send().await;
+            assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        }
+        let body = json!({ "code": "a_neighbour", "phone": STRANGER });
+        let files = async |who| {
+            let ask = stack.command(who, Operation::UpsertContact, None, &body);
+            ask.send().await
+        };
+        files(Who::Intake).await.problem(ErrorCode::Forbidden);
+        assert_eq!(files(Who::Registry).await.status, 201);
     });
 }
 

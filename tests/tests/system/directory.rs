@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, TimeDelta, Utc, Weekday};
 use contracts::{
     ContactId, ErrorCode, Operation, SiteId, Slug, TechnicianId, TicketState,
-    directory::DirectoryFilter, filing::Filed,
+    directory::{DirectoryFilter, TechnicianCalendar},
+    filing::Filed,
 };
 use dispatch_tests::{
     filing::{DIRECTORY, FilingExample, PERSONAL, done, example, receipt},
@@ -93,6 +94,7 @@ fn each_filing_is_refused_to_a_wrong_role_and_to_software() {
             for (who, code) in [
                 (not, ErrorCode::Forbidden),
                 (Who::Qa, ErrorCode::Forbidden),
+                (Who::Intake, ErrorCode::Forbidden),
                 (Who::Agent, stopped),
                 (Who::Workflow, stopped),
             ] {
@@ -548,7 +550,8 @@ fn personal_data_is_for_those_who_plan_and_do_the_work() {
             (Who::AccountManager, true),
             (Who::Technician, true),
             (Who::TenantAdmin, true),
-            (Who::Intake, true),
+            (Who::Registry, true),
+            (Who::Intake, false),
             (Who::Approver, false),
             (Who::Qa, false),
             (Who::Billing, false),
@@ -693,6 +696,39 @@ fn a_calendar_shows_hours_absences_and_bookings() {
         ] {
             let ask = stack.ask(Who::Auditor, Method::GET, format!("{path}?{query}"));
             ask.send().await.no_attempt(ErrorCode::InvalidParameter);
+        }
+    });
+}
+
+#[test]
+fn why_somebody_is_away_is_personal() {
+    with_api(async |stack| {
+        let FilingExample { who, mut body, .. } = example(&stack, Operation::RecordAbsence).await;
+        body["reason"] = json!("sick");
+        done(&stack, Operation::RecordAbsence, who, &body).await;
+        let technician = stack.tenant().technicians[0];
+        let path = format!("/technicians/{technician}/calendar");
+        for (who, told) in [
+            (Who::Dispatcher, true),
+            (Who::AccountManager, true),
+            (Who::Technician, true),
+            (Who::TenantAdmin, true),
+            (Who::Registry, true),
+            (Who::Intake, false),
+            (Who::Approver, false),
+            (Who::Qa, false),
+            (Who::Billing, false),
+            (Who::Auditor, false),
+            (Who::Workflow, false),
+            (Who::Agent, false),
+        ] {
+            let reply = stack.ask(who, Method::GET, &path).send().await;
+            assert_eq!(reply.status, 200, "{who:?}: {}", reply.text());
+            let calendar: TechnicianCalendar = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(calendar.absences.len(), 1, "{who:?}");
+            let reason = told.then(|| Slug::new("sick").unwrap());
+            assert_eq!(calendar.absences[0].reason, reason, "{who:?}");
+            assert_eq!(reply.text().contains("reason"), told, "{who:?}");
         }
     });
 }

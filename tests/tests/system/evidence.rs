@@ -70,6 +70,20 @@ fn evidence_on_record_counts_at_the_last_step() {
 }
 
 #[test]
+fn who_brings_tickets_in_puts_no_evidence_on_record() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let body = evidence("photo_before");
+        for who in [Who::Intake, Who::Registry] {
+            let ask = stack.command(who, Operation::AddEvidence, job.id(), &body);
+            ask.send().await.problem(ErrorCode::Forbidden);
+        }
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        assert_eq!(client.evidence(job.id()).await.unwrap().items, []);
+    });
+}
+
+#[test]
 fn what_is_no_evidence_is_refused_with_its_place() {
     with_api(async |stack| {
         let job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;

@@ -414,7 +414,7 @@ fn converse(tale: &mut Tale<'_>) {
     tale.does(Operation::CommsOutbound);
     // From nobody's number, then from somebody who is at home nowhere.
     tale.does(Operation::AttachMessage);
-    tale.filing(By::Intake, Deed::WriteContact { settled: false });
+    tale.filing(By::Dispatcher, Deed::WriteContact { settled: false });
     tale.message(Peer::Unsettled, Branch::Held(HoldReason::SiteUnclear));
     tale.attach();
     // A second job at the same place: which one is the next message about?

@@ -163,7 +163,7 @@ impl<'a> Tale<'a> {
 
     /// A site, a thing and a contact of the story's own, so that its messages are nobody else's.
     pub fn customer(&mut self) {
-        let by = By::Intake;
+        let by = By::Dispatcher;
         self.filing(by, Deed::WriteSite);
         self.filing(by, Deed::WriteAsset);
         self.filing(by, Deed::WriteContact { settled: true });
