@@ -99,7 +99,9 @@ pub enum CliCommand {
     /// everything that goes wrong, wrong input too. Every answer is checked; the end says what was
     /// used of what there is, and whether all records agree. Only the pauses between two acts are
     /// simulated: time stamps, windows and SLA clocks are real, so a day that takes a minute breaks
-    /// no promise of two hours.
+    /// no promise of two hours, and no SLA event and no escalation occurs in it. At --speed 3600 or
+    /// slower workflows have the time to propose before people act; with `max` few proposals are
+    /// paired with what people did.
     #[command(after_help = exit::HELP)]
     Demo(DemoArgs),
 

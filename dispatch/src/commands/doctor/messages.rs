@@ -1,4 +1,4 @@
-//! Outbound messages: does the queue move, and do its endpoints make sense?
+//! Outbound messages: does the queue move, was any given up, and do its endpoints make sense?
 
 use sqlx::PgPool;
 use store::sending::{Backlog, backlog};
@@ -13,14 +13,44 @@ const STUCK_SECONDS: f64 = 300.0;
 /// All checks of outbound messages, as the sender's login.
 pub async fn check(settings: &Settings, comms: &PgPool) -> Vec<Check> {
     const QUEUE: &str = "message queue";
-    let endpoints = endpoints(settings);
-    match backlog(comms).await {
-        Ok(backlog) => vec![endpoints, queue(QUEUE, &backlog)],
-        Err(error) => vec![
-            endpoints,
-            Check::ill(QUEUE, chain(&error), "run `dispatch migrate`"),
-        ],
+    const FAILED: &str = "failed messages";
+    let unread = |part, error: &dyn std::error::Error| {
+        Check::ill(part, chain(error), "run `dispatch migrate`")
+    };
+    let queue = match backlog(comms).await {
+        Ok(backlog) => queue(QUEUE, &backlog),
+        Err(error) => unread(QUEUE, &error),
+    };
+    let failed = match given_up(comms).await {
+        Ok((count, commonest)) => failed(FAILED, count, commonest.as_deref()),
+        Err(error) => unread(FAILED, &error),
+    };
+    vec![endpoints(settings), queue, failed]
+}
+
+/// How many messages of the last day were given up, and what most of them met last.
+async fn given_up(comms: &PgPool) -> Result<(i64, Option<String>), sqlx::Error> {
+    sqlx::query_as(
+        "select count(*), mode() within group (order by last_result)
+           from comms_queue where state = 'failed' and ended_at > now() - interval '1 day'",
+    )
+    .fetch_one(comms)
+    .await
+}
+
+fn failed(part: &str, count: i64, commonest: Option<&str>) -> Check {
+    if count == 0 {
+        return Check::ok(part, "none in the last day");
     }
+    Check::ill(
+        part,
+        format!(
+            "{count} in the last day, most often by `{}`",
+            commonest.unwrap_or("unknown")
+        ),
+        "see which: `dispatch messages list --state failed`; mend their address or the receiver, and \
+         write again what is still wanted",
+    )
 }
 
 fn endpoints(settings: &Settings) -> Check {
@@ -112,6 +142,19 @@ mod tests {
             let check = queue("queue", &ill);
             assert!(!check.ok && !check.to_do.is_empty(), "{ill:?}");
         }
+    }
+
+    #[test]
+    fn a_message_that_was_given_up_is_ill() {
+        assert!(failed("failed", 0, None).ok);
+        let check = failed("failed", 3, Some("http_410"));
+        assert!(!check.ok);
+        assert!(check.found.starts_with("3 in") && check.found.contains("`http_410`"));
+        assert!(
+            check
+                .to_do
+                .contains("dispatch messages list --state failed")
+        );
     }
 
     #[test]

@@ -4,6 +4,10 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::{Map, Value};
@@ -12,6 +16,9 @@ use super::args::Format;
 
 /// A line of JSON may be this long.
 const LONGEST_LINE: usize = 1024 * 1024;
+/// What is wrong with a row whose quotes the file does not close, and how to mend it.
+const UNCLOSED: &str = "has a quote that is never closed, so the rest of the file was taken for its \
+                        value: close it, or write a quote that is meant as such twice, within quotes";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One row as it stands in the file.
@@ -33,6 +40,8 @@ pub enum Rows {
         reader: Box<csv::Reader<Box<dyn Read + Send>>>,
         headers: Vec<String>,
         number: u64,
+        /// The file has ended within quotes.
+        unclosed: Arc<AtomicBool>,
     },
     Jsonl {
         reader: Box<dyn BufRead + Send>,
@@ -74,16 +83,21 @@ impl Rows {
                 bytes: 0,
             }),
             Format::Csv => {
+                let unclosed = Arc::new(AtomicBool::new(false));
+                let quotes = Quotes::new(reader, delimiter, Arc::clone(&unclosed));
                 let mut reader = csv::ReaderBuilder::new()
                     .delimiter(delimiter)
                     .trim(csv::Trim::All)
-                    .from_reader(Box::new(reader) as Box<dyn Read + Send>);
+                    .from_reader(Box::new(quotes) as Box<dyn Read + Send>);
                 let headers: Vec<String> = reader
                     .headers()
                     .map_err(|error| format!("the header cannot be read: {error}"))?
                     .iter()
                     .map(str::to_owned)
                     .collect();
+                if unclosed.load(Ordering::Relaxed) {
+                    return Err(format!("the header {UNCLOSED}"));
+                }
                 if headers.iter().all(String::is_empty) {
                     return Err("there is no header: the first line names the columns".to_owned());
                 }
@@ -91,6 +105,7 @@ impl Rows {
                     reader: Box::new(reader),
                     headers,
                     number: 0,
+                    unclosed,
                 })
             }
         }
@@ -114,7 +129,8 @@ impl Iterator for Rows {
                 reader,
                 headers,
                 number,
-            } => csv_row(reader, headers, number),
+                unclosed,
+            } => csv_row(reader, headers, number, unclosed),
             Self::Jsonl {
                 reader,
                 number,
@@ -152,6 +168,7 @@ fn csv_row(
     reader: &mut csv::Reader<Box<dyn Read + Send>>,
     headers: &[String],
     number: &mut u64,
+    unclosed: &AtomicBool,
 ) -> Option<io::Result<Row>> {
     let mut record = csv::ByteRecord::new();
     let line = reader.position().line();
@@ -171,6 +188,13 @@ fn csv_row(
     };
     *number += 1;
     let line = record.position().map_or(line, csv::Position::line);
+    // The end of the file is met only by a row that nothing ends before, so it is this one.
+    let read = match unclosed.load(Ordering::Relaxed) {
+        true => Err(format!(
+            "{UNCLOSED}; nothing from line {line} to the end of the file was imported"
+        )),
+        false => read,
+    };
     let values = read.and_then(|()| {
         let mut values = Map::new();
         for (header, bytes) in headers.iter().zip(record.iter()) {
@@ -188,6 +212,60 @@ fn csv_row(
         bytes: reader.position().byte(),
         record: values,
     }))
+}
+
+/// Passes a CSV file on and follows its quotes: the reader of rows takes a quote that is never closed
+/// for one that the end of the file closes.
+struct Quotes<R> {
+    source: R,
+    delimiter: u8,
+    at: At,
+    unclosed: Arc<AtomicBool>,
+}
+
+/// Where in a row the file has been read to.
+#[derive(Clone, Copy, PartialEq)]
+enum At {
+    /// A quote here opens a quoted value; anywhere else without quotes it is itself.
+    Begin,
+    Plain,
+    Quoted,
+    /// After a quote within quotes: it ends the value, or the next one doubles it.
+    Quote,
+}
+
+impl<R: Read> Quotes<R> {
+    fn new(source: R, delimiter: u8, unclosed: Arc<AtomicBool>) -> Self {
+        Self {
+            source,
+            delimiter,
+            at: At::Begin,
+            unclosed,
+        }
+    }
+
+    fn follow(&self, byte: u8) -> At {
+        match (self.at, byte) {
+            (At::Begin | At::Quote, b'"') | (At::Quoted, 0..=b'!' | b'#'..) => At::Quoted,
+            (At::Quoted, b'"') => At::Quote,
+            (_, b'\n' | b'\r') => At::Begin,
+            (_, byte) if byte == self.delimiter => At::Begin,
+            _ => At::Plain,
+        }
+    }
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        for byte in &buffer[..read] {
+            self.at = self.follow(*byte);
+        }
+        if read == 0 && self.at == At::Quoted {
+            self.unclosed.store(true, Ordering::Relaxed);
+        }
+        Ok(read)
+    }
 }
 
 /// A JSON object; its nested ones as `outer.inner`, like the columns of a CSV file.
@@ -292,6 +370,40 @@ mod tests {
         );
         assert_eq!(record(&rows[2]), json!({"a": "3", "b": "4"}));
         assert_eq!(rows[2].number, 3);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_told() {
+        let broken = rows(b"a,b\n1,\"x\ny\"\n2,\"open\n3,4\n5,6\n", Format::Csv);
+        assert_eq!(record(&broken[0]), json!({"a": "1", "b": "x\ny"}));
+        let error = broken[1].record.as_ref().unwrap_err();
+        assert!(
+            error.contains("never closed") && error.contains("line 4 to the end"),
+            "{error}"
+        );
+        assert_eq!((broken.len(), broken[1].number, broken[1].line), (2, 2, 4));
+        // Fewer columns than the header has are not what is wrong.
+        let broken = rows(b"a,b\n\"1,2\n3,4\n", Format::Csv);
+        let error = broken[0].record.as_ref().unwrap_err();
+        assert!(error.contains("never closed"), "{error}");
+        let error = Rows::new(&b"a,\"b\n1,2\n"[..], Format::Csv, b',').unwrap_err();
+        assert!(error.starts_with("the header has a quote"), "{error}");
+    }
+
+    #[test]
+    fn quotes_that_close_and_quotes_that_are_values_are_well() {
+        let rows = rows(
+            b"a,b\n5\" pipe,\"say \"\"so\"\"\"\n6\",\"\"\r\n\"7\",\"end\"",
+            Format::Csv,
+        );
+        assert_eq!(
+            rows.iter().map(record).collect::<Vec<_>>(),
+            [
+                json!({"a": "5\" pipe", "b": "say \"so\""}),
+                json!({"a": "6\""}),
+                json!({"a": "7", "b": "end"}),
+            ]
+        );
     }
 
     #[test]

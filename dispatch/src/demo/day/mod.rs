@@ -11,6 +11,7 @@
 
 mod clock;
 mod live;
+mod messages;
 mod outcome;
 mod people;
 mod plan;
@@ -24,7 +25,7 @@ mod tally;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use client::Client;
 use contracts::template::IncidentTemplate;
 use tokio::{
@@ -108,7 +109,7 @@ pub async fn run(
         day.seed,
         day.speed
     );
-    let begun = Instant::now();
+    let (begun, since) = (Instant::now(), Utc::now());
     let mut live = Live::new();
     play(&theatre, stories, &mut live).await?;
     if theatre.stop.is_cancelled() {
@@ -120,7 +121,9 @@ pub async fn run(
     let counts = theatre.tally.read();
     let auditor = theatre.people.auditor();
     let settled = settle::run(stage.world.tenant, auditor, &temporal, &counts, &mut live).await?;
-    let outcome = Outcome::new(day, counts, settled, begun.elapsed());
+    let dispatcher = theatre.people.client(plan::By::Dispatcher, None)?;
+    let messages = messages::read(&dispatcher, &counts, since).await?;
+    let outcome = Outcome::new(day, counts, settled, messages, begun.elapsed());
     let text = if json {
         serde_json::to_string_pretty(&outcome).map_err(Failure::failed)? + "\n"
     } else {

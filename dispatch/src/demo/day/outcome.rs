@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use contracts::{ErrorCode, Operation};
+use contracts::{ErrorCode, Operation, proposal::ProposalKind};
 use serde::Serialize;
 use strum::VariantArray;
 
 use super::{
     Day,
+    messages::Messages,
     plan::{self, Branch, Plot, Transition, Twist},
     settle::{Difference, Settled},
     tally::{Counts, Unexpected},
@@ -20,7 +21,7 @@ const SHOWN: usize = 20;
 /// All of it.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// Nothing unexpected, nothing that differs.
+    /// Nothing unexpected, nothing that differs, no message given up.
     pub ok: bool,
     /// Gives the same day again.
     pub seed: u64,
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub coverage: Coverage,
     /// What was not answered as it must be.
     pub failures: Vec<Unexpected>,
+    /// What became of the messages that went out.
+    pub messages: Messages,
     /// What the records say.
     pub records: Settled,
 }
@@ -73,6 +76,9 @@ pub struct Coverage {
     pub by_workflows: BTreeMap<String, u64>,
     /// Commands.
     pub commands: Share,
+    /// Kinds of proposals, by the records. Fast days pass too soon for some; `escalation` needs a
+    /// real SLA clock to run low.
+    pub proposal_kinds: Share,
     /// Refusals. Those that are never met tell of faults, of limits, or of callers that are no
     /// typed client.
     pub codes: Share,
@@ -112,11 +118,19 @@ impl Share {
 
 impl Outcome {
     /// From what was counted and what is on record.
-    pub fn new(day: &Day, counts: Counts, records: Settled, elapsed: Duration) -> Self {
+    pub fn new(
+        day: &Day,
+        counts: Counts,
+        records: Settled,
+        messages: Messages,
+        elapsed: Duration,
+    ) -> Self {
         let coverage = Coverage::new(day, &counts, &records);
         let seconds = elapsed.as_secs_f64();
         Self {
-            ok: counts.unexpected.is_empty() && records.differences.is_empty(),
+            ok: counts.unexpected.is_empty()
+                && records.differences.is_empty()
+                && messages.failed.is_empty(),
             seed: day.seed,
             count: day.count,
             speed: day.speed.to_string(),
@@ -139,6 +153,7 @@ impl Outcome {
             plots: counts.plots,
             coverage,
             failures: counts.unexpected,
+            messages,
             records,
         }
     }
@@ -168,6 +183,10 @@ impl Outcome {
         line(wrapped(&format!("  {:<16}", "requests"), &requests));
         line(list("states", &self.states));
         line(list("stories", &self.plots));
+        line(wrapped(
+            &format!("  {:<16}", "messages out"),
+            &self.messages.text(),
+        ));
         let coverage = &self.coverage;
         line("\nUsed of what there is".into());
         for (name, part) in [
@@ -176,6 +195,7 @@ impl Outcome {
             ("commands", &coverage.commands),
             ("slips", &coverage.twists),
             ("routing", &coverage.routing),
+            ("proposal kinds", &coverage.proposal_kinds),
             ("error codes", &coverage.codes),
         ] {
             let share = format!("  {name:<16} {} of {}", part.used.len(), part.all());
@@ -211,6 +231,9 @@ impl Outcome {
                 ),
             ));
         }
+        for message in self.messages.failed.iter().take(SHOWN) {
+            line(wrapped("NOT SENT", message));
+        }
         for Difference { ticket, what } in self.records.differences.iter().take(SHOWN) {
             line(wrapped("DIFFERS", &format!("{ticket}: {what}")));
         }
@@ -222,10 +245,15 @@ impl Outcome {
             records.attempts,
             records.workflows,
             records.open,
-            match (self.failures.len(), records.differences.len()) {
-                (0, 0) => "all as it must be".to_owned(),
-                (failures, differences) =>
-                    format!("{failures} failures, {differences} differences"),
+            match (
+                self.failures.len(),
+                records.differences.len(),
+                self.messages.failed.len()
+            ) {
+                (0, 0, 0) => "all as it must be".to_owned(),
+                (failures, differences, failed) => format!(
+                    "{failures} failures, {differences} differences, {failed} messages failed"
+                ),
             }
         ));
         text
@@ -264,6 +292,10 @@ impl Coverage {
                     .get(operation)
                     .copied()
                     .unwrap_or_default()
+            }),
+            proposal_kinds: Share::of(ProposalKind::VARIANTS.iter().copied(), |kind| {
+                let outcomes = records.proposals.get(&kind.to_string());
+                outcomes.map_or(0, |outcomes| outcomes.values().sum())
             }),
             codes: Share::of(ErrorCode::VARIANTS.iter().copied(), |code| {
                 counts.codes.get(code).copied().unwrap_or_default()
