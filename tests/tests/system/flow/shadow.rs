@@ -159,6 +159,10 @@ fn who_is_awaited_is_reminded_and_an_urgent_ticket_asks_twice_in_one_call() {
             let outcome = proposal.pairing.map(|pairing| pairing.outcome);
             match proposal.kind {
                 Slot => assert_eq!(outcome, Some(PairingOutcome::Nothing)),
+                // A newer word took its place.
+                Technician if proposal.based_on_version == 2 => {
+                    assert_eq!(outcome, Some(PairingOutcome::Nothing));
+                }
                 Technician | Triage => {
                     assert!(outcome.is_some_and(|o| o != PairingOutcome::Nothing));
                 }
