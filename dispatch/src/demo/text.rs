@@ -9,6 +9,7 @@ use contracts::{
 };
 
 use super::line::Line;
+use crate::words::length;
 
 const WIDTH: usize = 100;
 const INDENT: usize = 4;
@@ -156,21 +157,6 @@ fn relative(delta: TimeDelta) -> String {
         format!("{} ago", length(-delta))
     } else {
         format!("in {}", length(delta))
-    }
-}
-
-/// The two largest units.
-fn length(delta: TimeDelta) -> String {
-    let (days, hours, minutes) = (
-        delta.num_days(),
-        delta.num_hours() % 24,
-        delta.num_minutes() % 60,
-    );
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{} s", delta.num_seconds()),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
     }
 }
 

@@ -121,7 +121,11 @@ pub fn decide(
     }
     let mut beside = pairing::pair(&changes[0].event, ticket, &after, facts);
     beside.extend(notices);
-    for event in also {
+    let also = also.into_iter().map(|event| (event, None));
+    let beside = beside
+        .into_iter()
+        .map(|(event, effect)| (event, Some(effect)));
+    for (event, effect) in also.chain(beside) {
         let change = TicketChange {
             at: facts.now,
             event,
@@ -129,16 +133,7 @@ pub fn decide(
         };
         after = evolve(key, Some(after), &change);
         changes.push(change);
-    }
-    for (event, effect) in beside {
-        let change = TicketChange {
-            at: facts.now,
-            event,
-            sla: None,
-        };
-        after = evolve(key, Some(after), &change);
-        changes.push(change);
-        effects.push(effect);
+        effects.extend(effect);
     }
     Ok(Decided {
         changes,
