@@ -1,0 +1,1 @@
+//! What would have happened: recorded tickets and decisions, looked at again.
