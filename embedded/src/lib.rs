@@ -1,7 +1,8 @@
 //! Starts the real services that `dispatch dev`, the tests and the benchmarks
-//! run against: PostgreSQL and a Temporal server, without Docker.
+//! run against: PostgreSQL, a Temporal server and the Open Policy Agent, without
+//! Docker.
 //!
-//! Both follow one pattern. First *resolve*: try the places a program may come
+//! All follow one pattern. First *resolve*: try the places a program may come
 //! from in a fixed order and, when none has it, return [`MissingInfrastructure`]
 //! which names all that was tried and what to install; nothing is skipped
 //! silently. Then *start*: take the lock of the data folder, stop what a killed
@@ -15,13 +16,17 @@
 
 mod cache;
 mod error;
+mod go;
+pub mod opa;
 pub mod postgres;
 pub mod process;
 mod progress;
 pub mod temporal;
+mod version;
 
 pub use cache::default_cache_dir;
 pub use error::{EmbeddedError, MissingInfrastructure, required};
+pub use opa::{Opa, OpaOptions, OpaServer};
 pub use postgres::{Durability, Postgres, PostgresOptions, PostgresSource};
 pub use progress::Progress;
 pub use temporal::{TemporalOptions, TemporalServer};

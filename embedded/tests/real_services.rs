@@ -9,8 +9,9 @@ use std::{
 };
 
 use dispatch_embedded::{
-    Durability, EmbeddedError, Postgres, PostgresOptions, PostgresSource, Progress,
-    TemporalOptions, TemporalServer, postgres, process, required, temporal,
+    Durability, EmbeddedError, Opa, OpaOptions, OpaServer, Postgres, PostgresOptions,
+    PostgresSource, Progress, TemporalOptions, TemporalServer, postgres, process, required,
+    temporal,
 };
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
@@ -340,4 +341,38 @@ fn kill(pid: u32) {
             .unwrap()
             .success()
     );
+}
+
+#[tokio::test]
+async fn opa_serves_a_bundle_and_refuses_what_is_none() {
+    let folder = folder();
+    let opa = required(
+        Opa::resolve(OpaOptions {
+            progress: Progress::new(|line| eprintln!("{line}")),
+            ..OpaOptions::from_env()
+        })
+        .await,
+    );
+    let log = folder.path().join("opa.log");
+    let bundle = folder.path().join("bundle");
+    std::fs::create_dir(&bundle).unwrap();
+    let module = bundle.join("a.rego");
+    std::fs::write(&module, "package a\n\ntwice := 2 * input.n\n").unwrap();
+    let server = OpaServer::start(&opa, &bundle, &log).await.unwrap();
+    let answer = reqwest::Client::new()
+        .post(format!("http://{}/v1/data/a/twice", server.address()))
+        .body(r#"{"input": {"n": 21}}"#)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(answer.trim(), r#"{"result":42}"#);
+    server.shutdown().await;
+
+    std::fs::write(&module, "package a\n\ntwice := ").unwrap();
+    let error = OpaServer::start(&opa, &bundle, &log).await.unwrap_err();
+    assert_eq!(error.code(), "PROGRAM_FAILED", "{error}");
+    assert!(error.to_string().contains("rego_parse_error"), "{error}");
 }

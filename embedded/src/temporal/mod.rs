@@ -1,10 +1,6 @@
 //! A Temporal server of one's own: the repository's `temporal-dev` program
 //! (built with Go and cached), or the Temporal CLI.
-//!
-//! The Go sources are embedded in this crate, so an installed binary can build
-//! the server as well as a checkout can.
 
-mod build;
 mod launch;
 mod probe;
 mod resolve;
@@ -22,7 +18,21 @@ use self::launch::Launch;
 pub use self::version::Version;
 use crate::{
     EmbeddedError, Progress, default_cache_dir,
+    go::GoProgram,
     process::{self, OwnerLock, Service, Signal},
+};
+
+/// The repository's `temporal-dev`.
+pub(crate) const PROGRAM: GoProgram = GoProgram {
+    name: "temporal-dev",
+    title: "the Temporal development server",
+    package: ".",
+    sources: &[
+        ("go.mod", include_str!("../../../temporal-dev/go.mod")),
+        ("go.sum", include_str!("../../../temporal-dev/go.sum")),
+        ("main.go", include_str!("../../../temporal-dev/main.go")),
+        ("server.go", include_str!("../../../temporal-dev/server.go")),
+    ],
 };
 
 const GIVEN_BOUND: Duration = Duration::from_secs(5);

@@ -1,16 +1,14 @@
 //! Finds a program that is a Temporal server.
 
 use std::{
-    env,
-    ffi::OsStr,
-    fs,
+    env, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::{Version, build};
-use crate::{EmbeddedError, MissingInfrastructure, Progress};
+use super::{PROGRAM, Version};
+use crate::{EmbeddedError, MissingInfrastructure, Progress, go::find_on_path};
 
 /// What to do without a server; a macro, because the text is one constant per version.
 macro_rules! remedy {
@@ -64,7 +62,7 @@ pub(super) async fn program(
         },
         None => tried.push("PATH: no program \"temporal\"".to_owned()),
     }
-    let cached = build::cached(cache_dir);
+    let cached = PROGRAM.cached(cache_dir);
     match probe(&cached, Kind::TemporalDev, oldest) {
         Ok(program) => return Ok(program),
         Err(reason) => tried.push(reason),
@@ -82,7 +80,7 @@ pub(super) async fn program(
             Err(reason) => tried.push(reason),
         }
     }
-    match build::build(cache_dir, progress).await? {
+    match PROGRAM.build(cache_dir, progress).await? {
         Ok(path) => match probe(&path, Kind::TemporalDev, oldest) {
             Ok(program) => return Ok(program),
             Err(reason) => tried.push(reason),
@@ -127,12 +125,6 @@ fn probe(path: &Path, kind: Kind, oldest: Version) -> Result<Program, String> {
     })
 }
 
-pub(super) fn find_on_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
-    env::split_paths(path?)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
-}
-
 /// What the SDK's test environment has downloaded before. The temporary folder is
 /// open to everybody, so only files that nobody else could have put there count.
 fn sdk_downloads(temp_dir: &Path) -> Vec<PathBuf> {
@@ -175,8 +167,6 @@ mod tests {
             0o755,
             "temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)",
         );
-        let on_path = find_on_path("temporal", Some(folder.path().as_os_str()));
-        assert_eq!(on_path.as_deref(), Some(path.as_path()));
         assert!(probe(&path, Kind::Cli, Version::OLDEST).is_ok());
         let reason = probe(&path, Kind::Cli, Version::TIME_SKIPPING).unwrap_err();
         assert!(reason.contains("1.29.1, older than 1.32.0"), "{reason}");
@@ -199,8 +189,6 @@ mod tests {
     #[test]
     fn what_is_no_server_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(find_on_path("temporal", Some(folder.path().as_os_str())).is_none());
-        assert!(find_on_path("temporal", None).is_none());
         let path = folder.path().join("temporal");
         assert!(
             probe(&path, Kind::Cli, Version::OLDEST)
