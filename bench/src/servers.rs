@@ -198,7 +198,8 @@ fn passwords() -> Passwords {
         app: same.clone(),
         relay: same.clone(),
         comms: same.clone(),
-        maintenance: same,
+        maintenance: same.clone(),
+        reader: same,
     }
 }
 

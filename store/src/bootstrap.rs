@@ -20,6 +20,8 @@ pub const RELAY: &str = "dispatch_relay";
 pub const COMMS: &str = "dispatch_comms";
 /// Reads all tenants, to verify and seal.
 pub const MAINTENANCE: &str = "dispatch_maintenance";
+/// Reads what was recorded of all tenants, to replay it; cannot write anything.
+pub const READER: &str = "dispatch_reader";
 
 /// The passwords of the logins.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct Passwords {
     pub comms: String,
     /// Of [`MAINTENANCE`].
     pub maintenance: String,
+    /// Of [`READER`].
+    pub reader: String,
 }
 
 impl fmt::Debug for Passwords {
@@ -55,6 +59,8 @@ pub struct Addresses {
     pub comms: String,
     /// For `dispatch verify` and the sealer.
     pub maintenance: String,
+    /// For `dispatch shadow replay` and `dispatch policy diff`.
+    pub reader: String,
 }
 
 impl fmt::Debug for Addresses {
@@ -86,8 +92,11 @@ pub async fn bootstrap(
     raw_sql(
         "revoke all on schema public from public;
          grant usage on schema public
-             to dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance;
-         grant all on schema public to dispatch_owner",
+             to dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance, dispatch_reader;
+         grant all on schema public to dispatch_owner;
+         -- Everybody may make large objects, and nobody here needs any.
+         revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)
+             from public",
     )
     .execute(&mut inside)
     .await?;
@@ -110,6 +119,7 @@ pub fn addresses(
         relay: of(RELAY, &passwords.relay)?,
         comms: of(COMMS, &passwords.comms)?,
         maintenance: of(MAINTENANCE, &passwords.maintenance)?,
+        reader: of(READER, &passwords.reader)?,
     })
 }
 
@@ -147,13 +157,14 @@ pub async fn create_login_without_rls(
 }
 
 impl Passwords {
-    fn by_login(&self) -> [(&'static str, &str); 5] {
+    fn by_login(&self) -> [(&'static str, &str); 6] {
         [
             (OWNER, &self.owner),
             (APP, &self.app),
             (RELAY, &self.relay),
             (COMMS, &self.comms),
             (MAINTENANCE, &self.maintenance),
+            (READER, &self.reader),
         ]
     }
 }
@@ -213,7 +224,7 @@ async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error>
     let statements: Vec<String> = sqlx::query_scalar(
         "select format(s, $1) from unnest(array[
              'revoke all on database %I from public',
-             'grant connect on database %I to dispatch_owner, dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance',
+             'grant connect on database %I to dispatch_owner, dispatch_app, dispatch_relay, dispatch_comms, dispatch_maintenance, dispatch_reader',
              'alter role dispatch_app in database %I set statement_timeout = ''10s''',
              'alter role dispatch_app in database %I set idle_in_transaction_session_timeout = ''10s''',
              'alter role dispatch_relay in database %I set statement_timeout = ''30s''',
@@ -222,7 +233,9 @@ async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error>
              'alter role dispatch_comms in database %I set statement_timeout = ''30s''',
              'alter role dispatch_comms in database %I set idle_in_transaction_session_timeout = ''30s''',
              'alter role dispatch_comms in database %I set enable_seqscan = off',
-             'alter role dispatch_maintenance in database %I set idle_in_transaction_session_timeout = ''60s'''
+             'alter role dispatch_maintenance in database %I set idle_in_transaction_session_timeout = ''60s''',
+             'alter role dispatch_reader in database %I set default_transaction_read_only = on',
+             'alter role dispatch_reader in database %I set idle_in_transaction_session_timeout = ''60s'''
          ]) s",
     )
     .bind(database)
@@ -257,6 +270,7 @@ mod tests {
             relay: p.into(),
             comms: p.into(),
             maintenance: p.into(),
+            reader: p.into(),
         };
         let server = "postgres://postgres:x@127.0.0.1:5433/postgres?sslmode=disable";
         let addresses = addresses(server, "d1", &all("p@ss/word")).unwrap();

@@ -1,8 +1,9 @@
 //! Postgres: where tickets, decisions, audit and outbox commit together.
 //!
-//! Five logins share the work and none has more than it needs: `dispatch_owner` migrates,
+//! Six logins share the work and none has more than it needs: `dispatch_owner` migrates,
 //! `dispatch_app` runs commands under forced row-level security, `dispatch_relay` delivers the
-//! outbox, `dispatch_comms` sends messages, `dispatch_maintenance` reads everything to verify and seal it. See [`bootstrap`].
+//! outbox, `dispatch_comms` sends messages, `dispatch_maintenance` reads everything to verify and
+//! seal it, `dispatch_reader` reads what was recorded to replay it. See [`bootstrap`].
 //!
 //! Queries are plain SQL, checked by the tests against a real server; the command transaction is
 //! two SQL functions in `migrations/`, so that a command costs four round trips.

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgPool, migrate::Migrator};
 
 use crate::{
     Error,
-    bootstrap::{APP, COMMS, MAINTENANCE, OWNER, RELAY},
+    bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY},
     pool::connect_options,
 };
 
@@ -24,7 +24,7 @@ pub async fn migrate(owner_url: &str) -> Result<(), Error> {
         "select login from unnest($1::text[]) login
          where not exists (select from pg_roles where rolname = login)",
     )
-    .bind([OWNER, APP, RELAY, MAINTENANCE, COMMS].as_slice())
+    .bind([OWNER, APP, RELAY, MAINTENANCE, COMMS, READER].as_slice())
     .fetch_all(&mut connection)
     .await?;
     if !missing.is_empty() {

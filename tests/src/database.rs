@@ -181,6 +181,7 @@ fn passwords() -> Passwords {
         relay: same(),
         comms: same(),
         maintenance: same(),
+        reader: same(),
     }
 }
 

@@ -187,6 +187,7 @@ impl Fleet {
             .env("DISPATCH_DATABASE_RELAY_URL", &addresses.relay)
             .env("DISPATCH_DATABASE_COMMS_URL", &addresses.comms)
             .env("DISPATCH_DATABASE_MAINTENANCE_URL", &addresses.maintenance)
+            .env("DISPATCH_DATABASE_READER_URL", &addresses.reader)
             .env("DISPATCH_AUTH_JWT_SECRET", SECRET)
             .env("DISPATCH_AUTH_ISSUER", ISSUER)
             .env("DISPATCH_AUTH_AUDIENCE", AUDIENCE)

@@ -62,6 +62,7 @@ fn wanted(settings: &Settings) -> Result<(String, Passwords), Failure> {
                 "database.maintenance_url",
                 database.maintenance_url.as_ref(),
             )?,
+            reader: password("database.reader_url", database.reader_url.as_ref())?,
         },
     ))
 }

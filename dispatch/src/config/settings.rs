@@ -126,6 +126,8 @@ settings! {
         comms_url: Option<Secret> = None,
         /// Reads all tenants: for `verify`, `doctor` and the sealer.
         maintenance_url: Option<Secret> = None,
+        /// Reads what was recorded, of all tenants: for `shadow replay` and `policy diff`.
+        reader_url: Option<Secret> = None,
     }
     /// The policy bundle.
     Policy {

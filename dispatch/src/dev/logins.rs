@@ -6,7 +6,7 @@
 //! one out: it is refused.
 
 use sqlx::{Connection, PgConnection};
-use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, READER, RELAY};
 use url::Url;
 
 use crate::exit::{Failure, chain};
@@ -26,6 +26,7 @@ pub async fn check(admin_url: &str, passwords: &Passwords) -> Result<(), Failure
         (RELAY, &passwords.relay),
         (COMMS, &passwords.comms),
         (MAINTENANCE, &passwords.maintenance),
+        (READER, &passwords.reader),
     ] {
         let has_password: Option<bool> = sqlx::query_scalar(
             "select rolpassword is not null from pg_authid where rolname = $1 and rolcanlogin",

@@ -9,7 +9,7 @@ use embedded::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sqlx::Connection;
-use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, Passwords, READER, RELAY};
 use tokio::time::{interval, timeout};
 use uuid::Uuid;
 
@@ -142,6 +142,7 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
             "database.maintenance_url",
             &settings.database.maintenance_url,
         ),
+        ("database.reader_url", &settings.database.reader_url),
     ];
     values.extend(
         optional
@@ -398,6 +399,7 @@ fn passwords(admin_url: &str, secrets: &Secrets) -> Passwords {
         relay: of(RELAY),
         comms: of(COMMS),
         maintenance: of(MAINTENANCE),
+        reader: of(READER),
     }
 }
 

@@ -11,7 +11,8 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "a login of the program may change or remove what is append-only",
         "select t || ' by ' || r
          from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints']) t,
-              unnest(array['dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance']) r
+              unnest(array['dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance',
+                          'dispatch_reader']) r
          where has_table_privilege(r, t, 'update, delete, truncate')
             or has_any_column_privilege(r, t, 'update')",
     ),
@@ -42,10 +43,23 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         Invariant::I10,
         "a login of the program is a superuser, bypasses row-level security or owns the schema",
         "select r.rolname::text from pg_roles r
-         where r.rolname in ('dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance')
+         where r.rolname in ('dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance',
+                             'dispatch_reader')
            and (r.rolsuper or r.rolbypassrls or r.rolcreaterole
              or exists (select from pg_class c where c.relowner = r.oid)
              or pg_has_role(r.oid, 'dispatch_owner', 'usage'))",
+    ),
+    (
+        Invariant::I5,
+        "the login that only reads may write",
+        "select c.relname::text from pg_class c
+         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+           and (has_table_privilege('dispatch_reader', c.oid, 'insert, update, delete, truncate')
+             or has_any_column_privilege('dispatch_reader', c.oid, 'insert, update'))
+         union all
+         select p.oid::regprocedure::text from pg_proc p
+         where p.pronamespace = 'public'::regnamespace
+           and has_function_privilege('dispatch_reader', p.oid, 'execute')",
     ),
 ];
 

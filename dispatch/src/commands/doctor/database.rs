@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
-use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, RELAY};
+use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY};
 
 use super::{Check, messages};
 use crate::{
@@ -30,6 +30,7 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
             &database.maintenance_url,
         ),
         ("database.comms_url", COMMS, &database.comms_url),
+        ("database.reader_url", READER, &database.reader_url),
     ] {
         let (check, pool) = self::login(key, login, url.as_ref()).await;
         checks.push(check);
