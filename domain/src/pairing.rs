@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    Priority, Slug, TechnicianId, TemplateId, TicketState,
+    ActorKind, Priority, Role, Slug, TechnicianId, TemplateId, TicketState,
     approval::Verdict,
     comms::Purpose,
     event::TicketEvent,
@@ -40,6 +40,38 @@ const ABOUT: TimeDelta = TimeDelta::minutes(30);
 /// Two invoices over the same items are alike when their sums differ by at most this.
 const ALIKE_PERCENT: i128 = 2;
 
+/// Who acted, and when: all that a pair depends on besides the event and the ticket.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What sort of actor.
+    pub kind: ActorKind,
+    /// What the actor may do.
+    pub roles: &'a [Role],
+}
+
+/// How an event compares with one open proposal; `None` while the act that it is about can still
+/// come, and for what software did.
+pub fn paired(
+    event: &TicketEvent,
+    before: Option<&Ticket>,
+    after: &Ticket,
+    acting: Acting<'_>,
+    proposal: &OpenProposal,
+) -> Option<PairingOutcome> {
+    if acting.kind.is_autonomous() {
+        return None;
+    }
+    let step = Step {
+        act: Act::of(event, acting.at),
+        before,
+        after,
+        acting,
+    };
+    step.outcome(proposal)
+}
+
 /// The pairs that an event makes: an event for readers and a row for each open proposal.
 pub(crate) fn pair(
     event: &TicketEvent,
@@ -47,19 +79,15 @@ pub(crate) fn pair(
     after: &Ticket,
     facts: &Facts,
 ) -> Vec<(TicketEvent, Effect)> {
-    if facts.actor_kind.is_autonomous() {
-        return Vec::new();
-    }
-    let step = Step {
-        act: Act::of(event, facts),
-        before,
-        after,
-        facts,
+    let acting = Acting {
+        at: facts.now,
+        kind: facts.actor_kind,
+        roles: &facts.actor_roles,
     };
     let open = facts.open_proposals.iter();
     open.filter_map(|proposal| {
-        let (proposal_id, outcome) = (proposal.id, step.outcome(proposal)?);
-        let seen = proposal.seen;
+        let outcome = paired(event, before, after, acting, proposal)?;
+        let (proposal_id, seen) = (proposal.id, proposal.seen);
         let event = TicketEvent::ProposalPaired {
             proposal_id,
             outcome,
@@ -96,7 +124,7 @@ struct Step<'a> {
     act: Option<Act<'a>>,
     before: Option<&'a Ticket>,
     after: &'a Ticket,
-    facts: &'a Facts,
+    acting: Acting<'a>,
 }
 
 impl Step<'_> {
@@ -136,8 +164,8 @@ impl Step<'_> {
         if !moved {
             return None;
         }
-        let in_time = deadline.is_none_or(|deadline| self.facts.now < deadline);
-        Some(match (in_time, self.facts.actor_roles.contains(to)) {
+        let in_time = deadline.is_none_or(|deadline| self.acting.at < deadline);
+        Some(match (in_time, self.acting.roles.contains(to)) {
             (true, true) => PairingOutcome::Same,
             (true, false) => PairingOutcome::Equivalent,
             (false, _) => PairingOutcome::Nothing,
@@ -160,7 +188,7 @@ enum Act<'a> {
 }
 
 impl<'a> Act<'a> {
-    fn of(event: &'a TicketEvent, facts: &Facts) -> Option<Self> {
+    fn of(event: &'a TicketEvent, now: DateTime<Utc>) -> Option<Self> {
         match event {
             TicketEvent::Triaged {
                 template, priority, ..
@@ -174,7 +202,7 @@ impl<'a> Act<'a> {
                 ..
             } => Some(Self::Remind(*due_at)),
             TicketEvent::ScheduleConfirmed { .. } | TicketEvent::CustomerResumed {} => {
-                Some(Self::Answer(facts.now))
+                Some(Self::Answer(now))
             }
             TicketEvent::ChangeDecided { verdict, .. } => Some(Self::DecideChange(*verdict)),
             TicketEvent::Verified {} => Some(Self::Verify),
