@@ -8,7 +8,7 @@ use ::api::ServeError;
 use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
-use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles};
+use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles, Trust};
 use sqlx::{Connection, PgConnection, PgPool};
 use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
@@ -122,7 +122,8 @@ pub async fn migrate(
         return Ok(other.then_some(active.version));
     }
     let bundle = match dir {
-        Some(dir) => Bundle::from_dir(dir).map_err(|error| Failure::failed(chain(&error)))?,
+        Some(dir) => Bundle::open(dir, &Trust::Anybody)
+            .map_err(|error| Failure::failed(chain(&error)))?,
         None => starter()?,
     };
     store::deployment::activate_bundle(&owner, bundle.reference())
@@ -149,7 +150,7 @@ pub async fn seed(settings: &Settings) -> Result<(), Failure> {
 /// Where policy bundles come from.
 pub fn bundles(settings: &Settings) -> Result<Arc<dyn BundleSource>, Failure> {
     match &settings.policy.bundle_dir {
-        Some(dir) => Ok(Arc::new(DirectoryBundles::new(dir))),
+        Some(dir) => Ok(Arc::new(DirectoryBundles::new(dir, Trust::Anybody))),
         None => Ok(Arc::new(StarterBundles::new().map_err(|error| {
             Failure::failed(format!("the starter bundle: {}", chain(&error)))
         })?)),

@@ -1,14 +1,19 @@
 //! A bundle: loaded once, checked as a whole, immutable.
+//!
+//! There are two ways to one. [`Bundle::admit`] is the whole check, before a bundle is let decide:
+//! trust, manifest, data, rules, facts, the bundle's own tests, and a trial evaluation of every
+//! operation by every kind of actor. [`Bundle::load`] is for a bundle that was admitted before: a
+//! process that starts needs no second opinion on it, only the certainty that it can answer.
 
 use std::path::Path;
 
 use contracts::{
-    Operation, TemplateId,
+    ActorKind, Operation, TemplateId,
     comms::CommsRules,
     policy::{BundleRef, PolicyDecision, PolicyInput},
     template::IncidentTemplate,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use strum::VariantArray;
 
 use crate::{
@@ -17,14 +22,20 @@ use crate::{
     evaluator::Evaluator,
     files::BundleFiles,
     manifest::Manifest,
-    roles, starter,
+    roles,
+    schemas::Schemas,
+    signature::{AcceptedFiles, Trust},
+    starter,
     templates::{self, Templates},
     tests_of_bundle::{self, TestReport},
+    trial::{self, Trial},
 };
 
 /// A policy bundle that passed all checks.
 pub struct Bundle {
     reference: BundleRef,
+    roots: Vec<String>,
+    signer: Option<String>,
     templates: Templates,
     comms: CommsRules,
     evaluator: Evaluator,
@@ -42,39 +53,92 @@ impl std::fmt::Debug for Bundle {
 impl Bundle {
     /// The bundle that comes with the program.
     pub fn starter() -> Result<Self, BundleError> {
-        Self::load(starter::files()?)
+        Self::load(AcceptedFiles::built_in(starter::files()?))
     }
 
-    /// Loads the bundle in a directory.
-    pub fn from_dir(dir: &Path) -> Result<Self, BundleError> {
-        Self::load(BundleFiles::read(dir)?)
+    /// Loads the bundle that stands at a path, a directory or an archive.
+    pub fn open(path: &Path, trust: &Trust) -> Result<Self, BundleError> {
+        Self::load(trust.accept(BundleFiles::open(path)?)?)
     }
 
-    /// Checks files and makes a bundle of them.
-    pub fn load(files: BundleFiles) -> Result<Self, BundleError> {
+    /// Makes a bundle of files that were admitted before.
+    pub fn load(files: AcceptedFiles) -> Result<Self, BundleError> {
+        let bundle = Self::compile(files)?;
+        let bare = |operation: &Operation| trial::bare(*operation, ActorKind::Person);
+        bundle.try_out(Operation::VARIANTS.iter().map(bare))?;
+        Ok(bundle)
+    }
+
+    /// The full check of a bundle that is to decide from now on.
+    pub fn admit(files: BundleFiles, trust: &Trust) -> Result<Self, BundleError> {
+        let bundle = Self::compile(trust.accept(files)?)?;
+        Schemas::get().check(&bundle.files)?;
+        let tests = bundle.run_tests()?;
+        if tests.outcomes.is_empty() {
+            return Err(BundleError::NoTests);
+        }
+        let failed: Vec<_> = tests
+            .failures()
+            .map(|test| match &test.failure {
+                Some(failure) => format!("{} ({failure})", test.name),
+                None => test.name.clone(),
+            })
+            .collect();
+        if !failed.is_empty() {
+            return Err(BundleError::TestsFailed { failed });
+        }
+        for template in bundle.templates.keys() {
+            bundle.try_out(trial::all(template))?;
+        }
+        Ok(bundle)
+    }
+
+    /// Everything but evaluating.
+    fn compile(files: AcceptedFiles) -> Result<Self, BundleError> {
+        let (files, signer) = files.into_parts();
         let manifest = Manifest::parse(files.manifest())?;
         let data = documents(&files, &manifest)?;
         let templates = templates::parse(&data)?;
         let comms = comms::parse(&data, &templates)?;
         roles::check(&data)?;
-        let bundle = Self {
+        Ok(Self {
             evaluator: Evaluator::compile(&files, &manifest, &data)?,
             reference: BundleRef {
                 version: manifest.revision,
                 sha256: files.sha256(),
             },
+            roots: manifest.roots,
+            signer,
             templates,
             comms,
             files,
             data,
-        };
-        bundle.try_out()?;
-        Ok(bundle)
+        })
     }
 
     /// Version and hash, as they are recorded with each decision.
     pub fn reference(&self) -> &BundleRef {
         &self.reference
+    }
+
+    /// Its files.
+    pub fn files(&self) -> &BundleFiles {
+        &self.files
+    }
+
+    /// The parts of `data` that it owns.
+    pub fn roots(&self) -> &[String] {
+        &self.roots
+    }
+
+    /// The key whose signature over it was verified; none where no key is asked for.
+    pub fn signer(&self) -> Option<&str> {
+        self.signer.as_deref()
+    }
+
+    /// Full names of the rules that decide, sorted: `data.dispatch.deny` and what it is made of.
+    pub fn rules(&self) -> &[String] {
+        self.evaluator.rules()
     }
 
     /// The template of that name.
@@ -100,6 +164,17 @@ impl Bundle {
         self.decide(input)
     }
 
+    /// Decides on an input as it was recorded, whatever version's shape it has: fields that came
+    /// later are missing, and a rule finds them undefined.
+    pub fn evaluate_recorded(&self, input: &str) -> Result<PolicyDecision, EvaluationError> {
+        let input = regorus::Value::from_json_str(input).map_err(|error| {
+            let reason = error.to_string();
+            EvaluationError::Input { reason }
+        })?;
+        let answer = self.evaluator.run(input)?;
+        decision::decode(&answer, &self.reference)
+    }
+
     /// Runs the bundle's own tests.
     pub fn run_tests(&self) -> Result<TestReport, BundleError> {
         tests_of_bundle::run(&self.files, &self.data)
@@ -110,29 +185,15 @@ impl Bundle {
         decision::decode(&answer, &self.reference)
     }
 
-    /// Asks once about each operation: a bundle that cannot answer a caller without any rights
-    /// must not get as far as being active.
-    fn try_out(&self) -> Result<(), BundleError> {
-        for operation in Operation::VARIANTS {
-            let input = json!({
-                "v": 1,
-                "operation": operation,
-                "at": "2026-01-01T00:00:00Z",
-                "actor": { "id": "trial", "kind": "person", "roles": [], "technician_id": null },
-                "body": {},
-                "ticket": null,
-                "approval": null,
-                "tenant": {
-                    "calendar": { "time_zone": "UTC", "week": [], "days_off": [] },
-                    "currency": "EUR",
-                },
-                "autonomy": "SHADOW",
-                "kill_switch": false,
-            });
-            self.decide(input).map_err(|source| BundleError::Trial {
-                operation: operation.to_string(),
-                source,
-            })?;
+    /// Asks these questions: a bundle that cannot answer them must not get as far as being active.
+    fn try_out(&self, trials: impl Iterator<Item = Trial>) -> Result<(), BundleError> {
+        for trial in trials {
+            self.decide(trial.input)
+                .map_err(|source| BundleError::Trial {
+                    operation: trial.operation.to_string(),
+                    actor: trial.actor,
+                    source,
+                })?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ pub enum BundleError {
     /// A file that does not belong into a bundle: it would be part of the identity without a
     /// meaning.
     #[error(
-        "`{path}` does not belong into a bundle: it holds `.manifest`, `*.rego` and `data.json` files; {reason}"
+        "`{path}` does not belong into a bundle ({reason}): it holds `.manifest`, `*.rego` and `data.json` files, and `.signatures.json`"
     )]
     UnexpectedFile {
         /// Path inside the bundle.
@@ -24,6 +24,23 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An archive cannot be read as a whole.
+    #[error("the archive cannot be read: {reason}; `dispatch policy build` writes one that can")]
+    Archive {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key cannot be used.
+    #[error("key `{kid}`: {reason}")]
+    Key {
+        /// Its id.
+        kid: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The process takes signed bundles only, and this one is not, or not as a whole.
+    #[error("signature refused: {0}")]
+    Signature(#[from] SignatureError),
     /// `.manifest` is missing or wrong.
     #[error("`.manifest`: {reason}")]
     Manifest {
@@ -80,11 +97,38 @@ pub enum BundleError {
         /// What is wrong.
         reason: String,
     },
+    /// A rule asks for something that is never in the input; it would never hold.
+    #[error("{path}:{line}:{column}: there is no `{fact}` in what a policy is asked; {nearest}")]
+    UnknownFact {
+        /// Path inside the bundle.
+        path: String,
+        /// Line, from 1.
+        line: u32,
+        /// Column, from 1.
+        column: u32,
+        /// What the rule names.
+        fact: String,
+        /// What there is instead.
+        nearest: String,
+    },
+    /// The bundle brings no tests along, so nobody has shown what it does.
+    #[error(
+        "the bundle has no test: add a `*_test.rego` file with a rule `test_…` for what it must allow and refuse"
+    )]
+    NoTests,
+    /// The bundle's own tests do not hold.
+    #[error("{} of the bundle's own tests failed: {}", failed.len(), failed.join(", "))]
+    TestsFailed {
+        /// Their full names, each with what it gave.
+        failed: Vec<String>,
+    },
     /// A trial evaluation gave no decision.
-    #[error("a trial evaluation of operation `{operation}` gave no decision: {source}")]
+    #[error("a trial evaluation of operation `{operation}` by {actor} gave no decision: {source}")]
     Trial {
         /// What was asked.
         operation: String,
+        /// By which kind of actor, and what it knew.
+        actor: String,
         /// Why it failed.
         source: EvaluationError,
     },
@@ -95,6 +139,90 @@ pub enum BundleError {
         sha256: String,
         /// Where it was looked for.
         searched: String,
+    },
+}
+
+/// Why a signature is none, or not one over this bundle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is no `.signatures.json`.
+    #[error(
+        "the bundle is not signed; sign it with `dispatch policy sign` and one of the keys {known}"
+    )]
+    Unsigned {
+        /// The keys that are good.
+        known: String,
+    },
+    /// The signature cannot be read.
+    #[error("{reason}")]
+    Malformed {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another algorithm than that of the keys, or none.
+    #[error("its algorithm is `{found}`; only `EdDSA` (ed25519) is good")]
+    Algorithm {
+        /// What the header says.
+        found: String,
+    },
+    /// The header names no key.
+    #[error("its header names no key (`kid`); sign with `--kid`")]
+    NoKeyId,
+    /// A key that is not configured.
+    #[error("it is made with key `{kid}`; known here: {known}")]
+    UnknownKey {
+        /// What the header says.
+        kid: String,
+        /// The keys that are good.
+        known: String,
+    },
+    /// The signature does not fit what is signed.
+    #[error("it was not made with key `{kid}`, or was changed afterwards")]
+    Forged {
+        /// The key that it claims.
+        kid: String,
+    },
+    /// A file's digest is of another algorithm.
+    #[error("the digest of `{path}` is of algorithm `{found}`; only `SHA-256` is good")]
+    DigestAlgorithm {
+        /// Path inside the bundle.
+        path: String,
+        /// What the list says.
+        found: String,
+    },
+    /// A file is listed twice.
+    #[error("it lists `{path}` twice")]
+    ListedTwice {
+        /// Path inside the bundle.
+        path: String,
+    },
+    /// A file that was not signed.
+    #[error("`{path}` is not signed; sign the bundle again as a whole")]
+    Unlisted {
+        /// Path inside the bundle.
+        path: String,
+    },
+    /// A signed file is not there.
+    #[error("`{path}` was signed but is missing; take the bundle as it was signed")]
+    Missing {
+        /// Path inside the bundle.
+        path: String,
+    },
+    /// A file with another content.
+    #[error("`{path}` was changed after it was signed; sign the bundle again as a whole")]
+    Altered {
+        /// Path inside the bundle.
+        path: String,
+    },
+    /// Each document is as signed, but written differently.
+    #[error(
+        "it is for the bundle with sha256 {signed}, this one has {found}: the layout of a JSON file was changed; sign it again"
+    )]
+    OtherBundle {
+        /// What the signature names.
+        signed: String,
+        /// What these files have.
+        found: String,
     },
 }
 

@@ -42,6 +42,7 @@ const RULES_PER_SCAN: usize = 64;
 
 pub(crate) struct Evaluator {
     program: Arc<Program>,
+    rules: Vec<String>,
     data: Value,
     idle: Mutex<Vec<RegoVM>>,
 }
@@ -72,8 +73,11 @@ impl Evaluator {
         check_builtins(&policy)?;
         let program =
             Compiler::compile_from_policy(&policy, &[ENTRY_POINT]).map_err(compile_error)?;
+        let mut rules: Vec<_> = policy.get_rules().keys().cloned().collect();
+        rules.sort_unstable();
         let evaluator = Self {
             program,
+            rules,
             data: Value::from(data.clone()),
             idle: Mutex::default(),
         };
@@ -82,6 +86,11 @@ impl Evaluator {
             message: error.to_string(),
         })?;
         Ok(evaluator)
+    }
+
+    /// Full names of all rules, sorted.
+    pub(crate) fn rules(&self) -> &[String] {
+        &self.rules
     }
 
     /// Runs the entry point.

@@ -14,7 +14,11 @@ use crate::{
     bundle::Bundle,
     error::BundleError,
     files::{BundleFiles, MANIFEST, io},
+    signature::Trust,
 };
+
+/// How the name of an archive ends.
+const ARCHIVE: &str = ".tar.gz";
 
 /// Gives the bundle with a hash.
 pub trait BundleSource: std::fmt::Debug + Send + Sync {
@@ -55,32 +59,44 @@ impl BundleSource for StarterBundles {
     }
 }
 
-/// The bundles below a directory: the directory itself if it is one, and each of its children.
+/// The bundles below a directory: the directory itself if it is one, and each of its children that
+/// is a bundle or an archive of one.
 #[derive(Debug)]
 pub struct DirectoryBundles {
     root: PathBuf,
+    trust: Trust,
     loaded: Mutex<BTreeMap<String, Arc<Bundle>>>,
 }
 
 impl DirectoryBundles {
-    /// Looks below this directory.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    /// Looks below this directory, or at this archive, and takes what is trusted.
+    pub fn new(root: impl Into<PathBuf>, trust: Trust) -> Self {
         Self {
             root: root.into(),
+            trust,
             loaded: Mutex::default(),
         }
     }
 
     fn find(&self, sha256: &str) -> Result<Bundle, BundleError> {
-        for dir in self.candidates()? {
+        let mut refused = None;
+        for path in self.candidates()? {
             // A neighbour that cannot be read is no reason to refuse the one that is asked for.
-            let Ok(files) = BundleFiles::read(&dir) else {
-                tracing::warn!(dir = %dir.display(), "skipped a directory that is no bundle");
+            let Ok(files) = BundleFiles::open(&path) else {
+                tracing::warn!(path = %path.display(), "skipped what is no bundle");
                 continue;
             };
-            if files.sha256() == sha256 {
-                return Bundle::load(files);
+            if files.sha256() != sha256 {
+                continue;
             }
+            // The same content may lie there unsigned and signed.
+            match self.trust.accept(files) {
+                Ok(files) => return Bundle::load(files),
+                Err(error) => refused = Some(error),
+            }
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         Err(BundleError::NotFound {
             sha256: sha256.to_owned(),
@@ -103,8 +119,12 @@ impl DirectoryBundles {
     }
 }
 
-fn is_bundle(dir: &Path) -> bool {
-    dir.join(MANIFEST).is_file()
+fn is_bundle(path: &Path) -> bool {
+    let archive = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .ends_with(ARCHIVE.as_bytes());
+    path.join(MANIFEST).is_file() || (archive && path.is_file())
 }
 
 impl BundleSource for DirectoryBundles {

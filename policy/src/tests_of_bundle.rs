@@ -4,8 +4,27 @@
 //! interpreter. The machine and the interpreter so check each other. A test names what it tests by
 //! its full path (`data.dispatch.deny`): through an imported package alias, regorus 0.14 evaluates
 //! rules under `with` in the wrong order.
+//!
+//! The interpreter counts no instructions, so a time limit ends a test that would not; it is far
+//! beyond what any needs. Tests may call what rules may call and nothing else: they are run by
+//! whoever is asked to admit the bundle.
 
-use crate::{error::BundleError, evaluator::rego, files::BundleFiles};
+use std::{num::NonZeroU32, time::Duration};
+
+use regorus::{
+    Source,
+    unstable::{BUILTINS, TokenKind},
+    utils::limits::ExecutionTimerConfig,
+};
+
+use crate::{builtins, error::BundleError, evaluator::rego, files::BundleFiles, schemas::tokens};
+
+/// The rule that decides; the modules compile only with it.
+const ENTRY_POINT: &str = "data.dispatch.decision";
+const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
+    limit: Duration::from_secs(5),
+    check_interval: NonZeroU32::new(512).expect("512 is not 0"),
+};
 
 /// One test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +53,9 @@ pub(crate) fn run(
     files: &BundleFiles,
     data: &serde_json::Value,
 ) -> Result<TestReport, BundleError> {
+    check_builtins(files)?;
     let mut engine = regorus::Engine::new();
+    engine.set_execution_timer_config(TIME_LIMIT);
     for (path, text) in files.modules().chain(files.test_modules()) {
         engine
             .add_policy(path.to_owned(), text.to_owned())
@@ -44,7 +65,7 @@ pub(crate) fn run(
         .add_data(regorus::Value::from(data.clone()))
         .map_err(|e| rego(&e))?;
     let compiled = engine
-        .compile_with_entrypoint(&"data.dispatch.decision".into())
+        .compile_with_entrypoint(&ENTRY_POINT.into())
         .map_err(|e| rego(&e))?;
     let mut names: Vec<&String> = compiled
         .get_rules()
@@ -71,4 +92,29 @@ pub(crate) fn run(
         })
         .collect();
     Ok(TestReport { outcomes })
+}
+
+/// Refuses a test that calls what no rule may call. What rules call was checked when they compiled.
+fn check_builtins(files: &BundleFiles) -> Result<(), BundleError> {
+    for (path, text) in files.test_modules() {
+        let source = Source::from_contents(path.to_owned(), text.to_owned())
+            .map_err(|error| rego(&error))?;
+        let mut name = String::new();
+        for token in tokens(&source)? {
+            match (&token.0, token.1.text()) {
+                (TokenKind::Ident, word) if name.ends_with('.') => name.push_str(word),
+                (TokenKind::Ident, word) => name = word.to_owned(),
+                (TokenKind::Symbol, ".") if !name.is_empty() => name.push('.'),
+                (TokenKind::Symbol, "(") if is_foreign(&name) => {
+                    return Err(BundleError::ForbiddenBuiltin { name });
+                }
+                _ => name.clear(),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_foreign(name: &str) -> bool {
+    (BUILTINS.contains_key(name) || name.starts_with("__builtin")) && !builtins::is_allowed(name)
 }

@@ -4,18 +4,32 @@ use std::{fs, path::Path};
 
 use dispatch_policy::{
     Bundle, BundleError, BundleFiles, BundleSource, DirectoryBundles, EvaluationError,
-    StarterBundles,
+    StarterBundles, Trust,
 };
 
 const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bundle");
 
 /// The starter bundle with one file replaced, or removed.
-fn spoilt(path: &str, text: Option<&str>) -> Result<Bundle, BundleError> {
+fn spoilt_files(path: &str, text: Option<&str>) -> Result<BundleFiles, BundleError> {
     let mut files = Vec::new();
     collect(Path::new(BUNDLE), "", &mut files);
     files.retain(|(name, _)| name != path);
     files.extend(text.map(|text| (path.to_owned(), text.to_owned())));
-    Bundle::load(BundleFiles::from_texts(files)?)
+    BundleFiles::from_texts(files)
+}
+
+/// What a process that reads it makes of it.
+fn spoilt(path: &str, text: Option<&str>) -> Result<Bundle, BundleError> {
+    Bundle::load(Trust::Anybody.accept(spoilt_files(path, text)?)?)
+}
+
+/// What comes of letting it decide.
+fn admitted(path: &str, text: &str) -> Result<Bundle, BundleError> {
+    Bundle::admit(spoilt_files(path, Some(text))?, &Trust::Anybody)
+}
+
+fn from_dir(dir: &Path) -> Result<Bundle, BundleError> {
+    Bundle::open(dir, &Trust::Anybody)
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, String)>) {
@@ -205,11 +219,121 @@ fn a_failing_test_is_reported() {
 }
 
 #[test]
+fn the_starter_bundle_is_admitted() {
+    let files = BundleFiles::read(Path::new(BUNDLE)).unwrap();
+    let bundle = Bundle::admit(files, &Trust::Anybody).unwrap();
+    assert!(bundle.rules().contains(&"data.dispatch.deny".to_owned()));
+    assert!(bundle.roots().contains(&"dispatch".to_owned()));
+    assert_eq!(bundle.signer(), None);
+}
+
+#[test]
+fn a_bundle_whose_tests_fail_is_not_admitted() {
+    let text = "package dispatch_test.more\n\ntest_wrong if 1 == 2\n\ntest_right if 1 == 1\n";
+    match admitted("dispatch/more_test.rego", text) {
+        Err(BundleError::TestsFailed { failed }) => {
+            assert_eq!(failed.len(), 1);
+            assert!(failed[0].starts_with("data.dispatch_test.more.test_wrong"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bundle_without_tests_is_not_admitted() {
+    let mut files = Vec::new();
+    collect(Path::new(BUNDLE), "", &mut files);
+    files.retain(|(name, _)| !name.ends_with("_test.rego"));
+    let files = BundleFiles::from_texts(files).unwrap();
+    assert!(matches!(
+        Bundle::admit(files, &Trust::Anybody),
+        Err(BundleError::NoTests)
+    ));
+}
+
+#[test]
+fn a_test_that_never_ends_or_looks_outside_is_refused() {
+    let endless = r#"package dispatch_test.more
+
+numbers := [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]
+
+test_busy if {
+	some a in numbers
+	some b in numbers
+	some c in numbers
+	some d in numbers
+	some e in numbers
+	some f in numbers
+	a + b + c + d + e + f < 0
+}
+"#;
+    match admitted("dispatch/more_test.rego", endless) {
+        Err(BundleError::TestsFailed { failed }) => {
+            assert!(failed[0].contains("time limit"), "{failed:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    for call in ["time.now_ns()", "numbers.range(1, 1000000000)"] {
+        let text = format!("package dispatch_test.more\n\ntest_more if {call}\n");
+        match admitted("dispatch/more_test.rego", &text) {
+            Err(BundleError::ForbiddenBuiltin { name }) => assert!(call.starts_with(&name)),
+            other => panic!("{call}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_asks_for_what_is_never_there_is_not_admitted() {
+    let text = "package dispatch\n\ndeny contains unmet(\"X\", \"x\", \"y\") if {\n\tinput.ticket.nte > 1\n}\n";
+    match admitted("dispatch/more.rego", text) {
+        Err(BundleError::UnknownFact {
+            path,
+            line,
+            nearest,
+            ..
+        }) => {
+            assert_eq!((path.as_str(), line), ("dispatch/more.rego", 4));
+            assert!(nearest.contains("nte_cents"), "{nearest}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_trial_asks_for_every_kind_of_actor_and_for_full_bodies() {
+    for (condition, who) in [
+        (
+            "input.actor.kind == \"integration\"",
+            "integration, knowing nothing",
+        ),
+        (
+            "input.actor.kind == \"agent\"\n\tinput.body.priority",
+            "agent, knowing everything",
+        ),
+    ] {
+        let text = format!(
+            "package dispatch\n\ndeny contains \"because\" if {{\n\tinput.operation == \"triage\"\n\t{condition}\n}}\n"
+        );
+        match admitted("dispatch/more.rego", &text) {
+            Err(BundleError::Trial {
+                operation,
+                actor,
+                source,
+            }) => {
+                assert_eq!((operation.as_str(), actor.as_str()), ("triage", who));
+                assert!(matches!(source, EvaluationError::Output { .. }), "{source}");
+            }
+            other => panic!("{condition}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_directory_is_the_same_bundle_as_the_embedded_one() {
     let starter = StarterBundles::new().unwrap();
     let sha256 = &starter.starter().reference().sha256;
     assert_eq!(
-        Bundle::from_dir(Path::new(BUNDLE)).unwrap().reference(),
+        from_dir(Path::new(BUNDLE)).unwrap().reference(),
         starter.starter().reference()
     );
     assert!(starter.load(sha256).is_ok());
@@ -230,7 +354,7 @@ fn a_directory_gives_the_bundle_with_the_hash_and_keeps_it() {
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::write(target, text.replace("1.0.0", revision)).unwrap();
         }
-        Bundle::from_dir(&root.path().join(name))
+        from_dir(&root.path().join(name))
             .unwrap()
             .reference()
             .clone()
@@ -240,13 +364,20 @@ fn a_directory_gives_the_bundle_with_the_hash_and_keeps_it() {
     fs::write(root.path().join("broken/.manifest"), "").unwrap();
     fs::write(root.path().join("broken/x.wasm"), "").unwrap();
 
-    let source = DirectoryBundles::new(root.path());
+    let source = DirectoryBundles::new(root.path(), Trust::Anybody);
     assert_eq!(*source.load(&two.sha256).unwrap().reference(), two);
     assert_eq!(*source.load(&one.sha256).unwrap().reference(), one);
     assert!(matches!(
         source.load(&"f".repeat(64)),
         Err(BundleError::NotFound { .. })
     ));
+
+    let dir = root.path().join("one");
+    let packed = BundleFiles::read(&dir).unwrap().to_archive().unwrap();
+    fs::remove_dir_all(dir).unwrap();
+    fs::write(root.path().join("one.tar.gz"), packed).unwrap();
+    let archives = DirectoryBundles::new(root.path(), Trust::Anybody);
+    assert_eq!(*archives.load(&one.sha256).unwrap().reference(), one);
     fs::remove_dir_all(root.path()).unwrap();
     assert!(source.load(&one.sha256).is_ok());
 }
@@ -257,7 +388,7 @@ fn a_symbolic_link_is_refused() {
     let root = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/etc/hosts", root.path().join("data.json")).unwrap();
     assert!(matches!(
-        Bundle::from_dir(root.path()),
+        from_dir(root.path()),
         Err(BundleError::UnexpectedFile { .. })
     ));
 }

@@ -1,0 +1,462 @@
+//! What a rule may ask for: the JSON Schemas of the input, as `contracts` publishes them.
+//!
+//! In Rego a misspelt fact is undefined, so the rule that names it never holds: a condition that
+//! was meant to refuse lets everything pass, and no evaluation ever says so. Therefore each
+//! reference below `input` is looked up here when a bundle is admitted.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use regorus::{
+    Source,
+    unstable::{Lexer, Token, TokenKind},
+};
+use serde_json::{Value, json};
+
+use crate::{error::BundleError, evaluator::rego, files::BundleFiles};
+
+const INPUT: &str = include_str!("../../contracts/schemas/policy/input.json");
+
+macro_rules! command_schemas {
+    ($($operation:literal),+ $(,)?) => {
+        &[$((
+            $operation,
+            include_str!(concat!("../../contracts/schemas/commands/", $operation, ".json")),
+        )),+]
+    };
+}
+
+/// The body of each command.
+const COMMANDS: &[(&str, &str)] = command_schemas![
+    "add_evidence",
+    "add_note",
+    "attach_message",
+    "cancel",
+    "cancel_absence",
+    "check_in",
+    "close",
+    "comms_inbound",
+    "comms_outbound",
+    "complete",
+    "confirm_schedule",
+    "create_ticket",
+    "customer_await",
+    "customer_resume",
+    "decide_approval",
+    "dispatch",
+    "en_route",
+    "engage_kill_switch",
+    "generate_invoice",
+    "merge",
+    "no_access",
+    "propose_schedule",
+    "qa_reject",
+    "qa_verify",
+    "record_absence",
+    "record_proposal",
+    "record_sla",
+    "release_kill_switch",
+    "reopen",
+    "request_change",
+    "reschedule",
+    "return_visit",
+    "triage",
+    "unassign",
+    "upsert_asset",
+    "upsert_contact",
+    "upsert_site",
+    "upsert_technician",
+];
+
+/// All schemas, parsed once.
+pub(crate) struct Schemas {
+    input: Value,
+    bodies: BTreeMap<&'static str, Value>,
+}
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| Schemas {
+    input: parse(INPUT),
+    bodies: COMMANDS
+        .iter()
+        .map(|(operation, text)| (*operation, masked(parse(text))))
+        .collect(),
+});
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("a published schema is JSON")
+}
+
+/// A policy sees of texts how long they are: see `body` of the policy input.
+fn masked(mut schema: Value) -> Value {
+    const TEXTS: [&str; 3] = ["FreeText", "MessageText", "PeerAddress"];
+    for text in TEXTS {
+        if let Some(definition) = schema.pointer_mut(&format!("/$defs/{text}")) {
+            *definition = json!({
+                "type": "object",
+                "properties": { "chars": { "type": "integer" } },
+                "required": ["chars"],
+            });
+        }
+    }
+    schema
+}
+
+/// A schema and the document that its references point into.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    document: &'a Value,
+    schema: &'a Value,
+}
+
+/// The next part of a reference.
+enum Part<'a> {
+    Key(&'a str),
+    Any,
+}
+
+impl Schemas {
+    /// The schemas of this version.
+    pub(crate) fn get() -> &'static Self {
+        &SCHEMAS
+    }
+
+    /// Refuses a rule that names what no input holds.
+    pub(crate) fn check(&self, files: &BundleFiles) -> Result<(), BundleError> {
+        for (path, text) in files.modules() {
+            let source = Source::from_contents(path.to_owned(), text.to_owned())
+                .map_err(|error| rego(&error))?;
+            let tokens = tokens(&source)?;
+            for index in 0..tokens.len() {
+                if begins_reference(&tokens, index) {
+                    self.check_reference(path, &tokens[index..])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `tokens` begin with `input`.
+    fn check_reference(&self, path: &str, tokens: &[Token]) -> Result<(), BundleError> {
+        let mut nodes = vec![Node {
+            document: &self.input,
+            schema: &self.input,
+        }];
+        let mut fact = String::from("input");
+        let mut rest = &tokens[1..];
+        let mut end = tokens[0].1.end;
+        while let Some((part, length)) = next_part(rest, end) {
+            let below_body = fact == "input" && matches!(part, Part::Key("body"));
+            let found = if below_body {
+                Some(self.bodies().collect())
+            } else {
+                step(&nodes, &part)
+            };
+            let name = match part {
+                Part::Key(key) => key,
+                Part::Any => "_",
+            };
+            let Some(found) = found else {
+                let span = &tokens[0].1;
+                return Err(BundleError::UnknownFact {
+                    path: path.to_owned(),
+                    line: span.line,
+                    column: span.col,
+                    fact: format!("{fact}.{name}"),
+                    nearest: there_is(&fact, &nodes),
+                });
+            };
+            if found.is_empty() {
+                return Ok(());
+            }
+            fact = format!("{fact}.{name}");
+            nodes = found;
+            end = rest[length - 1].1.end;
+            rest = &rest[length..];
+        }
+        Ok(())
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = Node<'_>> {
+        self.bodies.values().map(|schema| Node {
+            document: schema,
+            schema,
+        })
+    }
+
+    /// An input that has every field, as the schemas describe them.
+    pub(crate) fn sample_input(&self) -> Value {
+        let mut input = sample(Node {
+            document: &self.input,
+            schema: &self.input,
+        });
+        input["v"] = json!(1);
+        input
+    }
+
+    /// A body of a command that has every field; empty for one that has no schema.
+    pub(crate) fn sample_body(&self, operation: &str) -> Value {
+        self.bodies.get(operation).map_or_else(
+            || json!({}),
+            |schema| {
+                sample(Node {
+                    document: schema,
+                    schema,
+                })
+            },
+        )
+    }
+}
+
+pub(crate) fn tokens(source: &Source) -> Result<Vec<Token>, BundleError> {
+    let mut lexer = Lexer::new(source);
+    let mut tokens = Vec::new();
+    loop {
+        let token = lexer.next_token().map_err(|error| rego(&error))?;
+        if token.0 == TokenKind::Eof {
+            return Ok(tokens);
+        }
+        tokens.push(token);
+    }
+}
+
+fn begins_reference(tokens: &[Token], index: usize) -> bool {
+    let is = |index: usize, kind: TokenKind, text: &str| {
+        tokens
+            .get(index)
+            .is_some_and(|token| token.0 == kind && token.1.text() == text)
+    };
+    is(index, TokenKind::Ident, "input")
+        && !(index > 0 && is(index - 1, TokenKind::Symbol, "."))
+        && !(index > 0 && is(index - 1, TokenKind::Ident, "import"))
+}
+
+/// `.name`, `["name"]` or `[anything]` right after `end`, and how many tokens it takes.
+fn next_part(tokens: &[Token], end: u32) -> Option<(Part<'_>, usize)> {
+    let open = tokens.first().filter(|token| token.1.start == end)?;
+    let second = tokens.get(1)?;
+    match (open.1.text(), &second.0) {
+        (".", TokenKind::Ident) => Some((Part::Key(second.1.text()), 2)),
+        ("[", kind) => {
+            let closed = tokens.get(2).is_some_and(|token| token.1.text() == "]");
+            match kind {
+                _ if !closed => None,
+                TokenKind::String | TokenKind::RawString => Some((Part::Key(second.1.text()), 3)),
+                _ => Some((Part::Any, 3)),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// What stands below; `Some` and empty: anything may. `None`: nothing does.
+fn step<'a>(nodes: &[Node<'a>], part: &Part<'_>) -> Option<Vec<Node<'a>>> {
+    let mut below = Vec::new();
+    let mut possible = false;
+    for node in nodes.iter().flat_map(|node| variants(*node)) {
+        let at = |schema| Node { schema, ..node };
+        let fields = node.schema.get("properties").and_then(Value::as_object);
+        let others = node.schema.get("additionalProperties");
+        let items = node.schema.get("items");
+        match (part, fields, others, items) {
+            (Part::Key(key), Some(fields), ..) if fields.contains_key(*key) => {
+                below.push(at(&fields[*key]));
+            }
+            (_, _, Some(others @ Value::Object(_)), _) => below.push(at(others)),
+            (Part::Any, _, _, Some(items)) => below.push(at(items)),
+            (Part::Any, Some(_), ..) | (_, _, Some(Value::Bool(true)), _) => {
+                return Some(Vec::new());
+            }
+            (_, None, _, None) if node.schema.get("type").is_none() => return Some(Vec::new()),
+            _ => continue,
+        }
+        possible = true;
+    }
+    possible.then_some(below)
+}
+
+/// The schemas that a schema stands for: what it refers to, each of its alternatives.
+fn variants(node: Node<'_>) -> Vec<Node<'_>> {
+    if let Some(name) = node.schema.get("$ref").and_then(Value::as_str) {
+        let target = name
+            .strip_prefix('#')
+            .and_then(|at| node.document.pointer(at));
+        return target.map_or_else(Vec::new, |schema| variants(Node { schema, ..node }));
+    }
+    for alternatives in ["anyOf", "oneOf", "allOf"] {
+        if let Some(list) = node.schema.get(alternatives).and_then(Value::as_array) {
+            let each = list.iter().map(|schema| Node { schema, ..node });
+            return each.flat_map(variants).collect();
+        }
+    }
+    // A constant or an enumeration says its type by its values.
+    vec![node]
+}
+
+/// "`input.ticket` has: …".
+fn there_is(fact: &str, nodes: &[Node<'_>]) -> String {
+    let mut names: Vec<&str> = nodes
+        .iter()
+        .flat_map(|node| variants(*node))
+        .filter_map(|node| node.schema.get("properties")?.as_object())
+        .flat_map(|fields| fields.keys().map(String::as_str))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        format!("`{fact}` has no fields")
+    } else {
+        format!("`{fact}` has: {}", names.join(", "))
+    }
+}
+
+/// Fields of which not every text is one: the schema does not say so, and builtins mind.
+const KNOWN: [(&str, &str); 2] = [("time_zone", "Europe/Amsterdam"), ("currency", "EUR")];
+
+/// A value that fits the schema, with every field that there may be.
+fn sample(node: Node<'_>) -> Value {
+    let Some(node) = variants(node)
+        .into_iter()
+        .find(|node| node.schema.get("type") != Some(&json!("null")))
+    else {
+        return Value::Null;
+    };
+    let Node { schema, .. } = node;
+    if let Some(value) = schema.get("const").or_else(|| schema.pointer("/enum/0")) {
+        return value.clone();
+    }
+    let kind = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().find(|kind| **kind != json!("null")),
+        kind => kind,
+    };
+    match kind.and_then(Value::as_str) {
+        Some("object") => {
+            let fields = schema.get("properties").and_then(Value::as_object);
+            let fields = fields.into_iter().flatten();
+            fields
+                .map(|(name, schema)| {
+                    let known = KNOWN.iter().find(|(known, _)| known == name);
+                    let value = match known {
+                        Some((_, text)) => json!(text),
+                        None => sample(Node { schema, ..node }),
+                    };
+                    (name.clone(), value)
+                })
+                .collect()
+        }
+        Some("array") => {
+            let tuple = schema.get("prefixItems").and_then(Value::as_array);
+            let items = tuple.into_iter().flatten().chain(schema.get("items"));
+            items
+                .filter(|schema| schema.is_object())
+                .map(|schema| sample(Node { schema, ..node }))
+                .collect()
+        }
+        Some("string") => json!(sample_text(schema)),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        Some("boolean") => json!(false),
+        _ => Value::Null,
+    }
+}
+
+fn sample_text(schema: &Value) -> String {
+    let says = |key: &str| schema.get(key).and_then(Value::as_str);
+    match says("format") {
+        Some("date-time") => return "2026-01-01T00:00:00Z".to_owned(),
+        Some("date") => return "2026-01-01".to_owned(),
+        _ => {}
+    }
+    // Ids are `^tkt_[0-9a-f]{32}$`.
+    match says("pattern").and_then(|pattern| pattern.strip_prefix('^')?.split_once('_')) {
+        Some((prefix, _)) if prefix.len() == 3 && prefix.is_ascii() => {
+            format!("{prefix}_{}", "0".repeat(32))
+        }
+        _ => "sample".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{Operation, policy::PolicyInput};
+    use strum::VariantArray;
+
+    use super::*;
+
+    fn check(rule: &str) -> Result<(), BundleError> {
+        let text = format!("package dispatch\n\nx if {rule}\n");
+        Schemas::get().check(&BundleFiles::from_texts([("x.rego", text)]).unwrap())
+    }
+
+    #[test]
+    fn every_command_has_its_schema() {
+        for operation in Operation::VARIANTS {
+            assert!(
+                Schemas::get()
+                    .bodies
+                    .contains_key(operation.to_string().as_str()),
+                "add \"{operation}\" to COMMANDS"
+            );
+        }
+    }
+
+    #[test]
+    fn the_sample_is_an_input() {
+        let sample = Schemas::get().sample_input();
+        let input = serde_json::from_value::<PolicyInput>(sample.clone());
+        input.unwrap_or_else(|error| panic!("{error}: {sample:#}"));
+    }
+
+    #[test]
+    fn the_sample_of_a_body_is_what_a_policy_sees_of_one() {
+        let note = Schemas::get().sample_body("add_note");
+        assert_eq!(note, json!({ "text": { "chars": 1 } }));
+        let invoice = Schemas::get().sample_body("generate_invoice");
+        assert!(invoice["lines"][0]["unit_cents"].is_i64(), "{invoice}");
+    }
+
+    #[test]
+    fn what_an_input_may_hold_can_be_asked_for() {
+        for fine in [
+            "input.ticket.nte_cents > 1",
+            "input.ticket[\"state\"] == \"NEW\"",
+            "input.ticket.details.pane_count > 1",
+            "input.ticket.details[name] == 1",
+            "input.ticket.evidence[_] == \"photo\"",
+            "input.body.lines[0].unit_cents > 1",
+            "input.body.text.chars > 1",
+            "input.actor.roles[_] == \"qa\"",
+            "some line in input.body.lines; line.anything",
+            "other.input.nothing",
+            "input == {}",
+        ] {
+            check(fine).unwrap_or_else(|error| panic!("{fine}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_fact_is_refused_where_it_stands() {
+        for (wrong, fact) in [
+            ("input.tiket.state", "input.tiket"),
+            ("input.ticket.nte > 1", "input.ticket.nte"),
+            ("not input.ticket[\"stat\"]", "input.ticket.stat"),
+            ("input.ticket.state.name", "input.ticket.state.name"),
+            ("input.body.prise", "input.body.prise"),
+            ("input.body.lines[_].unit", "input.body.lines._.unit"),
+            ("input.body.text.length", "input.body.text.length"),
+        ] {
+            match check(wrong) {
+                Err(BundleError::UnknownFact {
+                    path,
+                    line,
+                    fact: named,
+                    ..
+                }) => {
+                    assert_eq!((path.as_str(), line), ("x.rego", 3));
+                    assert_eq!(named, fact);
+                }
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
+        let message = check("input.ticket.nte > 1").unwrap_err().to_string();
+        assert!(message.starts_with("x.rego:3:6: "), "{message}");
+        assert!(message.contains("nte_cents"), "{message}");
+    }
+}
