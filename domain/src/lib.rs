@@ -34,6 +34,7 @@ pub use decided::{Decided, Effect, OutboundMessage};
 pub use facts::{Facts, FreshIds, OpenProposal, Route, TicketKey};
 pub use filing::{Filing, FilingFacts, KillSwitch, KnownThing};
 pub use level::{advice_due, escalations_due, level, waiting_for};
+pub use pairing::{Acting, paired};
 pub use rejection::{Obstacle, Rejection};
 pub use ticket::{decide, evolve};
 
