@@ -1,9 +1,9 @@
 //! What a bundle is asked before it may decide anything.
 //!
-//! Each operation by each kind of actor, twice: knowing next to nothing (no roles, no ticket, an
-//! empty body) and knowing everything that the schemas describe. A rule that fails on a value, that
-//! never ends, or that answers something else than a decision is so found by its author and not by
-//! the first caller who meets it.
+//! Each operation by each kind of actor, three times: knowing next to nothing (no roles, no ticket,
+//! an empty body), knowing what is usual, and knowing everything that the schemas describe. A rule
+//! that fails on a value, that never ends, or that answers something else than a decision is so
+//! found by its author and not by the first caller who meets it.
 
 use contracts::{ActorKind, Operation, Role, TemplateId};
 use serde_json::{Value, json};
@@ -21,51 +21,69 @@ pub(crate) struct Trial {
     pub input: Value,
 }
 
-fn named(how: &str, kind: ActorKind) -> String {
-    format!("{kind}, {how}")
+impl Trial {
+    fn new(operation: Operation, kind: ActorKind, knows: &str, mut input: Value) -> Self {
+        input["operation"] = json!(operation);
+        input["actor"]["kind"] = json!(kind);
+        Self {
+            operation,
+            actor: format!("{kind}, knowing {knows}"),
+            input,
+        }
+    }
 }
 
 /// The question of a caller about whom, and about which ticket, nothing is known.
 pub(crate) fn bare(operation: Operation, kind: ActorKind) -> Trial {
-    let mut input = Schemas::get().sample_input();
+    let mut input = Schemas::get().plain_input();
     input["ticket"] = Value::Null;
     input["approval"] = Value::Null;
-    input["actor"] = json!({
-        "id": "trial", "kind": kind, "roles": [], "technician_id": null,
-    });
+    input["actor"] = json!({ "id": "trial", "roles": [], "technician_id": null });
     input["body"] = json!({});
-    input["operation"] = json!(operation);
-    Trial {
-        operation,
-        actor: named("knowing nothing", kind),
-        input,
-    }
+    Trial::new(operation, kind, "nothing", input)
 }
 
-/// The question of a caller with all roles, about all that there can be.
-fn full(operation: Operation, kind: ActorKind, template: &TemplateId) -> Trial {
-    let mut input = Schemas::get().sample_input();
-    input["actor"]["kind"] = json!(kind);
+/// The question of a caller with all roles, with every field of the body.
+fn known(
+    operation: Operation,
+    kind: ActorKind,
+    template: &TemplateId,
+    knows: &str,
+    mut input: Value,
+) -> Trial {
     input["actor"]["roles"] = json!(Role::VARIANTS);
     input["body"] = Schemas::get().sample_body(&operation.to_string());
-    input["operation"] = json!(operation);
     for place in ["/ticket/template", "/body/template"] {
         if let Some(named) = input.pointer_mut(place) {
             *named = json!(template);
         }
     }
-    Trial {
-        operation,
-        actor: named("knowing everything", kind),
-        input,
-    }
+    Trial::new(operation, kind, knows, input)
 }
 
 /// All questions, about a ticket of this template.
 pub(crate) fn all(template: &TemplateId) -> impl Iterator<Item = Trial> {
-    Operation::VARIANTS.iter().flat_map(move |operation| {
-        ActorKind::VARIANTS
-            .iter()
-            .flat_map(move |kind| [bare(*operation, *kind), full(*operation, *kind, template)])
+    let schemas = Schemas::get();
+    let callers = Operation::VARIANTS
+        .iter()
+        .flat_map(|operation| ActorKind::VARIANTS.iter().map(|kind| (*operation, *kind)));
+    callers.flat_map(move |(operation, kind)| {
+        [
+            bare(operation, kind),
+            known(
+                operation,
+                kind,
+                template,
+                "what is usual",
+                schemas.plain_input(),
+            ),
+            known(
+                operation,
+                kind,
+                template,
+                "everything",
+                schemas.full_input(),
+            ),
+        ]
     })
 }

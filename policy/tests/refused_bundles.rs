@@ -308,7 +308,11 @@ fn the_trial_asks_for_every_kind_of_actor_and_for_full_bodies() {
         ),
         (
             "input.actor.kind == \"agent\"\n\tinput.body.priority",
-            "agent, knowing everything",
+            "agent, knowing what is usual",
+        ),
+        (
+            "input.actor.kind == \"workflow\"\n\tinput.kill_switch == false",
+            "workflow, knowing everything",
         ),
     ] {
         let text = format!(
