@@ -23,6 +23,7 @@ use crate::{
     builtins,
     error::{BundleError, EvaluationError},
     files::BundleFiles,
+    guards,
     manifest::Manifest,
 };
 
@@ -76,7 +77,7 @@ impl Evaluator {
         let mut rules: Vec<_> = policy.get_rules().keys().cloned().collect();
         rules.sort_unstable();
         let evaluator = Self {
-            program,
+            program: guards::insert(&program)?,
             rules,
             data: Value::from(data.clone()),
             idle: Mutex::default(),

@@ -18,6 +18,7 @@ mod decision;
 mod error;
 mod evaluator;
 mod files;
+mod guards;
 mod keys;
 mod manifest;
 mod roles;
