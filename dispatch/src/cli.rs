@@ -11,7 +11,8 @@ use url::Url;
 use crate::{
     commands::{
         decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
-        messages::MessagesCommand, proposals::ProposalsCommand, ticket::TicketCommand,
+        messages::MessagesCommand, policy::PolicyCommand, proposals::ProposalsCommand,
+        ticket::TicketCommand,
     },
     demo::day::Speed,
     exit,
@@ -127,6 +128,15 @@ pub enum CliCommand {
     Decisions {
         #[command(subcommand)]
         command: DecisionsCommand,
+    },
+
+    /// Writes, checks, tests, packs and signs policy bundles, and says what one decides
+    ///
+    /// From zero to a changed rule: docs/policy-authoring.md.
+    #[command(after_help = exit::HELP)]
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
 
     /// Looks at messages: what came in, what goes out, what a person has to place

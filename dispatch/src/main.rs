@@ -71,6 +71,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         CliCommand::Ticket { command } => commands::ticket::run(&global, command).await,
         CliCommand::Proposals { command } => commands::proposals::run(&global, command).await,
         CliCommand::Decisions { command } => commands::decisions::run(&global, command).await,
+        CliCommand::Policy { command } => commands::policy::run(command),
         CliCommand::Messages { command } => commands::messages::run(&global, command).await,
         CliCommand::Killswitch { command } => commands::killswitch::run(&global, command).await,
         CliCommand::Import(args) => commands::import::run(&global, args).await,

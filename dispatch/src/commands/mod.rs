@@ -12,6 +12,7 @@ pub mod killswitch;
 pub mod messages;
 pub mod migrate;
 pub mod openapi;
+pub mod policy;
 pub mod proposals;
 pub mod relay;
 pub mod ticket;

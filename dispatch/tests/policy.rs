@@ -1,0 +1,308 @@
+//! `dispatch policy` as an author meets it: from an empty folder to a signed archive, with each
+//! mistake on the way. No server is needed.
+
+#[path = "../../policy/tests/keys/mod.rs"]
+mod keys;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder in which an author works.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir().unwrap());
+        for (name, text) in [
+            ("key.pem", keys::PRIVATE),
+            ("key.pub", keys::PUBLIC),
+            ("other.pub", keys::OTHER_PUBLIC),
+        ] {
+            fs::write(desk.path(name), text).unwrap();
+        }
+        desk
+    }
+
+    /// With the starter bundle in `rules`.
+    fn with_rules() -> Self {
+        let desk = Self::new();
+        desk.ok(&["init", "rules"]);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn edit(&self, name: &str, from: &str, to: &str) {
+        let path = self.path(name);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no {from:?} in {name}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dispatch"))
+            .arg("policy")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_clear()
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        out(&output)
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(arguments)).unwrap()
+    }
+
+    /// It ended so, and said all these parts.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str], code: i32, parts: &[&str]) {
+        let output = self.run(arguments);
+        let text = err(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// An invoice above the not-to-exceed amount.
+fn invoice() -> Value {
+    json!({
+        "v": 1,
+        "operation": "generate_invoice",
+        "at": "2026-11-21T09:00:00Z",
+        "actor": {
+            "id": "billing-1", "kind": "person", "roles": ["billing"], "technician_id": null,
+        },
+        "body": { "lines": [{ "item": "labour", "quantity": 3, "unit_cents": 30_000 }] },
+        "ticket": {
+            "id": "tkt_00000000000000000000000000000001",
+            "state": "VERIFIED",
+            "version": 7,
+            "template": "emergency_glass",
+            "priority": "P1",
+            "details": {},
+            "nte_cents": 80_000,
+            "technician_id": null,
+            "visit": 1,
+            "evidence": [],
+            "customer_awaited": false,
+        },
+        "approval": null,
+        "tenant": {
+            "calendar": { "time_zone": "Europe/Amsterdam", "week": [], "days_off": [] },
+            "currency": "EUR",
+        },
+        "autonomy": "SHADOW",
+    })
+}
+
+#[test]
+fn from_an_empty_folder_to_a_signed_archive() {
+    let desk = Desk::with_rules();
+    assert!(desk.ok(&["test", "rules"]).contains("tests passed"));
+    let starter = desk.json(&["show", "--json"]);
+    let copied = desk.json(&["show", "rules", "--json"]);
+    assert_eq!(copied, starter);
+
+    let version = starter["bundle"]["version"].as_str().unwrap();
+    desk.edit("rules/.manifest", version, "2026-11-acme");
+    desk.ok(&["check", "rules"]);
+    let built = desk.ok(&["build", "rules", "-o", "acme.tar.gz"]);
+    assert!(built.contains("bundle 2026-11-acme"), "{built}");
+    let first = fs::read(desk.path("acme.tar.gz")).unwrap();
+    desk.ok(&["build", "rules", "-o", "acme.tar.gz"]);
+    assert_eq!(fs::read(desk.path("acme.tar.gz")).unwrap(), first);
+
+    let trusting = [
+        "check",
+        "acme.tar.gz",
+        "--verification-key",
+        "2026-1=key.pub",
+    ];
+    desk.refused(&trusting, 1, &["not signed", "dispatch policy sign"]);
+    let sign = ["sign", "acme.tar.gz", "--key", "key.pem", "--kid", "2026-1"];
+    desk.ok(&sign);
+    let checked = desk.ok(&trusting);
+    assert!(checked.contains("signed with key 2026-1"), "{checked}");
+
+    let shown = desk.json(&["show", "acme.tar.gz", "--json"]);
+    assert_eq!(shown["bundle"]["version"], "2026-11-acme");
+    assert_eq!(
+        shown["signature"],
+        json!({ "signed_by": "2026-1", "verified": false })
+    );
+    assert_ne!(shown["bundle"]["sha256"], starter["bundle"]["sha256"]);
+    let text = desk.ok(&["show", "acme.tar.gz"]);
+    assert!(text.contains("data.dispatch.deny"), "{text}");
+    assert!(text.contains("dispatch/decision.rego"), "{text}");
+
+    let other = [
+        "check",
+        "acme.tar.gz",
+        "--verification-key",
+        "2026-1=other.pub",
+    ];
+    desk.refused(&other, 1, &["not made with key `2026-1`"]);
+}
+
+#[test]
+fn a_changed_rule_decides_otherwise() {
+    let desk = Desk::with_rules();
+    fs::write(desk.path("invoice.json"), invoice().to_string()).unwrap();
+    let text = desk.ok(&["explain", "rules", "--input", "invoice.json"]);
+    for part in ["DENY", "NTE_EXCEEDED", "to pass: "] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let before = desk.json(&["explain", "rules", "--input", "invoice.json", "--json"]);
+    assert_eq!(before["result"], "DENY");
+    assert_eq!(before["reasons"][0]["pointer"], "/lines");
+
+    desk.edit(
+        "rules/dispatch/billing.rego",
+        "total > input.ticket.nte_cents",
+        "total * 100 > input.ticket.nte_cents * 115",
+    );
+    let after = desk.json(&["explain", "rules", "--input", "invoice.json", "--json"]);
+    assert_eq!(after["result"], "ALLOW");
+    assert_ne!(after["bundle"]["sha256"], before["bundle"]["sha256"]);
+
+    // A recorded decision holds what was asked.
+    let recorded = json!({ "id": "dec_1", "operation": "generate_invoice", "input": invoice() });
+    fs::write(desk.path("decision.json"), recorded.to_string()).unwrap();
+    let again = desk.json(&["explain", "rules", "--input", "decision.json", "--json"]);
+    assert_eq!(again, after);
+}
+
+#[test]
+fn a_mistake_is_shown_where_it_stands() {
+    let desk = Desk::with_rules();
+    let rule = "rules/dispatch/mine.rego";
+    let write = |text: &str| fs::write(desk.path(rule), text).unwrap();
+    write("package dispatch\n\ndeny contains x if {\n");
+    desk.refused(&["check", "rules"], 1, &["dispatch/mine.rego:"]);
+    write("package dispatch\n\ndeny contains unmet(\"X\", \"x\", \"y\") if input.tickt\n");
+    desk.refused(
+        &["check", "rules"],
+        1,
+        &["dispatch/mine.rego:3:39", "`input.tickt`", "ticket"],
+    );
+    write("package dispatch\n\nnow := time.now_ns()\n");
+    desk.refused(&["check", "rules"], 1, &["`time.now_ns` is not allowed"]);
+    fs::remove_file(desk.path(rule)).unwrap();
+    desk.edit("rules/roles/data.json", "billing", "biling");
+    desk.refused(&["check", "rules"], 1, &["\"biling\" is no role"]);
+    let output = desk.run(&["check", "rules", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(report["ok"], false);
+    assert!(report["error"].as_str().unwrap().contains("biling"));
+    // What is refused is not packed either.
+    desk.refused(&["build", "rules", "-o", "out.tar.gz"], 1, &["biling"]);
+    assert!(!Path::new(&desk.path("out.tar.gz")).exists());
+}
+
+#[test]
+fn a_failing_test_is_named() {
+    let desk = Desk::with_rules();
+    let text = "package dispatch_test.mine\n\ntest_mine if 1 == 2\n\ntest_other if 1 == 1\n";
+    fs::write(desk.path("rules/dispatch/mine_test.rego"), text).unwrap();
+    let output = desk.run(&["test", "rules"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("FAIL  data.dispatch_test.mine.test_mine"));
+    let name = "data.dispatch_test.mine.test_mine";
+    desk.refused(
+        &["check", "rules"],
+        1,
+        &["1 of the bundle's own tests failed", name],
+    );
+
+    let output = desk.run(&["test", "rules", "--run", "dispatch_test.mine.", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(
+        (&report["passed"], &report["failed"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(report["tests"][0]["name"], name);
+
+    let verbose = desk.ok(&["test", "rules", "--run", "test_other", "-v"]);
+    assert!(
+        verbose.contains("pass  data.dispatch_test.mine.test_other"),
+        "{verbose}"
+    );
+    desk.refused(
+        &["test", "rules", "--run", "no_such_test"],
+        1,
+        &["no test to run", "--run"],
+    );
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    let desk = Desk::with_rules();
+    desk.refused(
+        &["init", "rules"],
+        2,
+        &["not empty", "nothing is overwritten"],
+    );
+    desk.refused(&["check", "nowhere"], 2, &["cannot read `nowhere`"]);
+    desk.refused(&["check", "key.pem"], 1, &["archive cannot be read"]);
+    desk.refused(
+        &["check", "rules", "--verification-key", "key.pub"],
+        2,
+        &["give an id and a file"],
+    );
+    desk.refused(
+        &["check", "rules", "--verification-key", "a=key.pem"],
+        2,
+        &["no public ed25519 key", "openssl pkey"],
+    );
+    desk.refused(
+        &["sign", "rules", "--key", "key.pem", "--kid", "a"],
+        2,
+        &["is a folder", "dispatch policy build rules"],
+    );
+    desk.ok(&["build", "rules", "-o", "a.tar.gz"]);
+    desk.refused(
+        &["sign", "a.tar.gz", "--key", "key.pub", "--kid", "a"],
+        2,
+        &["no private ed25519 key", "openssl genpkey"],
+    );
+    desk.refused(
+        &["build", "rules", "-o", "no/such/folder.tar.gz"],
+        2,
+        &["cannot write no/such/folder.tar.gz"],
+    );
+    fs::write(desk.path("input.json"), "{\"v\": 1}").unwrap();
+    desk.refused(
+        &["explain", "rules", "--input", "input.json"],
+        2,
+        &["input.json is no policy input", "missing field"],
+    );
+}
