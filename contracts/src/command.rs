@@ -8,12 +8,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    approval::Verdict,
+    actor::Role,
+    approval::{StepKind, Verdict},
+    autonomy::StageTarget,
     comms::{Channel, OnlyWhile},
+    event::AutonomyMode,
     filing::FilingReceipt,
     ids::*,
+    kill_switch::KillScope,
     proposal::{Advice, AdvisorInput},
     schedule::{GeoPoint, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
@@ -54,6 +59,30 @@ macro_rules! commands {
                 match self {
                     Self::CommsOutbound(body) => Some(body.ticket_id),
                     _ => None,
+                }
+            }
+
+            /// The approval that the command is about; its ticket, if it has one, is meant too.
+            pub const fn approval_id(&self) -> Option<ApprovalId> {
+                match self {
+                    Self::DecideApproval(body) => Some(body.approval_id),
+                    Self::ClaimApproval(body) => Some(body.approval_id),
+                    Self::ReleaseApproval(body) => Some(body.approval_id),
+                    Self::TakeOverApproval(body) => Some(body.approval_id),
+                    Self::AmendApproval(body) => Some(body.approval_id),
+                    Self::WithdrawApproval(body) => Some(body.approval_id),
+                    Self::CommentApproval(body) => Some(body.approval_id),
+                    Self::ChangeApprovalDue(body) => Some(body.approval_id),
+                    Self::RecordApprovalStep(body) => Some(body.approval_id),
+                    Self::ExecuteApproval(body) => Some(body.approval_id),
+                    _ => None,
+                }
+            }
+
+            /// The command of that name with this body, as [`Serialize`] writes both.
+            pub fn from_parts(operation: Operation, body: Value) -> Result<Self, serde_json::Error> {
+                match operation {
+                    $(Operation::$name => serde_json::from_value(body).map(Self::$name),)+
                 }
             }
         }
@@ -98,6 +127,9 @@ pub trait CommandBody: Into<Command> + serde::de::DeserializeOwned + JsonSchema 
 pub enum CommandClass {
     /// Changes state or fields: version and `seq` rise, the workflow hears of it.
     Change,
+    /// About an approval of the ticket: `seq` rises, so the workflow hears of it; the version rises
+    /// only when the ticket changes with it (a change order, a held command that is carried out).
+    Waiting,
     /// Writes beside the ticket: no version, no `seq`, so the workflow never hears its own echo.
     Bookkeeping,
     /// About something other than a ticket (a site, a technician, the kill switch), or about a
@@ -129,7 +161,7 @@ commands! {
     /// More work than agreed: needs an approval.
     RequestChange = "request_change", "/tickets/{id}/tech/request-change", Change;
     /// Decides an approval.
-    DecideApproval = "decide_approval", "/tickets/{id}/approval/decide", Change;
+    DecideApproval = "decide_approval", "/approvals/{id}/decide", Waiting;
     /// Made safe for now; another visit is needed.
     ReturnVisit = "return_visit", "/tickets/{id}/tech/return-visit", Change;
     /// The work is done.
@@ -152,6 +184,26 @@ commands! {
     CustomerAwait = "customer_await", "/tickets/{id}/customer/await", Change;
     /// The customer did it: clocks run.
     CustomerResume = "customer_resume", "/tickets/{id}/customer/resume", Change;
+    /// Keeps software from acting on this ticket, or lets it again.
+    SetTicketAutonomy = "set_ticket_autonomy", "/tickets/{id}/autonomy", Change;
+    /// Changes what an approval asks for; it is pending again.
+    AmendApproval = "amend_approval", "/approvals/{id}/amend", Waiting;
+    /// Takes an approval back.
+    WithdrawApproval = "withdraw_approval", "/approvals/{id}/withdraw", Waiting;
+    /// Moves the end of an approval.
+    ChangeApprovalDue = "change_approval_due", "/approvals/{id}/due", Waiting;
+    /// Reminds, escalates or ends an approval that nobody decided.
+    RecordApprovalStep = "record_approval_step", "/approvals/{id}/step", Waiting;
+    /// Carries out what was approved.
+    ExecuteApproval = "execute_approval", "/approvals/{id}/execute", Waiting;
+    /// Says that one works on an approval.
+    ClaimApproval = "claim_approval", "/approvals/{id}/claim", Bookkeeping;
+    /// Says that one works on it no longer.
+    ReleaseApproval = "release_approval", "/approvals/{id}/release", Bookkeeping;
+    /// Works on it in somebody's place.
+    TakeOverApproval = "take_over_approval", "/approvals/{id}/take-over", Bookkeeping;
+    /// Says something about an approval.
+    CommentApproval = "comment_approval", "/approvals/{id}/comments", Bookkeeping;
     /// Writes a note.
     AddNote = "add_note", "/tickets/{id}/notes", Bookkeeping;
     /// Records what software would have done.
@@ -182,6 +234,22 @@ commands! {
     EngageKillSwitch = "engage_kill_switch", "/kill-switch/engage", Filing;
     /// Software may act again.
     ReleaseKillSwitch = "release_kill_switch", "/kill-switch/release", Filing;
+    /// Keeps the report of a kill switch drill.
+    RecordDrill = "record_drill", "/kill-switch/drills", Filing;
+    /// Lends one's right to decide approvals to somebody, while away.
+    DelegateApprovals = "delegate_approvals", "/delegations", Filing;
+    /// Takes it back.
+    RevokeDelegation = "revoke_delegation", "/delegations/revoke", Filing;
+    /// Keeps a gate report.
+    RecordGateReport = "record_gate_report", "/rollout/reports", Filing;
+    /// Lets software do more by itself.
+    PromoteStage = "promote_stage", "/rollout/promote", Filing;
+    /// Lets software do less by itself.
+    DemoteStage = "demote_stage", "/rollout/demote", Filing;
+    /// Keeps a policy bundle.
+    UploadBundle = "upload_bundle", "/policy/bundles", Filing;
+    /// Lets another policy bundle decide.
+    ActivateBundle = "activate_bundle", "/policy/activate", Filing;
 }
 
 macro_rules! bodies {
@@ -287,6 +355,99 @@ bodies! {
         /// Why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Slug>,
+        /// The version that was looked at; needed once it was amended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
+    }
+    /// Changes what an approval asks for. All votes are void, and its time begins anew.
+    AmendApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The body of the held command as it shall be.
+        body: Value,
+        /// Why.
+        reason: Slug,
+    }
+    /// Takes an approval back.
+    WithdrawApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Why.
+        reason: Slug,
+    }
+    /// Moves the end of an approval.
+    ChangeApprovalDue {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The new end; not over, and at most thirty days away.
+        expires_at: DateTime<Utc>,
+        /// Why.
+        reason: Slug,
+    }
+    /// The moment of a step has come and nobody has decided.
+    RecordApprovalStep {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The approval's version.
+        version: u32,
+        /// What is due.
+        step: StepKind,
+        /// The moment that the approval's plan names for it.
+        at: DateTime<Utc>,
+        /// The workflow's `applied_seq`; 0 for an approval without a ticket.
+        applied_seq: u64,
+    }
+    /// Carries out what was approved.
+    ExecuteApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The version that was approved.
+        version: u32,
+        /// The workflow's `applied_seq`; 0 for a person.
+        #[serde(default)]
+        applied_seq: u64,
+        /// A person's reason to do it although a kill switch is engaged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_kill_switch: Option<Slug>,
+    }
+    /// Works on an approval: others are told so.
+    ClaimApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// For how long, 1 to 240.
+        #[serde(default = "claim_minutes")]
+        #[schemars(range(min = 1, max = 240))]
+        minutes: u16,
+    }
+    /// Works on it no longer.
+    ReleaseApproval {
+        /// Which.
+        approval_id: ApprovalId,
+    }
+    /// Works on it in somebody's place.
+    TakeOverApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Why.
+        reason: Slug,
+        /// For how long, 1 to 240.
+        #[serde(default = "claim_minutes")]
+        #[schemars(range(min = 1, max = 240))]
+        minutes: u16,
+    }
+    /// Says something about an approval.
+    CommentApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The text.
+        text: FreeText,
+    }
+    /// Keeps software from acting on this ticket, or lets it again.
+    SetTicketAutonomy {
+        /// `true`: software only proposes.
+        opt_out: bool,
+        /// Why.
+        reason: Slug,
     }
     /// Another visit is needed.
     ReturnVisit {
@@ -516,13 +677,106 @@ bodies! {
         /// When the absence begins.
         starts_at: DateTime<Utc>,
     }
-    /// Software stops acting for this tenant. People and SLA clocks go on.
+    /// Software stops acting. People and SLA clocks go on.
     EngageKillSwitch {
         /// Why.
         reason: Slug,
+        /// Where; this tenant without it.
+        #[serde(default)]
+        scope: KillScope,
+        /// When it releases itself; never without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<DateTime<Utc>>,
     }
     /// Software may act again, as far as its stage lets it.
     ReleaseKillSwitch {
+        /// Why.
+        reason: Slug,
+        /// Where; this tenant without it.
+        #[serde(default)]
+        scope: KillScope,
+    }
+    /// Keeps the report of a drill.
+    RecordDrill {
+        /// When it was engaged.
+        engaged_at: DateTime<Utc>,
+        /// From the engaging to the last effect of software, in milliseconds; 0 when none came
+        /// after it.
+        stop_millis: u64,
+        /// Attempts of software that were made meanwhile.
+        attempts: u64,
+        /// Those of them that were let pass although the switch was engaged: 0, or the drill failed.
+        passed: u64,
+    }
+    /// Lends one's right to decide approvals to somebody, while away.
+    DelegateApprovals {
+        /// To whom: a token's subject.
+        to: String,
+        /// Which roles of one's own.
+        roles: Vec<Role>,
+        /// From when.
+        from: DateTime<Utc>,
+        /// Until when; at most ninety days later.
+        until: DateTime<Utc>,
+        /// Why: `leave`, `sick` …
+        reason: Slug,
+    }
+    /// Takes it back.
+    RevokeDelegation {
+        /// Which.
+        delegation_id: DelegationId,
+    }
+    /// Computes a gate report over a range of time and keeps it.
+    RecordGateReport {
+        /// For what.
+        target: StageTarget,
+        /// From when on proposals count.
+        since: DateTime<Utc>,
+        /// Until when; not in the future.
+        until: DateTime<Utc>,
+    }
+    /// Lets software do more by itself.
+    PromoteStage {
+        /// What.
+        target: StageTarget,
+        /// How far.
+        to: AutonomyMode,
+        /// The share of tickets, for CANARY: 1 to 99.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+        /// The gate report that it is decided on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report_sha256: Option<String>,
+        /// From when on; at once without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effective_at: Option<DateTime<Utc>>,
+        /// Why.
+        reason: Slug,
+    }
+    /// Lets software do less by itself.
+    DemoteStage {
+        /// What.
+        target: StageTarget,
+        /// How far.
+        to: AutonomyMode,
+        /// The share of tickets, for CANARY: 1 to 99.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+        /// Why; for the guardrails their name.
+        reason: Slug,
+    }
+    /// Keeps a policy bundle. It decides nothing until it is activated.
+    UploadBundle {
+        /// The archive (`.tar.gz`), base64.
+        archive: String,
+    }
+    /// Lets another policy bundle decide.
+    ActivateBundle {
+        /// SHA-256 of its canonical content.
+        sha256: String,
+        /// SHA-256 of the report that compares it with what was decided.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report_sha256: Option<String>,
         /// Why.
         reason: Slug,
     }
@@ -530,6 +784,26 @@ bodies! {
 
 const fn yes() -> bool {
     true
+}
+
+const fn claim_minutes() -> u16 {
+    15
+}
+
+/// The answer 202: the command is held until people decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldReceipt {
+    /// This attempt.
+    pub command_id: CommandId,
+    /// The policy decision that holds it.
+    pub decision_id: DecisionId,
+    /// `true`: nothing was kept, this is what would have happened.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What waits: who must agree, by when, and what happens until then.
+    pub approval: crate::approval::Approval,
+    /// Why it is held.
+    pub reasons: Vec<crate::policy::Reason>,
 }
 
 /// The answer to a command on a ticket.
@@ -551,6 +825,12 @@ pub struct CommandReceipt {
     /// The approval that was asked for or decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_id: Option<ApprovalId>,
+    /// Where that approval stands now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_state: Option<crate::approval::ApprovalState>,
+    /// What was said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_id: Option<CommentId>,
     /// The note, proposal or other row that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note_id: Option<NoteId>,
@@ -563,6 +843,14 @@ pub struct CommandReceipt {
     /// The message that was queued or attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
+}
+
+impl CommandReceipt {
+    /// Names the approval that the command was about.
+    pub fn about(&mut self, id: ApprovalId, state: crate::approval::ApprovalState) {
+        self.approval_id = Some(id);
+        self.approval_state = Some(state);
+    }
 }
 
 #[cfg(test)]

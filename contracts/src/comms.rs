@@ -233,8 +233,6 @@ pub struct CommsRules {
     pub attach_window_hours: u32,
     /// The kind of incident of a ticket that a message opens, when the message names none.
     pub intake_template: TemplateId,
-    /// How long an approval waits before its approvers are reminded, once.
-    pub approval_reminder_minutes: u32,
     /// Who hears of what; a purpose that is not listed goes to nobody. Approvals go to the roles
     /// that may decide them.
     pub audiences: BTreeMap<Purpose, Vec<Role>>,

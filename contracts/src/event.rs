@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approval::Verdict,
+    actor::Role,
+    approval::{ApprovalKind, ApprovalStep, StepKind, TicketApproval, Verdict},
+    command::Operation,
     comms::{Channel, Purpose, Routing},
     ids::*,
     proposal::{PairingOutcome, ProposalKind},
@@ -54,10 +56,19 @@ macro_rules! events {
 /// Who an event is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Gets a gapless `seq` and is relayed to the ticket's workflow.
+    /// Gets a gapless `seq` and is relayed to the ticket's workflow; the ticket's version rises.
     Workflow,
+    /// Gets a `seq` and is relayed too, but the ticket itself has not changed: its version stays.
+    Waits,
     /// For live readers and the audit only.
     Readers,
+}
+
+impl Audience {
+    /// Whether the ticket's workflow hears of it.
+    pub const fn is_workflow(self) -> bool {
+        matches!(self, Self::Workflow | Self::Waits)
+    }
 }
 
 events! {
@@ -238,6 +249,132 @@ events! {
     }
     /// The customer did it.
     CustomerResumed = "customer.resumed" v 1, Workflow {}
+    /// Software may not act on this ticket, or may again.
+    AutonomySet = "autonomy.set" v 1, Workflow {
+        /// Whether it only proposes.
+        opt_out: bool,
+        /// Why.
+        reason: Slug,
+    }
+    /// A command is held until people decide; or a change order got its plan.
+    ApprovalRequested = "approval.requested" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// What is to be decided.
+        kind: ApprovalKind,
+        /// What is to be carried out.
+        operation: Operation,
+        /// Whether software asked.
+        autonomous: bool,
+        /// SHA-256 of the facts that it depends on.
+        facts_sha256: Option<String>,
+        /// What happens while nobody decides.
+        steps: Vec<ApprovalStep>,
+    }
+    /// Somebody said yes or no, and more must.
+    ApprovalVoted = "approval.voted" v 1, Readers {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Yes or no.
+        verdict: Verdict,
+    }
+    /// A held command was released to be carried out, or rejected.
+    ApprovalDecided = "approval.decided" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Which version of it.
+        version: u32,
+        /// Yes or no.
+        verdict: Verdict,
+        /// Why.
+        reason: Option<Slug>,
+    }
+    /// What an approval asks for was changed: it is pending again.
+    ApprovalAmended = "approval.amended" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Its new version.
+        version: u32,
+        /// SHA-256 of the facts that it depends on.
+        facts_sha256: Option<String>,
+        /// What happens while nobody decides.
+        steps: Vec<ApprovalStep>,
+        /// Why.
+        reason: Slug,
+    }
+    /// An approval was taken back.
+    ApprovalWithdrawn = "approval.withdrawn" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Why.
+        reason: Slug,
+    }
+    /// What an approval depends on has changed, or policy has become stricter: it is void.
+    ApprovalStale = "approval.stale" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// `facts_changed`, `policy_stricter`, or the code of what stood against it.
+        reason: Slug,
+    }
+    /// Nobody decided for so long that people were reminded, or more people were asked.
+    ApprovalStepTaken = "approval.step_taken" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Reminder or escalation.
+        step: StepKind,
+        /// Roles that may decide besides from now on.
+        roles: Vec<Role>,
+        /// What is still to come.
+        steps: Vec<ApprovalStep>,
+    }
+    /// The end of an approval was moved.
+    ApprovalDueChanged = "approval.due_changed" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// What is still to come.
+        steps: Vec<ApprovalStep>,
+        /// Why.
+        reason: Slug,
+    }
+    /// Nobody decided in time: it is denied.
+    ApprovalExpired = "approval.expired" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+    }
+    /// What was approved was carried out, by the command that this event belongs to.
+    ApprovalExecuted = "approval.executed" v 1, Waits {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// What was carried out.
+        operation: Operation,
+        /// Who had proposed it.
+        proposed_by: String,
+        /// Who had approved it.
+        approved_by: Vec<String>,
+        /// Why a person did it although a kill switch is engaged.
+        kill_switch_override: Option<Slug>,
+    }
+    /// Somebody works on an approval.
+    ApprovalClaimed = "approval.claimed" v 1, Readers {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// Until when.
+        until: DateTime<Utc>,
+        /// Why, when it was taken over.
+        reason: Option<Slug>,
+    }
+    /// Nobody works on it any more.
+    ApprovalReleased = "approval.released" v 1, Readers {
+        /// The approval.
+        approval_id: ApprovalId,
+    }
+    /// Something was said about an approval.
+    ApprovalCommented = "approval.commented" v 1, Readers {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// What.
+        comment_id: CommentId,
+    }
     /// A note was written.
     NoteAdded = "note.added" v 1, Readers {
         /// Which.
@@ -327,25 +464,36 @@ impl TicketEvent {
     }
 }
 
-/// How far software may act by itself. Only SHADOW exists yet: everything else is refused.
+/// How far software may act by itself; each mode includes the ones before it.
 #[derive(
     Debug,
     Clone,
     Copy,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Hash,
     Serialize,
     Deserialize,
     JsonSchema,
     strum::Display,
     strum::EnumString,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum AutonomyMode {
+    /// Does not even propose.
+    Off,
     /// Proposes and never acts.
     Shadow,
+    /// Acts when a person has released it.
+    Approve,
+    /// Acts by itself on a share of the tickets, chosen by their hash; APPROVE on the others.
+    Canary,
+    /// Acts by itself.
+    Auto,
 }
 
 /// What a ticket waits for.
@@ -401,8 +549,38 @@ pub struct TicketLevel {
     pub sla: Vec<SlaClock>,
     /// Approvals that wait for a decision.
     pub open_approvals: Vec<ApprovalId>,
-    /// How far software may act by itself.
+    /// How far software may act by itself: the most of all kinds of command.
     pub autonomy: AutonomyMode,
-    /// Rises with each turn of the kill switch.
+    /// Rises with each turn of any kill switch of this tenant, and of the one over everything.
     pub kill_generation: u64,
+    /// Approvals with what is still to come of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<TicketApproval>,
+    /// Advice that software may follow by itself, with or without an approval: stage and kill
+    /// switches let it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts_on: Vec<ProposalKind>,
+    /// Advice that is not wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_on: Vec<ProposalKind>,
+    /// What a kill switch stops on this ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+/// What a kill switch stops on a ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stopped {
+    /// All that software does.
+    pub all: bool,
+    /// Else these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+}
+
+impl Stopped {
+    /// Whether software may not do this.
+    pub fn stops(&self, operation: Operation) -> bool {
+        self.all || self.operations.contains(&operation)
+    }
 }

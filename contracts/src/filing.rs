@@ -1,9 +1,14 @@
 //! Filings: commands about something other than a ticket, and what they lead to.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{comms::Routing, ids::*, schedule::TimeWindow, ticket::Ticket, value::Slug};
+use crate::{
+    approval::ApprovalState, autonomy::StageTarget, command::Operation, comms::Routing,
+    event::AutonomyMode, ids::*, kill_switch::KillScope, policy::BundleRef, schedule::TimeWindow,
+    ticket::Ticket, value::Slug,
+};
 
 /// What a filing led to: the change in its audit row, and the answer to its caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +69,9 @@ pub enum Filed {
         generation: u64,
         /// Why.
         reason: Slug,
+        /// Where.
+        #[serde(default)]
+        scope: KillScope,
     },
     /// Software may act again.
     #[serde(rename = "kill_switch.released")]
@@ -72,6 +80,9 @@ pub enum Filed {
         generation: u64,
         /// Why.
         reason: Slug,
+        /// Where.
+        #[serde(default)]
+        scope: KillScope,
     },
     /// A message came in.
     #[serde(rename = "message.received")]
@@ -80,6 +91,79 @@ pub enum Filed {
         message_id: MessageId,
         /// Where it belongs.
         routing: Routing,
+    },
+    /// A drill of the kill switch was kept.
+    #[serde(rename = "kill_switch.drilled")]
+    Drilled {
+        /// From the engaging to the last effect of software, in milliseconds.
+        stop_millis: u64,
+        /// Whether nothing passed.
+        passed: bool,
+    },
+    /// A right to decide was lent.
+    #[serde(rename = "delegation.made")]
+    Delegated {
+        /// Under which id.
+        delegation_id: DelegationId,
+    },
+    /// It was taken back.
+    #[serde(rename = "delegation.revoked")]
+    DelegationRevoked {
+        /// Which.
+        delegation_id: DelegationId,
+    },
+    /// A report was kept.
+    #[serde(rename = "report.kept")]
+    Report {
+        /// Over its canonical content.
+        sha256: String,
+    },
+    /// A stage was set.
+    #[serde(rename = "stage.set")]
+    StageSet {
+        /// What.
+        target: StageTarget,
+        /// From how far.
+        from: AutonomyMode,
+        /// How far.
+        to: AutonomyMode,
+        /// The share of tickets, for CANARY.
+        percent: Option<u8>,
+        /// From when on, when it is not at once.
+        effective_at: Option<DateTime<Utc>>,
+    },
+    /// A bundle was kept.
+    #[serde(rename = "bundle.uploaded")]
+    BundleUploaded {
+        /// Which.
+        bundle: BundleRef,
+    },
+    /// Another bundle decides.
+    #[serde(rename = "bundle.activated")]
+    BundleActivated {
+        /// Which.
+        bundle: BundleRef,
+        /// The one before it.
+        previous: Option<String>,
+    },
+    /// A filing is held until people decide.
+    #[serde(rename = "approval.requested")]
+    Held {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// What is to be carried out.
+        operation: Operation,
+    },
+    /// Something became of an approval that has no ticket.
+    #[serde(rename = "approval.changed")]
+    ApprovalChanged {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Where it stands now.
+        state: ApprovalState,
+        /// What was carried out with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        executed: Option<Box<Filed>>,
     },
 }
 

@@ -102,18 +102,22 @@ macro_rules! typed_id {
 }
 
 typed_id! {
-    /// A decision that a person owes: a change order today, held commands later.
+    /// A decision that people owe: on a change order, a held command, a promotion …
     ApprovalId, "apr";
     /// A thing at a site that can break: a door, a shopfront pane.
     AssetId, "ast";
     /// One row of the audit log.
     AuditId, "aud";
+    /// What somebody said about an approval.
+    CommentId, "cmt";
     /// One attempt to change something; links audit row, decision, events and stored response.
     CommandId, "cmd";
     /// A person at the customer's; personal data lives only in their row.
     ContactId, "con";
     /// A recorded policy decision.
     DecisionId, "dec";
+    /// The right to decide approvals, lent for a time.
+    DelegationId, "dlg";
     /// One outbox row.
     EventId, "evt";
     /// A documented fact about a ticket.
@@ -153,6 +157,11 @@ pub fn ticket_workflow_id(tenant: TenantId, ticket: TicketId) -> String {
 pub fn parse_ticket_workflow_id(id: &str) -> Option<(TenantId, TicketId)> {
     let (tenant, ticket) = id.strip_prefix("ticket/")?.split_once('/')?;
     Some((tenant.parse().ok()?, ticket.parse().ok()?))
+}
+
+/// The Temporal schedule of a tenant's control, and the beginning of the workflow ids of its rounds.
+pub fn control_schedule_id(tenant: TenantId) -> String {
+    format!("control/{tenant}")
 }
 
 /// The request id of a workflow's call: the same intent gives the same key in every run and

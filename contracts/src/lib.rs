@@ -10,6 +10,7 @@
 
 pub mod actor;
 pub mod approval;
+pub mod autonomy;
 pub mod canonical;
 pub mod command;
 pub mod comms;
@@ -17,6 +18,7 @@ pub mod directory;
 pub mod event;
 pub mod filing;
 pub mod ids;
+pub mod kill_switch;
 pub mod policy;
 pub mod problem;
 pub mod proposal;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     actor::{ActorKind, Role},
-    approval::ApprovalKind,
+    approval::{ApprovalKind, ApprovalNeed},
     command::Operation,
     event::AutonomyMode,
     ids::*,
@@ -40,9 +40,103 @@ pub struct PolicyInput {
     pub tenant: TenantSettings,
     /// How far software may act by itself for this tenant.
     pub autonomy: AutonomyMode,
-    /// Whether software is stopped; looked up for agents and workflows only.
+    /// Whether software is stopped; looked up for agents and workflows only, and for what they had
+    /// proposed.
     #[serde(default)]
     pub kill_switch: bool,
+    /// The switches that stop it, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kill_switches: Vec<String>,
+    /// Why a person does it although a kill switch is engaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_switch_override: Option<Slug>,
+    /// How the mode in `autonomy` came about; absent when the caller is a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<PolicyStage>,
+    /// The approval that releases this command, when it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<PolicyRelease>,
+    /// What software did by itself in this hour; absent when the caller is a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<PolicyHour>,
+    /// The report that the body names, as it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<PolicyReport>,
+    /// Rights to decide approvals that others lent to the caller.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<PolicyLoan>,
+}
+
+/// How a mode came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyStage {
+    /// What is set for this command and risk class; the bundle's default when nothing is.
+    pub configured: AutonomyMode,
+    /// The share of tickets, for CANARY.
+    pub percent: u8,
+    /// The ticket's risk class.
+    pub risk: Slug,
+    /// The most that this environment allows.
+    pub ceiling: AutonomyMode,
+    /// Whether the ticket is in the share.
+    pub in_canary: bool,
+    /// Whether the ticket was taken out.
+    pub opted_out: bool,
+}
+
+/// The approval that releases a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyRelease {
+    /// Which.
+    pub approval_id: ApprovalId,
+    /// Who had proposed the command: the rules are asked about them.
+    pub proposer: PolicyActor,
+    /// Who said yes, with the roles that they had then.
+    pub votes: Vec<PolicyVote>,
+}
+
+/// One yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyVote {
+    /// Whose.
+    pub actor_id: String,
+    /// Their roles then.
+    pub roles: BTreeSet<Role>,
+}
+
+/// What software did by itself in the running clock hour (UTC), for this tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyHour {
+    /// Commands of this kind.
+    pub of_operation: u32,
+    /// Commands of any kind.
+    pub in_all: u32,
+    /// What they spent, in cents.
+    pub spent_cents: i64,
+    /// What this command would spend, in cents.
+    pub spends_cents: i64,
+}
+
+/// A report as a rule sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyReport {
+    /// `gate` or `policy_diff`.
+    pub kind: String,
+    /// How old it is.
+    pub age_minutes: u64,
+    /// What it is about: a stage's name, or a bundle's hash.
+    pub subject: String,
+    /// Its figures, as its kind defines them.
+    pub figures: BTreeMap<String, i64>,
+}
+
+/// A right that somebody lent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyLoan {
+    /// Who.
+    pub from: String,
+    /// Which roles.
+    pub roles: BTreeSet<Role>,
 }
 
 /// The caller.
@@ -97,6 +191,12 @@ pub struct PolicyApproval {
     pub requested_by: String,
     /// Who may decide.
     pub required_roles: Vec<Role>,
+    /// What is to be carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// Who holds it at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
 }
 
 /// The answer.
@@ -152,6 +252,8 @@ pub enum DenyClass {
     Forbidden,
     /// A rule of the business is not met.
     PolicyDenied,
+    /// People have to release it.
+    Approval,
 }
 
 /// One failed condition.
@@ -189,6 +291,9 @@ pub struct PolicyDecision {
     pub reasons: Vec<Reason>,
     /// What must be done besides.
     pub obligations: Vec<String>,
+    /// Who has to release it; exactly when the result says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalNeed>,
     /// Who decided.
     pub bundle: BundleRef,
 }

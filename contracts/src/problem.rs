@@ -61,6 +61,8 @@ codes! {
     InFlight = "IN_FLIGHT", 409, "Being worked on";
     /// The facts under an approval changed.
     ApprovalStale = "APPROVAL_STALE", 409, "The approval is stale";
+    /// Somebody else works on the approval.
+    ApprovalClaimed = "APPROVAL_CLAIMED", 409, "Somebody else works on it";
     /// The approval was decided before.
     AlreadyDecided = "ALREADY_DECIDED", 409, "Already decided";
     /// The workflow knows more than the database: it must take a snapshot.
@@ -73,6 +75,8 @@ codes! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported content type";
     /// A value is of the right shape but not valid.
     InvalidField = "INVALID_FIELD", 422, "A value is not valid";
+    /// A policy bundle cannot be used.
+    InvalidBundle = "INVALID_BUNDLE", 422, "The policy bundle cannot be used";
     /// Too many requests.
     RateLimited = "RATE_LIMITED", 429, "Too many requests";
     /// Our fault; the request id is in our logs.

@@ -57,4 +57,17 @@ pub struct TenantSettings {
     pub calendar: WorkCalendar,
     /// ISO 4217 code of all amounts.
     pub currency: String,
+    /// When customers are left in peace; the bundle's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<QuietHours>,
+}
+
+/// A time of day at which customers are left in peace, in the tenant's time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHours {
+    /// First minute after midnight, 0 to 1439.
+    pub from_minute: u16,
+    /// First minute that is not quiet any more; before `from_minute`: the next morning.
+    pub until_minute: u16,
 }

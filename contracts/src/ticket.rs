@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    approval::TicketApproval,
     ids::*,
     schedule::TimeWindow,
     sla::SlaClock,
@@ -248,6 +249,12 @@ pub struct Ticket {
     pub customer_wait: Option<CustomerWait>,
     /// Set while a change order waits for its decision.
     pub open_change: Option<OpenChange>,
+    /// Approvals of which something is still to come: a decision, or what was decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<TicketApproval>,
+    /// Software only proposes on this ticket, whatever its stage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub autonomy_opt_out: bool,
     /// The SLA clocks.
     pub sla: Vec<SlaClock>,
     /// 1..n; the last is the current one.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ApprovalId, ContactId, EvidenceId, FreeText, MessageId, NoteId, ProposalId,
-    approval::{Approval, Verdict},
+    ApprovalId, CommentId, ContactId, EvidenceId, FreeText, MessageId, NoteId, ProposalId,
+    approval::{Approval, ApprovalState},
     command::AddEvidence,
     comms::{Channel, OnlyWhile, Purpose, Recipient, Routing},
     event::TicketChange,
@@ -30,21 +30,28 @@ pub struct Decided {
 pub enum Effect {
     /// Ask for a decision.
     OpenApproval(Approval),
-    /// Decide a pending approval.
-    DecideApproval {
+    /// Write an approval as it is now; it was read before, at the revision before this one.
+    WriteApproval(Box<Approval>),
+    /// An open approval ends, or is carried out, beside something else.
+    SettleApproval {
         /// Which.
         id: ApprovalId,
-        /// Yes or no.
-        verdict: Verdict,
+        /// How.
+        state: ApprovalState,
         /// Why.
         reason: Option<Slug>,
         /// When.
         at: DateTime<Utc>,
-        /// Who.
-        by: String,
     },
-    /// The ticket ended before the approval was decided.
-    WithdrawApproval(ApprovalId),
+    /// Keep what was said about an approval.
+    WriteComment {
+        /// Under which id.
+        id: CommentId,
+        /// About which.
+        approval_id: ApprovalId,
+        /// The text: nowhere else.
+        text: FreeText,
+    },
     /// Keep what a person wrote.
     WriteNote {
         /// Under which id.

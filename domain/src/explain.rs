@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use contracts::{
     ErrorCode, Operation, TicketEvent, TicketState,
-    approval::Verdict,
+    approval::{StepKind, Verdict},
     comms::Routing,
     event::TicketChange,
     policy::Reason,
@@ -231,6 +231,13 @@ const fn why(code: ErrorCode) -> &'static str {
             "What would take effect was no longer what the approver saw; it passes with a new \
              approval."
         }
+        ErrorCode::ApprovalClaimed => {
+            "Somebody else worked on it; it passes when their claim ends or is taken over."
+        }
+        ErrorCode::InvalidBundle => {
+            "The policy bundle could not be used; it passes with one that `dispatch policy check` \
+             accepts."
+        }
         ErrorCode::AlreadyDecided => {
             "It had been decided or recorded before: nothing was left to do."
         }
@@ -310,7 +317,29 @@ const fn intent(operation: Operation) -> &'static str {
         Operation::CancelAbsence => "cancel an absence",
         Operation::EngageKillSwitch => "engage the kill switch",
         Operation::ReleaseKillSwitch => "release the kill switch",
+        Operation::SetTicketAutonomy => "say whether software may act on the ticket",
+        Operation::AmendApproval => "amend what an approval asks for",
+        Operation::WithdrawApproval => "withdraw an approval",
+        Operation::ChangeApprovalDue => "move the end of an approval",
+        Operation::RecordApprovalStep => "remind, escalate or end an approval",
+        Operation::ExecuteApproval => "carry out what was approved",
+        Operation::ClaimApproval => "claim an approval",
+        Operation::ReleaseApproval => "release an approval",
+        Operation::TakeOverApproval => "take an approval over",
+        Operation::CommentApproval => "comment on an approval",
+        Operation::RecordDrill => "keep the report of a drill",
+        Operation::DelegateApprovals => "lend the right to decide approvals",
+        Operation::RevokeDelegation => "take a lent right back",
+        Operation::RecordGateReport => "keep a gate report",
+        Operation::PromoteStage => "let software do more by itself",
+        Operation::DemoteStage => "let software do less by itself",
+        Operation::UploadBundle => "keep a policy bundle",
+        Operation::ActivateBundle => "activate a policy bundle",
     }
+}
+
+fn why_of(reason: Option<&Slug>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" (`{reason}`)"))
 }
 
 fn event(event: &TicketEvent, place: &Place) -> String {
@@ -462,6 +491,141 @@ fn event(event: &TicketEvent, place: &Place) -> String {
             format!("The customer has to do something first (`{reason}`).")
         }
         TicketEvent::CustomerResumed {} => "The customer did their part.".to_owned(),
+        TicketEvent::AutonomySet {
+            opt_out: true,
+            reason,
+        } => format!("Software only proposes on this ticket from now on (`{reason}`)."),
+        TicketEvent::AutonomySet {
+            opt_out: false,
+            reason,
+        } => format!("Software may act on this ticket as far as its stage lets it (`{reason}`)."),
+        TicketEvent::ApprovalRequested {
+            approval_id,
+            operation,
+            autonomous,
+            steps,
+            ..
+        } => format!(
+            "Approval {} waits for people: {}{}{}.",
+            approval_id.short(),
+            intent(*operation),
+            match autonomous {
+                true => ", as software proposes",
+                false => "",
+            },
+            match steps.last() {
+                Some(end) => format!(", by {}", place.time(end.at)),
+                None => String::new(),
+            }
+        ),
+        TicketEvent::ApprovalVoted {
+            approval_id,
+            verdict,
+        } => format!(
+            "One {verdict} for approval {}; more are needed.",
+            approval_id.short()
+        ),
+        TicketEvent::ApprovalDecided {
+            approval_id,
+            verdict: Verdict::Approve,
+            ..
+        } => format!("Approval {} was given.", approval_id.short()),
+        TicketEvent::ApprovalDecided {
+            approval_id,
+            verdict: Verdict::Reject,
+            reason,
+            ..
+        } => format!(
+            "Approval {} was refused{}.",
+            approval_id.short(),
+            why_of(reason.as_ref())
+        ),
+        TicketEvent::ApprovalAmended {
+            approval_id,
+            version,
+            reason,
+            ..
+        } => format!(
+            "What approval {} asks for was amended (`{reason}`): version {version}, pending again.",
+            approval_id.short()
+        ),
+        TicketEvent::ApprovalWithdrawn {
+            approval_id,
+            reason,
+        } => format!("Approval {} was withdrawn (`{reason}`).", approval_id.short()),
+        TicketEvent::ApprovalStale {
+            approval_id,
+            reason,
+        } => format!(
+            "Approval {} is void (`{reason}`): what it was about is no longer so.",
+            approval_id.short()
+        ),
+        TicketEvent::ApprovalStepTaken {
+            approval_id,
+            step: StepKind::Reminder,
+            ..
+        } => format!(
+            "Nobody has decided approval {} yet: its approvers were reminded.",
+            approval_id.short()
+        ),
+        TicketEvent::ApprovalStepTaken {
+            approval_id, roles, ..
+        } => {
+            let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
+            format!(
+                "Nobody has decided approval {} yet: {} may decide it too.",
+                approval_id.short(),
+                roles.join(", ")
+            )
+        }
+        TicketEvent::ApprovalDueChanged {
+            approval_id,
+            steps,
+            reason,
+        } => format!(
+            "The end of approval {} was moved (`{reason}`){}.",
+            approval_id.short(),
+            match steps.last() {
+                Some(end) => format!(" to {}", place.time(end.at)),
+                None => String::new(),
+            }
+        ),
+        TicketEvent::ApprovalExpired { approval_id } => format!(
+            "Nobody decided approval {} in time: it is denied.",
+            approval_id.short()
+        ),
+        TicketEvent::ApprovalExecuted {
+            approval_id,
+            operation,
+            proposed_by,
+            approved_by,
+            kill_switch_override,
+        } => format!(
+            "So approval {} was carried out ({}): proposed by `{proposed_by}`, approved by `{}`{}.",
+            approval_id.short(),
+            intent(*operation),
+            approved_by.join("`, `"),
+            match kill_switch_override {
+                Some(reason) => format!(", in spite of the kill switch (`{reason}`)"),
+                None => String::new(),
+            }
+        ),
+        TicketEvent::ApprovalClaimed {
+            approval_id,
+            until,
+            reason,
+        } => format!(
+            "Somebody works on approval {} until {}{}.",
+            approval_id.short(),
+            place.time(*until),
+            why_of(reason.as_ref())
+        ),
+        TicketEvent::ApprovalReleased { approval_id } => {
+            format!("Nobody works on approval {} any more.", approval_id.short())
+        }
+        TicketEvent::ApprovalCommented { approval_id, .. } => {
+            format!("A comment was written on approval {}.", approval_id.short())
+        }
         TicketEvent::NoteAdded { note_id } => format!("Note {} was written.", note_id.short()),
         TicketEvent::ProposalRecorded {
             proposal_id,

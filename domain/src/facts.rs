@@ -2,15 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApprovalId, CommandId, ContactId, EvidenceId, InvoiceId, MessageId, NoteId,
+    ActorKind, ApprovalId, CommandId, CommentId, ContactId, EvidenceId, InvoiceId, MessageId, NoteId,
     ProposalId, Role, SiteId, TenantId, TicketId, TicketState, VisitId,
-    approval::Approval,
+    approval::{Approval, ApprovalNeed},
     comms::{CommsRules, HoldReason},
+    policy::PolicyLoan,
     proposal::{Advice, ProposalKind},
     schedule::WorkCalendar,
     sla::SlaRecordKey,
     template::IncidentTemplate,
 };
+
+use crate::approval::Amended;
 
 /// Which ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,8 +41,8 @@ pub struct FreshIds {
     pub evidence: EvidenceId,
     /// For a message that is taken in, or queued.
     pub message: MessageId,
-    /// For the reminder that may follow it.
-    pub reminder: MessageId,
+    /// For what is said about an approval.
+    pub comment: CommentId,
 }
 
 /// A proposal that no person's act was compared with yet.
@@ -149,6 +152,12 @@ pub struct Facts {
     pub contact_reachable: bool,
     /// The bundle's rules for messages.
     pub comms: CommsRules,
+    /// Rights to decide that others lent to the actor.
+    pub lent: Vec<PolicyLoan>,
+    /// The held command as it shall be, for an amendment.
+    pub amended: Option<Amended>,
+    /// What happens while nobody decides a change order.
+    pub change_need: ApprovalNeed,
     /// `seq` of the ticket's last workflow event.
     pub event_seq: u64,
     /// The version that the caller saw.

@@ -1,17 +1,35 @@
 //! The ticket as its workflow sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
-    Priority, Slug, TicketState,
+    ApprovalId, Priority, Slug, TicketState,
     event::{AutonomyMode, TicketLevel, WaitingFor},
     proposal::ProposalKind,
-    sla::SlaRecordKey,
+    sla::{SlaClock, SlaRecordKey},
     ticket::Ticket,
 };
 
+use crate::Autonomy;
+
 /// The level of a ticket: all that its workflow decides on.
-pub fn level(ticket: &Ticket) -> TicketLevel {
+pub fn level(ticket: &Ticket, autonomy: &Autonomy) -> TicketLevel {
+    TicketLevel {
+        autonomy: autonomy.most(ticket),
+        kill_generation: autonomy.generation(),
+        acts_on: autonomy.acts_on(ticket),
+        silent_on: autonomy.silent_on(ticket),
+        stopped: autonomy.stopped(ticket.id),
+        ..bare_level(ticket)
+    }
+}
+
+/// The level without what is no part of the ticket: stages and kill switches.
+pub fn bare_level(ticket: &Ticket) -> TicketLevel {
+    let waiting = ticket.approvals.iter().filter(|approval| !approval.released);
+    let waiting = waiting.map(|approval| approval.id);
+    let change = ticket.open_change.iter().map(|change| change.approval_id);
+    let open_approvals: BTreeSet<ApprovalId> = waiting.chain(change).collect();
     TicketLevel {
         state: ticket.state,
         version: ticket.version,
@@ -20,9 +38,13 @@ pub fn level(ticket: &Ticket) -> TicketLevel {
         waiting_for: waiting_for(ticket),
         visit: ticket.current_visit().map_or(0, |visit| visit.number),
         sla: ticket.sla.clone(),
-        open_approvals: ticket.open_change.iter().map(|c| c.approval_id).collect(),
-        autonomy: AutonomyMode::Shadow,
+        open_approvals: open_approvals.into_iter().collect(),
+        approvals: ticket.approvals.clone(),
+        autonomy: AutonomyMode::Off,
         kill_generation: 0,
+        acts_on: Vec::new(),
+        silent_on: Vec::new(),
+        stopped: None,
     }
 }
 
@@ -76,12 +98,12 @@ pub fn advice_due(level: &TicketLevel) -> Vec<ProposalKind> {
 /// The warnings and breaches on record that somebody should be told of: the worse one of each
 /// clock that still runs. The others are over.
 pub fn escalations_due<'a>(
-    level: &TicketLevel,
+    clocks: &[SlaClock],
     recorded: impl IntoIterator<Item = &'a SlaRecordKey>,
 ) -> Vec<SlaRecordKey> {
     let mut worst: BTreeMap<&Slug, &SlaRecordKey> = BTreeMap::new();
     for key in recorded {
-        let runs = level.sla.iter().any(|clock| {
+        let runs = clocks.iter().any(|clock| {
             clock.name == key.clock && clock.revision == key.revision && clock.due_at().is_some()
         });
         if runs {

@@ -14,6 +14,8 @@
 //! [`TicketChange`]: contracts::event::TicketChange
 
 pub mod advisor;
+pub mod approval;
+pub mod autonomy;
 pub mod calendar;
 pub mod comms;
 mod deadline;
@@ -29,11 +31,12 @@ pub mod sla;
 pub mod ticket;
 
 pub use advisor::advise;
+pub use autonomy::Autonomy;
 pub use deadline::next_deadline;
 pub use decided::{Decided, Effect, OutboundMessage};
 pub use facts::{Facts, FreshIds, OpenProposal, Route, TicketKey};
 pub use filing::{Filing, FilingFacts, KillSwitch, KnownThing};
-pub use level::{advice_due, escalations_due, level, waiting_for};
+pub use level::{advice_due, bare_level, escalations_due, level, waiting_for};
 pub use pairing::{Acting, paired};
 pub use rejection::{Obstacle, Rejection};
 pub use ticket::{decide, evolve};

@@ -4,9 +4,10 @@
 //! A notice is a message without a text, queued beside what it tells of. Each says what must still
 //! be so when it is sent, because people are often faster than reminders.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use contracts::{
     MessageId, Role,
+    approval::StepKind,
     comms::{Channel, OnlyWhile, Purpose, Recipient},
     event::TicketEvent,
     sla::SlaRecordKind,
@@ -20,27 +21,28 @@ pub(crate) fn notices(
     effects: &[Effect],
     facts: &Facts,
 ) -> Vec<(TicketEvent, Effect)> {
-    let approvals = effects.iter().filter_map(|effect| match effect {
-        Effect::OpenApproval(approval) => Some(approval),
+    let asked = effects.iter().filter_map(|effect| match effect {
+        Effect::OpenApproval(approval) => Some((Purpose::ApprovalWaiting, approval)),
+        Effect::WriteApproval(approval) => match event {
+            TicketEvent::ApprovalStepTaken {
+                step: StepKind::Reminder,
+                ..
+            } => Some((Purpose::ApprovalReminder, &**approval)),
+            TicketEvent::ApprovalStepTaken { .. } | TicketEvent::ApprovalAmended { .. } => {
+                Some((Purpose::ApprovalWaiting, &**approval))
+            }
+            _ => None,
+        },
         _ => None,
     });
-    let asked = approvals.flat_map(|approval| {
-        let only_while = OnlyWhile::ApprovalPending {
+    let asked = asked.map(|(purpose, approval)| Notice {
+        id: facts.ids.message,
+        purpose,
+        roles: approval.required_roles.clone(),
+        due_at: facts.now,
+        only_while: OnlyWhile::ApprovalPending {
             approval_id: approval.id,
-        };
-        let minutes = facts.comms.approval_reminder_minutes.into();
-        let later = facts.now + TimeDelta::minutes(minutes);
-        let told = |id, purpose, due_at| Notice {
-            id,
-            purpose,
-            roles: approval.required_roles.clone(),
-            due_at,
-            only_while: only_while.clone(),
-        };
-        [
-            told(facts.ids.message, Purpose::ApprovalWaiting, facts.now),
-            told(facts.ids.reminder, Purpose::ApprovalReminder, later),
-        ]
+        },
     });
     asked
         .chain(of_promise(event, facts))

@@ -63,6 +63,28 @@ pub enum Rejection {
         /// Which.
         approval_id: ApprovalId,
     },
+    /// Nobody decided in time.
+    ApprovalExpired {
+        /// Which.
+        approval_id: ApprovalId,
+        /// When it ended.
+        at: DateTime<Utc>,
+    },
+    /// Somebody else works on it.
+    ApprovalClaimed {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Who.
+        by: String,
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// Nobody works on it.
+    NotClaimed(ApprovalId),
+    /// The actor asked for it, is no person, or has no role that counts.
+    NotAnApprover(ApprovalId),
+    /// It was not approved, so there is nothing to carry out.
+    NotReleased(ApprovalId),
     /// The warning or breach is on record.
     AlreadyRecorded(SlaRecordKey),
     /// The clock is at a later revision: the promise was replaced.
@@ -139,14 +161,18 @@ impl Rejection {
         match self {
             Self::NotFound => ErrorCode::NotFound,
             Self::VersionConflict { .. } => ErrorCode::VersionConflict,
-            Self::IllegalTransition { .. } | Self::SwitchStands { .. } => {
-                ErrorCode::IllegalTransition
-            }
+            Self::IllegalTransition { .. }
+            | Self::SwitchStands { .. }
+            | Self::NotClaimed(_)
+            | Self::NotReleased(_) => ErrorCode::IllegalTransition,
+            Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
+            Self::NotAnApprover(_) => ErrorCode::Forbidden,
             Self::InvalidField { .. } => ErrorCode::InvalidField,
             Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
             Self::ApprovalStale { .. } => ErrorCode::ApprovalStale,
             Self::AheadOfDatabase { .. } => ErrorCode::AheadOfDatabase,
             Self::PromiseReplaced { .. }
+            | Self::ApprovalExpired { .. }
             | Self::WindowOver { .. }
             | Self::ReopenWindowOver { .. } => ErrorCode::Expired,
             Self::TemplateMissing(_) => ErrorCode::PolicyUnavailable,
@@ -211,6 +237,17 @@ impl Rejection {
                 given,
                 current,
             } => json!({ "what": what, "given": given, "current": current }),
+            Self::ApprovalExpired { approval_id, at } => {
+                json!({ "approval_id": approval_id, "expired_at": at })
+            }
+            Self::ApprovalClaimed {
+                approval_id,
+                by,
+                until,
+            } => json!({ "approval_id": approval_id, "claimed_by": by, "until": until }),
+            Self::NotClaimed(approval_id)
+            | Self::NotAnApprover(approval_id)
+            | Self::NotReleased(approval_id) => json!({ "approval_id": approval_id }),
             Self::SwitchStands {
                 engaged,
                 generation,
@@ -277,6 +314,24 @@ impl fmt::Display for Rejection {
             Self::ApprovalStale { .. } => f.write_str(
                 "What was asked for is no longer what would take effect: ask for a new approval.",
             ),
+            Self::ApprovalExpired { at, .. } => write!(
+                f,
+                "Nobody had decided it by {}, so it is denied. Send the command again to ask anew.",
+                instant(*at)
+            ),
+            Self::ApprovalClaimed { by, until, .. } => write!(
+                f,
+                "`{by}` works on it until {}. Wait, or take it over with a reason.",
+                instant(*until)
+            ),
+            Self::NotClaimed(_) => f.write_str("Nobody works on it: there is nothing to release."),
+            Self::NotAnApprover(_) => f.write_str(
+                "Neither the one who asked nor software decides an approval, and whoever does \
+                 needs one of its roles: another person decides.",
+            ),
+            Self::NotReleased(_) => {
+                f.write_str("It was not approved yet, so there is nothing to carry out.")
+            }
             Self::AlreadyRecorded(SlaRecordKey {
                 clock,
                 kind,

@@ -81,6 +81,15 @@ pub fn filing_stream(filed: &Filed) -> Option<String> {
             Some("kill_switch".into())
         }
         Filed::Message { .. } => None,
+        Filed::Drilled { .. } => Some("kill_switch".into()),
+        Filed::Delegated { delegation_id } | Filed::DelegationRevoked { delegation_id } => {
+            Some(delegation_id.to_string())
+        }
+        Filed::Report { .. } | Filed::StageSet { .. } => Some("rollout".into()),
+        Filed::BundleUploaded { .. } | Filed::BundleActivated { .. } => Some("policy".into()),
+        Filed::Held { approval_id, .. } | Filed::ApprovalChanged { approval_id, .. } => {
+            Some(approval_id.to_string())
+        }
     }
 }
 

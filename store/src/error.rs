@@ -16,6 +16,10 @@ pub enum Error {
     /// was locked.
     #[error("a write was refused by its own guard: {0}")]
     Guard(String),
+    /// A cap on what software does in an hour was reached by somebody else meanwhile; nothing was
+    /// written. Another try reads the counters anew.
+    #[error("a cap on what software does in an hour is reached")]
+    CapReached,
     /// A stored value is not what this build can read.
     #[error("{table}.{column} of {row} cannot be read: {reason}")]
     Corrupt {
@@ -70,6 +74,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(database) => match class(database.code()) {
                 Class::Lock => Self::LockTimeout(error),
                 Class::Retry => Self::Unavailable(error),
+                Class::Cap => Self::CapReached,
                 Class::Guard => Self::Guard(database.message().to_owned()),
                 Class::Other => Self::Database(error),
             },
@@ -89,14 +94,16 @@ enum Class {
     Lock,
     Retry,
     Guard,
+    Cap,
     Other,
 }
 
-/// Sorts a SQLSTATE (PostgreSQL, appendix A). `RD001` is raised by our own functions.
+/// Sorts a SQLSTATE (PostgreSQL, appendix A). `RD001` and `RD002` are raised by our own functions.
 fn class(code: Option<Cow<'_, str>>) -> Class {
     match code.as_deref() {
         Some("55P03") => Class::Lock,
         Some("RD001") => Class::Guard,
+        Some("RD002") => Class::Cap,
         // Serialization failure and deadlock; cancelled, idle too long; read-only standby.
         Some("40001" | "40P01" | "57014" | "25P03" | "25006") => Class::Retry,
         // Connection exceptions, a login refused (its password is being changed, access is closed for

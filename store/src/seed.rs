@@ -193,6 +193,7 @@ pub async fn tenant(
     let settings = TenantSettings {
         calendar: office_hours(),
         currency: "EUR".into(),
+        quiet_hours: None,
     };
     sqlx::query(
         "insert into tenants (tenant_id, slug, settings) values ($1, $2, $3)

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    command::CommandReceipt,
+    command::{CommandReceipt, HeldReceipt},
     comms::Purpose,
     filing::{Filed, FilingReceipt},
+    policy::Reason,
     ticket::Ticket,
 };
 use domain::{Decided, Effect, Filing};
@@ -22,10 +23,23 @@ pub(super) fn new(
     ids: &Minted,
     before: Option<&Ticket>,
     outcome: &Outcome,
+    reasons: &[Reason],
 ) -> Answer {
     // A trial leaves nothing that its ids could name.
     let recorded = !call.dry_run;
     let (status, content_type, body) = match outcome {
+        held if held.held().is_some() => {
+            let approval = held.held().cloned();
+            let receipt = approval.map(|approval| HeldReceipt {
+                command_id: ids.command,
+                decision_id: ids.decision,
+                dry_run: call.dry_run,
+                approval,
+                reasons: reasons.to_vec(),
+            });
+            (202, JSON, text(&receipt))
+        }
+        Outcome::Held(_) => unreachable!("a held command has its approval"),
         Outcome::Accepted(decided) => {
             let created = before.is_none() && recorded;
             let status = if created { 201 } else { 200 };
@@ -134,6 +148,8 @@ fn receipt(
         dry_run: call.dry_run,
         ticket: decided.ticket.clone(),
         approval_id: None,
+        approval_state: None,
+        comment_id: None,
         note_id: None,
         proposal_id: None,
         evidence_id: None,
@@ -141,8 +157,15 @@ fn receipt(
     };
     for effect in &decided.effects {
         match effect {
-            Effect::OpenApproval(approval) => receipt.approval_id = Some(approval.id),
-            Effect::DecideApproval { id, .. } => receipt.approval_id = Some(*id),
+            Effect::OpenApproval(approval) => receipt.about(approval.id, approval.state),
+            Effect::WriteApproval(approval) => receipt.about(approval.id, approval.state),
+            // Beside something else an approval may end; this is the one that was meant.
+            Effect::SettleApproval { id, state, .. } => {
+                if call.command.approval_id() == Some(*id) {
+                    receipt.about(*id, *state);
+                }
+            }
+            Effect::WriteComment { id, .. } => receipt.comment_id = Some(*id),
             Effect::WriteNote { id, .. } => receipt.note_id = Some(*id),
             Effect::RecordProposal { id, .. } => receipt.proposal_id = Some(*id),
             Effect::AddEvidence { id, .. } => receipt.evidence_id = Some(*id),
@@ -152,7 +175,6 @@ fn receipt(
             }
             Effect::QueueMessage(_)
             | Effect::ReceiveMessage { .. }
-            | Effect::WithdrawApproval(_)
             | Effect::PairProposal { .. }
             | Effect::RecordSla { .. } => {}
         }

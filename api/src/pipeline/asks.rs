@@ -1,27 +1,67 @@
 //! Which rows a command depends on besides its ticket.
 
-use contracts::{Command, Slug, command::CommandClass, comms::Channel};
-use store::command::{Asks, FilingAsks, Reach, Thing};
+use chrono::{DateTime, Utc};
+use contracts::{
+    ActorKind, Command, Slug,
+    command::{CommandClass, EngageKillSwitch, ReleaseKillSwitch},
+    comms::Channel,
+};
+use store::command::{Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing};
 
-use super::Call;
+use super::{Call, held::About};
 
-pub(super) fn of(call: &Call) -> Asks {
+/// For a command on an approval what the command that it holds depends on, and the approval.
+pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks {
+    let Some(about) = about else {
+        return of_command(&call.command, call.actor.kind, at);
+    };
+    let proposer = about.proposer();
+    let inner = about
+        .inner()
+        .map(|inner| of_command(inner, proposer.kind, at));
+    let lent = matches!(call.command, Command::DecideApproval(_)).then_some(at);
+    let by_itself = call.actor.kind.is_autonomous();
+    let mut asks = inner.unwrap_or_default();
+    asks.approval = call.command.approval_id();
+    asks.lent = lent;
+    asks.hour = None;
+    asks.kill_switch |= by_itself;
+    asks
+}
+
+fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
+    let operation = command.operation();
+    let by_itself = kind.is_autonomous();
     let none = Asks {
-        kill_switch: call.actor.kind.is_autonomous(),
+        kill_switch: by_itself,
+        hour: by_itself.then_some(HourAsks { at, operation }),
         // A template may want evidence at any step.
-        evidence: call.ticket_id.is_some()
-            && call.command.operation().class() == CommandClass::Change,
+        evidence: operation.class() == CommandClass::Change
+            && operation != contracts::Operation::CreateTicket,
         ..Asks::default()
     };
+    let control = |control: ControlAsks| Asks {
+        filing: Some(FilingAsks {
+            thing: Thing::Control,
+            code: None,
+            absences_of: None,
+            at_site: None,
+            scope: None,
+        }),
+        control: Some(control),
+        ..none.clone()
+    };
+
     let filing = |thing, code: Option<&Slug>, absences_of, at_site| {
         Some(FilingAsks {
             thing,
             code: code.cloned(),
             absences_of,
             at_site,
+            scope: None,
         })
     };
-    match &call.command {
+    match command {
         Command::CreateTicket(body) => Asks {
             site: Some(body.site_id),
             asset: body.asset_id,
@@ -30,10 +70,6 @@ pub(super) fn of(call: &Call) -> Asks {
         },
         Command::Dispatch(body) => Asks {
             technician: Some(body.technician_id),
-            ..none
-        },
-        Command::DecideApproval(body) => Asks {
-            approval: Some(body.approval_id),
             ..none
         },
         Command::Merge(body) => Asks {
@@ -84,10 +120,35 @@ pub(super) fn of(call: &Call) -> Asks {
             filing: filing(Thing::Absence, None, Some(body.technician_id), None),
             ..none
         },
-        Command::EngageKillSwitch(_) | Command::ReleaseKillSwitch(_) => Asks {
-            filing: filing(Thing::KillSwitch, None, None, None),
+        Command::EngageKillSwitch(EngageKillSwitch { scope, .. })
+        | Command::ReleaseKillSwitch(ReleaseKillSwitch { scope, .. }) => Asks {
+            filing: Some(FilingAsks {
+                thing: Thing::KillSwitch,
+                code: None,
+                absences_of: None,
+                at_site: None,
+                scope: Some(scope.key()),
+            }),
             ..none
         },
+        Command::RevokeDelegation(body) => control(ControlAsks {
+            delegation: Some(body.delegation_id),
+            ..ControlAsks::default()
+        }),
+        Command::PromoteStage(body) => control(ControlAsks {
+            report: body.report_sha256.clone(),
+            ..ControlAsks::default()
+        }),
+        Command::ActivateBundle(body) => control(ControlAsks {
+            report: body.report_sha256.clone(),
+            bundle: Some(body.sha256.clone()),
+            ..ControlAsks::default()
+        }),
+        Command::RecordDrill(_)
+        | Command::DelegateApprovals(_)
+        | Command::RecordGateReport(_)
+        | Command::DemoteStage(_)
+        | Command::UploadBundle(_) => control(ControlAsks::default()),
         Command::Triage(_)
         | Command::ProposeSchedule(_)
         | Command::ConfirmSchedule(_)
@@ -105,6 +166,17 @@ pub(super) fn of(call: &Call) -> Asks {
         | Command::Cancel(_)
         | Command::CustomerAwait(_)
         | Command::CustomerResume(_)
+        | Command::SetTicketAutonomy(_)
+        | Command::DecideApproval(_)
+        | Command::AmendApproval(_)
+        | Command::WithdrawApproval(_)
+        | Command::ChangeApprovalDue(_)
+        | Command::RecordApprovalStep(_)
+        | Command::ExecuteApproval(_)
+        | Command::ClaimApproval(_)
+        | Command::ReleaseApproval(_)
+        | Command::TakeOverApproval(_)
+        | Command::CommentApproval(_)
         | Command::AddNote(_)
         | Command::RecordProposal(_)
         | Command::RecordSla(_)

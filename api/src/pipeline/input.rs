@@ -4,48 +4,128 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    event::AutonomyMode,
-    policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyTicket},
+    Command,
+    comms::Channel,
+    policy::{
+        PolicyActor, PolicyApproval, PolicyHour, PolicyInput, PolicyRelease, PolicyReport,
+        PolicyTicket,
+    },
     schedule::TenantSettings,
     template::IncidentTemplate,
     ticket::Ticket,
     value::Slug,
 };
-
+use domain::Autonomy;
+use serde_json::Value;
 use store::command::{KnownEvidence, OpenFacts};
 
-use super::{Call, intent::Intent};
+use super::Call;
+
+/// What the input is made of besides the facts.
+pub(super) struct Asked<'a> {
+    /// The command that is judged: the one that was sent, or the one that an approval holds.
+    pub command: &'a Command,
+    /// Its body, masked.
+    pub body: &'a Value,
+    /// Who wants it.
+    pub actor: PolicyActor,
+    pub at: DateTime<Utc>,
+    pub ticket: Option<&'a Ticket>,
+    pub template: Option<&'a IncidentTemplate>,
+    /// The approval that releases it.
+    pub release: Option<PolicyRelease>,
+    /// Why a person does it although a kill switch is engaged.
+    pub kill_switch_override: Option<Slug>,
+}
+
+/// The caller as policy sees them.
+pub(super) fn caller(call: &Call) -> PolicyActor {
+    PolicyActor {
+        id: call.actor.id.clone(),
+        kind: call.actor.kind,
+        roles: call.actor.roles.clone(),
+        technician_id: call.actor.technician_id,
+    }
+}
 
 pub(super) fn of(
-    call: &Call,
-    at: DateTime<Utc>,
-    ticket: Option<&Ticket>,
+    asked: Asked<'_>,
     facts: &OpenFacts,
-    intent: &Intent,
+    autonomy: &Autonomy,
     settings: &TenantSettings,
-    template: Option<&IncidentTemplate>,
 ) -> PolicyInput {
+    let operation = asked.command.operation();
+    let by_itself = asked.actor.kind.is_autonomous();
+    let (mode, stage) = autonomy.stage(operation, asked.ticket);
+    let kill_switches = match by_itself {
+        false => Vec::new(),
+        true => autonomy.stopped_by(
+            operation,
+            asked.ticket.map(|ticket| ticket.id),
+            channel(asked.command),
+            &asked.actor.id,
+        ),
+    };
     PolicyInput {
         v: 1,
-        operation: call.command.operation(),
-        at,
-        actor: PolicyActor {
-            id: call.actor.id.clone(),
-            kind: call.actor.kind,
-            roles: call.actor.roles.clone(),
-            technician_id: call.actor.technician_id,
-        },
-        body: intent.payload.clone(),
-        ticket: ticket.map(|ticket| policy_ticket(ticket, &facts.evidence, template)),
+        operation,
+        at: asked.at,
+        body: asked.body.clone(),
+        ticket: asked
+            .ticket
+            .map(|ticket| policy_ticket(ticket, &facts.evidence, asked.template)),
         approval: facts.approval.as_ref().map(|approval| PolicyApproval {
             id: approval.id,
             kind: approval.kind,
             requested_by: approval.requested_by.clone(),
             required_roles: approval.required_roles.clone(),
+            operation: Some(approval.operation),
+            claimed_by: approval.claimed_by(asked.at).map(|claim| claim.by.clone()),
         }),
         tenant: settings.clone(),
-        autonomy: AutonomyMode::Shadow,
-        kill_switch: facts.kill_switch.unwrap_or(false),
+        autonomy: mode,
+        kill_switch: !kill_switches.is_empty(),
+        kill_switches,
+        kill_switch_override: asked.kill_switch_override,
+        stage: by_itself.then_some(stage),
+        release: asked.release,
+        hour: facts.hour.filter(|_| by_itself).map(|hour| PolicyHour {
+            of_operation: hour.of_operation,
+            in_all: hour.in_all,
+            spent_cents: hour.spent_cents,
+            spends_cents: spends_cents(asked.command),
+        }),
+        report: facts.control.report.as_ref().map(|report| PolicyReport {
+            kind: report.kind.clone(),
+            age_minutes: (asked.at - report.made_at)
+                .num_minutes()
+                .try_into()
+                .unwrap_or(0),
+            subject: report.subject.clone(),
+            figures: report.figures.clone(),
+        }),
+        lent: facts.lent.clone(),
+        actor: asked.actor,
+    }
+}
+
+/// The channel that a message would take.
+fn channel(command: &Command) -> Option<Channel> {
+    match command {
+        Command::CommsOutbound(body) => Some(body.channel),
+        _ => None,
+    }
+}
+
+/// What a command charges, or adds to what may be charged, in cents.
+pub(super) fn spends_cents(command: &Command) -> i64 {
+    match command {
+        Command::GenerateInvoice(body) => body.lines.iter().fold(0_i64, |sum, line| {
+            let cents = line.unit_cents.saturating_mul(line.quantity.into());
+            sum.saturating_add(cents)
+        }),
+        Command::RequestChange(body) => body.price_delta_cents,
+        _ => 0,
     }
 }
 

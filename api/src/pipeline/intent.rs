@@ -4,6 +4,7 @@
 use contracts::{
     ActorKind, Command,
     canonical::{canonical_json, canonical_sha256},
+    policy::PolicyInput,
     template::IncidentTemplate,
     ticket::EvidenceRef,
 };
@@ -34,6 +35,34 @@ impl Intent {
             sha256: Sha256::digest(text).into(),
             payload: payload(&call.command),
         }
+    }
+
+    /// What is kept is what an approval carries out, and who proposed and approved it.
+    pub(super) fn carries_out(&mut self, input: &PolicyInput) {
+        let release = input.release.as_ref();
+        let mut payload = input.body.clone();
+        if let (Some(members), Some(release)) = (payload.as_object_mut(), release) {
+            let approved_by: Vec<_> = release.votes.iter().map(|vote| &vote.actor_id).collect();
+            members.insert(
+                "approval".into(),
+                json!({
+                    "approval_id": release.approval_id,
+                    "proposed_by": release.proposer.id,
+                    "approved_by": approved_by,
+                }),
+            );
+        }
+        self.payload = payload;
+    }
+
+    /// The body of a command that an approval holds, masked in the same way.
+    pub(super) fn of_held(command: &Command, template: Option<&IncidentTemplate>) -> Value {
+        let mut held = Self {
+            sha256: [0; 32],
+            payload: payload(command),
+        };
+        held.hide_unlisted_details(command, template);
+        held.payload
     }
 
     /// Keeps no detail that the template does not list: a refused attempt is recorded too, and such
@@ -83,6 +112,12 @@ fn essence(call: &Call) -> Value {
         Command::RecordSla(body) if workflow => {
             json!({ "clock": body.clock, "kind": body.kind, "revision": body.revision })
         }
+        Command::RecordApprovalStep(body) if workflow => {
+            json!({ "approval_id": body.approval_id, "version": body.version, "step": body.step, "at": body.at })
+        }
+        Command::ExecuteApproval(body) if workflow => {
+            json!({ "approval_id": body.approval_id, "version": body.version })
+        }
         command => body(command),
     }
 }
@@ -115,6 +150,20 @@ fn payload(command: &Command) -> Value {
             }
         }
         Command::AddNote(body) => mask("text", chars(&body.text)),
+        Command::CommentApproval(body) => mask("text", chars(&body.text)),
+        // It may hold a message or a name; what it asks for is kept masked with the approval.
+        Command::AmendApproval(body) => mask(
+            "body",
+            json!({
+                "sha256": canonical_sha256(&body.body).expect("a JSON value always serialises"),
+            }),
+        ),
+        Command::UploadBundle(body) => {
+            mask("archive", json!({ "base64_chars": body.archive.len() }));
+        }
+        Command::ActivateBundle(body) if !is_hash(&body.sha256) => {
+            hide(&mut payload, &["sha256"]);
+        }
         Command::CommsOutbound(body) => mask("text", chars(&body.text)),
         Command::CommsInbound(_) => {
             hide(

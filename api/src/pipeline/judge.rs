@@ -5,20 +5,30 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, Command, ErrorCode, TemplateId, TicketId,
+    ActorKind, Command, ErrorCode, Slug, TemplateId, TicketId,
+    approval::Approval,
     command::CommandClass,
+    filing::Filed,
     policy::{PolicyDecision, PolicyResult, Reason},
     problem::FieldError,
     schedule::TenantSettings,
     template::IncidentTemplate,
     ticket::Ticket,
 };
-use domain::{Decided, Facts, Filing, FilingFacts, Rejection, Route, TicketKey};
+use domain::{
+    Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TicketKey,
+    approval::{Amended, ApprovalFacts},
+    filing::ControlFacts,
+};
 use policy::{Bundle, primary_code};
 use serde_json::{Map, Value};
 use store::command::{FilingRow, LockedTicket, OpenFacts, Stored};
 
-use super::{Call, Minted, intent::Intent};
+use super::{
+    Call, Minted,
+    held::{About, Hold, approval_for, sha256, text},
+    intent::{Intent, body},
+};
 
 /// Everything that the outcome depends on.
 pub(super) struct Situation<'a> {
@@ -36,6 +46,14 @@ pub(super) struct Situation<'a> {
     pub target: Option<TicketId>,
     /// Where an inbound message belongs.
     pub route: Option<Route>,
+    /// The approval that the command is about.
+    pub about: Option<&'a About>,
+    /// What policy says to the command that the approval holds.
+    pub inner: Option<&'a PolicyDecision>,
+    /// That command's body, masked.
+    pub inner_payload: Option<&'a Value>,
+    /// Stages and kill switches as they stand.
+    pub autonomy: &'a Autonomy,
 }
 
 /// What becomes of the attempt.
@@ -44,6 +62,8 @@ pub(super) enum Outcome {
     Accepted(Box<Decided>),
     /// Of something else.
     Filed(Box<Filing>),
+    /// Of a ticket, held until people decide.
+    Held(Box<Decided>),
     Refused(Refusal),
 }
 
@@ -59,7 +79,7 @@ pub(super) struct Refusal {
 impl Outcome {
     pub(super) fn accepted(&self) -> Option<&Decided> {
         match self {
-            Self::Accepted(decided) => Some(decided),
+            Self::Accepted(decided) | Self::Held(decided) => Some(decided),
             Self::Filed(_) | Self::Refused(_) => None,
         }
     }
@@ -67,13 +87,26 @@ impl Outcome {
     pub(super) fn filed(&self) -> Option<&Filing> {
         match self {
             Self::Filed(filing) => Some(filing),
-            Self::Accepted(_) | Self::Refused(_) => None,
+            Self::Accepted(_) | Self::Held(_) | Self::Refused(_) => None,
         }
+    }
+
+    /// What is held: the approval that was asked for.
+    pub(super) fn held(&self) -> Option<&Approval> {
+        let effects = match self {
+            Self::Held(decided) => &decided.effects,
+            Self::Filed(filing) if matches!(filing.filed, Filed::Held { .. }) => &filing.effects,
+            _ => return None,
+        };
+        effects.iter().find_map(|effect| match effect {
+            Effect::OpenApproval(approval) => Some(approval),
+            _ => None,
+        })
     }
 
     pub(super) fn refused(&self) -> Option<&Refusal> {
         match self {
-            Self::Accepted(_) | Self::Filed(_) => None,
+            Self::Accepted(_) | Self::Held(_) | Self::Filed(_) => None,
             Self::Refused(refusal) => Some(refusal),
         }
     }
@@ -87,8 +120,9 @@ impl Outcome {
         let Some(refusal) = self.refused() else {
             return true;
         };
-        let bookkeeping = call.command.operation().class() == CommandClass::Bookkeeping;
-        let by_workflow = call.actor.kind == ActorKind::Workflow && bookkeeping;
+        let class = call.command.operation().class();
+        let beside = matches!(class, CommandClass::Bookkeeping | CommandClass::Waiting);
+        let by_workflow = call.actor.kind == ActorKind::Workflow && beside;
         let passing = matches!(
             refusal.code,
             ErrorCode::IdempotencyMismatch | ErrorCode::AheadOfDatabase
@@ -100,7 +134,7 @@ impl Outcome {
 pub(super) fn judge(situation: Situation<'_>) -> Outcome {
     match refusal(&situation) {
         Some(refusal) => Outcome::Refused(refusal),
-        None => decide(situation),
+        None => decide(situation).unwrap_or_else(|refusal| Outcome::Refused(*refusal)),
     }
 }
 
@@ -111,14 +145,14 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if situation.target.is_some() && situation.ticket.is_none() {
         return Some(Refusal::from(Rejection::NotFound));
     }
+    // An approval that is not there, or not of the ticket that the path names.
+    let about_none = situation.call.command.approval_id().is_some() && situation.about.is_none();
+    if about_none && situation.target.is_none() {
+        return Some(Refusal::from(Rejection::NotFound));
+    }
     match situation.decision.result {
-        PolicyResult::Allow => None,
+        PolicyResult::Allow | PolicyResult::RequireApproval => None,
         PolicyResult::Deny => Some(denied(situation.decision)),
-        // Nobody can release a held command yet: what needs an approval is refused.
-        PolicyResult::RequireApproval => Some(Refusal {
-            code: ErrorCode::PolicyDenied,
-            ..denied(situation.decision)
-        }),
     }
 }
 
@@ -185,14 +219,87 @@ impl From<Rejection> for Refusal {
     }
 }
 
-/// Whether the command is about something other than a ticket: a filing, unless it is a message
-/// that has one or opens one.
-fn is_filing(call: &Call, route: Option<&Route>) -> bool {
-    call.command.operation().class() == CommandClass::Filing
-        && !matches!(route, Some(Route::Attach { .. } | Route::Open { .. }))
+type Judged = Result<Outcome, Box<Refusal>>;
+
+impl From<Rejection> for Box<Refusal> {
+    fn from(rejection: Rejection) -> Self {
+        if rejection.code() == ErrorCode::Internal {
+            tracing::error!(%rejection, "a guaranteed fact is missing");
+        }
+        Box::new(rejection.into())
+    }
 }
 
-fn file(situation: Situation<'_>) -> Outcome {
+/// Whether the command is about something other than a ticket: a filing, unless it is a message
+/// that has one or opens one; or an approval that has none.
+fn is_filing(situation: &Situation<'_>) -> bool {
+    let without_ticket = |about: &About| about.ticket_id().is_none();
+    match situation.call.command.operation().class() {
+        CommandClass::Filing => !matches!(
+            situation.route,
+            Some(Route::Attach { .. } | Route::Open { .. })
+        ),
+        CommandClass::Waiting | CommandClass::Bookkeeping => {
+            situation.about.is_some_and(without_ticket)
+        }
+        CommandClass::Change => false,
+    }
+}
+
+fn file(mut situation: Situation<'_>) -> Judged {
+    let facts = filing_facts(&mut situation);
+    let call = situation.call;
+    if let Some(hold) = held(&situation, None) {
+        // What could not be carried out is refused now: nobody should be asked about it.
+        domain::filing::decide(&call.command, &facts)?;
+        return Ok(Outcome::Filed(Box::new(domain::filing::hold(hold?))));
+    }
+    let inner = situation.about.and_then(|about| about.carries_out(call));
+    let filing = match inner {
+        Some(inner) if matches!(call.command, Command::DecideApproval(_)) => {
+            let carried_out = carry_out(&situation, inner, &facts);
+            domain::filing::release(&call.command, carried_out, &facts)?
+        }
+        _ => domain::filing::decide(&call.command, &facts)?,
+    };
+    Ok(Outcome::Filed(Box::new(filing)))
+}
+
+/// What the last yes sets going, or why it cannot be any more.
+fn carry_out(
+    situation: &Situation<'_>,
+    inner: &Command,
+    facts: &FilingFacts,
+) -> Result<Filing, Slug> {
+    let approval = facts.approval.as_ref();
+    let intact = approval.is_some_and(|approval| {
+        situation
+            .about
+            .is_some_and(|about| about.is_intact(approval))
+    });
+    if !intact {
+        return Err(word("request_changed"));
+    }
+    let allowed = situation.inner.map(|decision| decision.result) == Some(PolicyResult::Allow);
+    if !allowed {
+        return Err(word("policy_stricter"));
+    }
+    let facts = FilingFacts {
+        expected_version: None,
+        ..facts.clone()
+    };
+    let mut filing = domain::filing::decide(inner, &facts)
+        .map_err(|rejection| word(&rejection.code().to_string().to_lowercase()))?;
+    filing.operation = Some(inner.operation());
+    filing.row = Some(filing.row.unwrap_or_else(|| body(inner)));
+    Ok(filing)
+}
+
+fn word(text: &str) -> Slug {
+    Slug::new(text).expect("codes and these words are lowercase letters and underscores")
+}
+
+fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
     let Situation {
         call,
         at,
@@ -200,10 +307,24 @@ fn file(situation: Situation<'_>) -> Outcome {
         facts,
         bundle,
         route,
+        autonomy,
+        about,
         ..
     } = situation;
+    let at = *at;
     let row = facts.filing.as_ref();
-    let filing_facts = FilingFacts {
+    let scope = |command: &Command| match command {
+        Command::EngageKillSwitch(body) => Some(body.scope.key()),
+        Command::ReleaseKillSwitch(body) => Some(body.scope.key()),
+        _ => None,
+    };
+    let inner = about.and_then(About::inner);
+    let scope = scope(&call.command).or_else(|| scope(inner?));
+    let known_switch = facts
+        .switches
+        .iter()
+        .find(|switch| Some(&switch.scope) == scope.as_ref());
+    FilingFacts {
         now: at,
         fresh: ids.fresh,
         message: ids.rows.message,
@@ -212,46 +333,220 @@ fn file(situation: Situation<'_>) -> Outcome {
         site_known: row.is_none_or(|row| row.site_known),
         contact_known: facts.contact_known,
         absences: row.map(|row| row.absences.clone()).unwrap_or_default(),
-        kill_switch: row.map(FilingRow::kill_switch).unwrap_or_default(),
+        kill_switch: known_switch.map_or_else(Default::default, |switch| domain::KillSwitch {
+            engaged: switch.stops(at),
+            generation: switch.generation,
+        }),
         comms: bundle.comms().clone(),
-        route,
-    };
-    match domain::filing::decide(&call.command, &filing_facts) {
-        Ok(filing) => Outcome::Filed(Box::new(filing)),
-        Err(rejection) => Outcome::Refused(rejection.into()),
+        route: route.take(),
+        who: ApprovalFacts {
+            now: at,
+            actor_id: call.actor.id.clone(),
+            actor_kind: call.actor.kind,
+            actor_roles: call.actor.roles.iter().copied().collect(),
+            lent: facts.lent.clone(),
+            command_id: ids.command,
+            comment: ids.rows.comment,
+            amended: None,
+        },
+        approval: facts.approval.clone(),
+        autonomy: (*autonomy).clone(),
+        control: ControlFacts {
+            report: None,
+            bundle: facts.control.bundle.clone(),
+            active_bundle: Some(bundle.reference().sha256.clone()),
+            delegation: facts
+                .control
+                .delegation
+                .as_ref()
+                .map(|row| (row.from.clone(), row.revoked)),
+            figures: None,
+        },
     }
 }
 
-fn decide(situation: Situation<'_>) -> Outcome {
-    if is_filing(situation.call, situation.route.as_ref()) {
+/// The approval that holds the command, when policy wants it held.
+fn held(
+    situation: &Situation<'_>,
+    ticket: Option<&Ticket>,
+) -> Option<Result<Approval, Box<Refusal>>> {
+    if situation.decision.result != PolicyResult::RequireApproval {
+        return None;
+    }
+    let approval = situation.decision.approval.as_ref().and_then(|need| {
+        approval_for(&Hold {
+            call: situation.call,
+            at: situation.at,
+            ids: situation.ids,
+            payload: &situation.intent.payload,
+            need,
+            ticket,
+        })
+    });
+    Some(match approval {
+        Some(approval) => approval.map_err(Into::into),
+        // Nobody can be asked about such a command: what needs an approval is refused.
+        None => Err(Box::new(Refusal {
+            code: ErrorCode::PolicyDenied,
+            ..denied(situation.decision)
+        })),
+    })
+}
+
+fn decide(mut situation: Situation<'_>) -> Judged {
+    if is_filing(&situation) {
         return file(situation);
     }
+    let amended = amended(&situation)?;
+    let key = TicketKey {
+        tenant_id: situation.call.actor.tenant_id,
+        ticket_id: situation.ids.ticket,
+    };
+    let before = situation.ticket.map(|locked| &locked.ticket);
+    let hold = held(&situation, before).transpose()?;
+    let facts = facts(&mut situation, before, amended);
+    let call = situation.call;
+    let inner = situation.about.and_then(|about| about.carries_out(call));
+    let decided = match (before, inner, hold) {
+        (Some(ticket), None, Some(approval)) => {
+            let decided = domain::ticket::hold(key, ticket, &call.command, approval, &facts)?;
+            return Ok(Outcome::Held(Box::new(decided)));
+        }
+        (Some(ticket), Some(inner), _) => execute(&situation, key, ticket, inner, &facts)?,
+        (ticket, ..) => domain::decide(key, ticket, &call.command, &facts)?,
+    };
+    Ok(Outcome::Accepted(Box::new(decided)))
+}
+
+/// Carries out what was released. What only stands in the way for now (a kill switch, a stage) is
+/// refused and tried again; what will not pass any more makes the approval stale.
+fn execute(
+    situation: &Situation<'_>,
+    key: TicketKey,
+    ticket: &Ticket,
+    inner: &Command,
+    facts: &Facts,
+) -> Result<Decided, Box<Refusal>> {
+    let Command::ExecuteApproval(body) = &situation.call.command else {
+        return Err(Rejection::Broken {
+            what: "the command that carries this out",
+        }
+        .into());
+    };
+    if situation
+        .ticket
+        .is_some_and(|locked| body.applied_seq > locked.event_seq)
+    {
+        return Err(Rejection::AheadOfDatabase {
+            what: "applied_seq",
+            given: body.applied_seq,
+            current: situation.ticket.map_or(0, |locked| locked.event_seq),
+        }
+        .into());
+    }
+    let approval = facts.approval.as_ref().ok_or(Rejection::NotFound)?;
+    if body.version != approval.version {
+        return Err(Rejection::ApprovalStale {
+            approval_id: approval.id,
+        }
+        .into());
+    }
+    let decision = situation.inner.ok_or(Rejection::Broken {
+        what: "the decision on what is carried out",
+    })?;
+    let intact = situation
+        .about
+        .is_some_and(|about| about.is_intact(approval));
+    let passing = matches!(
+        primary_code(decision),
+        ErrorCode::KillSwitch | ErrorCode::Stage
+    );
+    let verdict = match decision.result {
+        _ if !intact => Err(word("request_changed")),
+        PolicyResult::Allow => Ok(body.override_kill_switch.clone()),
+        PolicyResult::Deny if passing => return Err(Box::new(denied(decision))),
+        PolicyResult::Deny | PolicyResult::RequireApproval => Err(word("policy_stricter")),
+    };
+    Ok(domain::ticket::execute(
+        key, ticket, inner, approval, verdict, facts,
+    )?)
+}
+
+/// What an amendment asks for, when policy was asked about it.
+fn amended(situation: &Situation<'_>) -> Result<Option<Amended>, Box<Refusal>> {
+    let Command::AmendApproval(_) = situation.call.command else {
+        return Ok(None);
+    };
+    let wrong = |message: &str| {
+        Err(Box::from(Rejection::InvalidField {
+            pointer: "/body".into(),
+            message: message.into(),
+        }))
+    };
+    let Some(inner) = situation.about.and_then(About::inner) else {
+        return wrong("is no body of the command that the approval holds");
+    };
+    let Some(decision) = situation.inner else {
+        return wrong("cannot be judged");
+    };
+    let ticket = situation.ticket.map(|locked| &locked.ticket);
+    let need = match (decision.result, &decision.approval) {
+        (PolicyResult::RequireApproval, Some(need)) => need.clone(),
+        (PolicyResult::Deny, _) => return Err(Box::new(denied(decision))),
+        _ => {
+            return wrong(
+                "needs no approval as it is now: withdraw this approval and send the command",
+            );
+        }
+    };
+    let operation = inner.operation();
+    let facts_sha256 = ticket
+        .map(|ticket| domain::approval::facts_sha256(operation, ticket))
+        .transpose()?;
+    Ok(Some(Amended {
+        request: situation.inner_payload.cloned().unwrap_or_default(),
+        request_sha256: sha256(&text(inner, ticket.map(|ticket| ticket.id))),
+        facts_sha256,
+        need,
+    }))
+}
+
+fn facts(
+    situation: &mut Situation<'_>,
+    ticket: Option<&Ticket>,
+    amended: Option<Amended>,
+) -> Facts {
+    let carried_out = situation
+        .about
+        .filter(|about| about.carries_out(situation.call).is_some());
+    // What is carried out is the proposer's: their visits, their right to it.
+    let proposer = carried_out.map(About::proposer);
+    let inner = carried_out.and_then(About::inner);
     let Situation {
         call,
         at,
         ids,
-        ticket,
         facts,
         settings,
         bundle,
         route,
         ..
     } = situation;
-    let key = TicketKey {
-        tenant_id: call.actor.tenant_id,
-        ticket_id: ids.ticket,
-    };
-    let event_seq = ticket.map_or(0, |locked| locked.event_seq);
-    let ticket = ticket.map(|locked| &locked.ticket);
-    let facts = Facts {
-        now: at,
+    let command = inner.unwrap_or(&call.command);
+    let who = proposer.as_ref();
+    Facts {
+        now: *at,
         ids: ids.rows,
-        actor_id: call.actor.id.clone(),
-        actor_kind: call.actor.kind,
-        actor_roles: call.actor.roles.iter().copied().collect(),
+        actor_id: who.map_or(&call.actor.id, |who| &who.id).clone(),
+        actor_kind: who.map_or(call.actor.kind, |who| who.kind),
+        actor_roles: who
+            .map_or(&call.actor.roles, |who| &who.roles)
+            .iter()
+            .copied()
+            .collect(),
         command_id: ids.command,
-        template: template(call, ticket, bundle).cloned(),
-        calendar: settings.calendar,
+        template: template(command, ticket, bundle).cloned(),
+        calendar: settings.calendar.clone(),
         site_known: facts.site_known,
         asset_known: facts.asset_known,
         contact_known: facts.contact_known,
@@ -262,31 +557,25 @@ fn decide(situation: Situation<'_>) -> Outcome {
         credit_note_number: facts.numbers.credit_note_number(),
         open_proposals: facts.open_proposals(),
         sla_recorded: std::mem::take(&mut facts.sla_recorded),
-        route,
+        route: route.take(),
         message_held: facts.message_held,
         contact_reachable: facts.contact_reachable,
         comms: bundle.comms().clone(),
-        event_seq,
+        lent: facts.lent.clone(),
+        amended,
+        change_need: bundle.change_order_need(),
+        event_seq: situation.ticket.map_or(0, |locked| locked.event_seq),
         expected_version: call.expected_version,
-    };
-    match domain::decide(key, ticket, &call.command, &facts) {
-        Ok(decided) => Outcome::Accepted(Box::new(decided)),
-        Err(rejection) => {
-            if rejection.code() == ErrorCode::Internal {
-                tracing::error!(command_id = %ids.command, %rejection, "a guaranteed fact is missing");
-            }
-            Outcome::Refused(rejection.into())
-        }
     }
 }
 
 /// The template that the body names, else the ticket's.
 pub(super) fn template<'a>(
-    call: &Call,
+    command: &Command,
     ticket: Option<&Ticket>,
     bundle: &'a Bundle,
 ) -> Option<&'a IncidentTemplate> {
-    let named: Option<&TemplateId> = match &call.command {
+    let named: Option<&TemplateId> = match command {
         Command::CreateTicket(body) => Some(&body.template),
         Command::Triage(body) => body.template.as_ref(),
         Command::CommsInbound(body) if ticket.is_none() => {

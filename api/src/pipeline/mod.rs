@@ -14,6 +14,7 @@
 mod answer;
 mod asks;
 mod call;
+mod held;
 mod input;
 mod intent;
 mod judge;
@@ -22,24 +23,37 @@ mod unrecorded;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
-    AuditId, CommandId, DecisionId, EventId, EvidenceId, InvoiceId, MessageId, NoteId, ProposalId,
-    TicketId, VisitId, canonical::canonical_json, policy::PolicyDecision, ticket::Ticket,
+    ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
+    MessageId, NoteId, Operation, ProposalId, TicketId, VisitId,
+    approval::Vote,
+    autonomy::AutonomyRules,
+    canonical::canonical_json,
+    command::CommandClass,
+    event::AutonomyMode,
+    policy::{PolicyActor, PolicyDecision, PolicyInput, PolicyResult},
+    schedule::TenantSettings,
+    ticket::Ticket,
 };
-use domain::FreshIds;
+use domain::{Autonomy, FreshIds};
 use policy::{Bundle, BundleSource};
 use sqlx::PgPool;
 use store::{
     OutboxWaker, TenantTx,
     audit::{AuditRow, actor_stream, filing_stream, stored_instant, ticket_stream},
-    command::{self, Attempt, DecisionRow, OpenRequest, Opened, StoredAnswer, Writes},
+    command::{
+        self, Attempt, Counted, DecisionRow, HeldCommand, OpenFacts, OpenRequest, Opened,
+        StoredAnswer, Writes,
+    },
     failpoint,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use call::{Answer, Call};
+use held::About;
+use input::Asked;
 use intent::Intent;
 use judge::{Outcome, Situation};
 use unrecorded::Unrecorded;
@@ -49,6 +63,8 @@ use unrecorded::Unrecorded;
 pub struct PipelineOptions {
     /// How long a command waits for its key, and then for its ticket.
     pub lock_timeout: Duration,
+    /// The most that software may do by itself in this environment.
+    pub ceiling: AutonomyMode,
     /// Features switched off to measure what they cost.
     #[cfg(feature = "bench")]
     pub without: Without,
@@ -68,6 +84,7 @@ impl Default for PipelineOptions {
     fn default() -> Self {
         Self {
             lock_timeout: Duration::from_secs(3),
+            ceiling: AutonomyMode::Auto,
             #[cfg(feature = "bench")]
             without: Without::default(),
         }
@@ -99,23 +116,34 @@ impl Pipeline {
         }
     }
 
+    /// The most that software may do by itself.
+    pub(crate) fn ceiling(&self) -> AutonomyMode {
+        self.options.ceiling
+    }
+
     /// Does what is asked for, or says why not. Always answers: a failure is a problem document.
     pub async fn execute(&self, call: Call) -> Answer {
-        match self.attempt(&call).await {
-            Ok(answer) => answer,
-            Err(failure) => failure.answer(&call),
+        let mut attempted = self.attempt(&call).await;
+        // Somebody else took the last of the hour between our look and our write: the second look
+        // sees it, and policy says so.
+        if matches!(attempted, Err(Unrecorded::Store(store::Error::CapReached))) {
+            attempted = self.attempt(&call).await;
         }
+        attempted.unwrap_or_else(|failure| failure.answer(&call))
     }
 
     async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
-        let asks = asks::of(call);
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
         let inbound = routing::find(&mut tx, self.bundles.as_ref(), call, at).await?;
+        let about = held::find(&mut tx, call).await?;
+        let asks = asks::of(call, about.as_ref(), at);
         let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
-        let target = routed.or(call.ticket_id);
+        let target = routed
+            .or(call.ticket_id)
+            .or_else(|| about.as_ref()?.ticket_id());
         let request = OpenRequest {
             actor_id: &call.actor.id,
             operation: call.command.operation(),
@@ -140,15 +168,49 @@ impl Pipeline {
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(&sha256)?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
-        let template = judge::template(call, before, &bundle);
+        let template = judge::template(&call.command, before, &bundle);
         intent.hide_unlisted_details(&call.command, template);
+        let autonomy = Autonomy {
+            at,
+            stages: std::mem::take(&mut facts.stages),
+            switches: facts.switches.clone(),
+            ceiling: self.options.ceiling,
+            rules: bundle.autonomy().clone(),
+        };
 
-        let input = input::of(call, at, before, &facts, &intent, &settings, template);
+        let outer = input::of(
+            Asked {
+                command: &call.command,
+                body: &intent.payload,
+                actor: input::caller(call),
+                at,
+                ticket: before,
+                template,
+                release: None,
+                kill_switch_override: None,
+            },
+            &facts,
+            &autonomy,
+            &settings,
+        );
         let begun = Instant::now();
-        let decision = self.evaluate(&bundle, &input)?;
+        let decision = self.evaluate(&bundle, &outer)?;
+        let ids = Minted::new(target);
+        let inner = self.inner(
+            call,
+            about.as_ref(),
+            &ids,
+            Held {
+                at,
+                before,
+                facts: &facts,
+                autonomy: &autonomy,
+                settings: &settings,
+                bundle: &bundle,
+            },
+        )?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
 
-        let ids = Minted::new(target);
         let offered = facts.numbers;
         let outcome = judge::judge(Situation {
             call,
@@ -163,13 +225,31 @@ impl Pipeline {
             decision: &decision,
             target,
             route: inbound.as_ref().map(|inbound| inbound.route.clone()),
+            about: about.as_ref(),
+            inner: inner.as_ref().map(|inner| &inner.decision),
+            inner_payload: inner.as_ref().map(|inner| &inner.input.body),
+            autonomy: &autonomy,
         });
-        let answer = answer::new(call, at, &ids, before, &outcome);
+        let answer = answer::new(call, at, &ids, before, &outcome, &decision.reasons);
         if call.dry_run {
             tx.rollback().await?;
             return Ok(answer);
         }
 
+        // What an approval carries out is on record as what it is, with the decision that let it
+        // pass; who approved it stands beside it.
+        let carried_out = inner.filter(|_| {
+            matches!(call.command, Command::ExecuteApproval(_))
+                && decision.result == PolicyResult::Allow
+                && mismatch.is_none()
+        });
+        let (operation, decision, input) = match carried_out {
+            Some(inner) => {
+                intent.carries_out(&inner.input);
+                (inner.input.operation, inner.decision, inner.input)
+            }
+            None => (call.command.operation(), decision, outer),
+        };
         let event_seq = ticket.as_ref().map_or(0, |locked| locked.event_seq);
         let after = outcome.accepted().map(|decided| &decided.ticket);
         let decision = DecisionRow {
@@ -179,10 +259,11 @@ impl Pipeline {
             evaluation_micros,
         };
         let body = intent::body(&call.command);
-        let writes = match &outcome {
-            Outcome::Accepted(decided) => {
+        let kept = self.kept(call, about.as_ref(), &outcome, before);
+        let mut writes = match &outcome {
+            Outcome::Accepted(decided) | Outcome::Held(decided) => {
                 let fresh = || EventId::from_uuid(Uuid::now_v7());
-                let mut writes = Writes::new(decided, before, event_seq, offered, fresh);
+                let mut writes = Writes::new(decided, before, event_seq, offered, &autonomy, fresh);
                 let received = inbound.as_ref().and_then(|i| i.received(&decided.effects));
                 if let Some(message) = received {
                     writes.receive(message);
@@ -196,12 +277,23 @@ impl Pipeline {
             }),
             Outcome::Refused(_) => None,
         };
+        if let (Some(writes), Some(kept)) = (&mut writes, &kept) {
+            writes.hold(kept.row());
+        }
+        if let (Some(writes), Outcome::Accepted(_)) = (&mut writes, &outcome)
+            && let Some(counted) = counted(call, at, bundle.autonomy())
+        {
+            writes.count(counted);
+        }
         let heard = writes.as_ref().is_some_and(Writes::reaches_workflow);
         let attempt = Attempt {
-            audit: audit_row(call, at, &ids, &intent, &decision, before, &outcome),
+            audit: audit_row(
+                call, at, &ids, &intent, &decision, before, &outcome, operation,
+            ),
             decision,
             trace: &call.trace,
             event_seq,
+            key_operation: call.command.operation(),
             ticket: after.filter(|after| Some(*after) != before),
             writes,
             answer: outcome.is_stored(call).then_some(StoredAnswer {
@@ -220,6 +312,122 @@ impl Pipeline {
         Ok(answer)
     }
 
+    /// What policy says to the command that an approval holds: when it is to be carried out, with
+    /// the votes that there are (and the one that is being given), or as it shall be amended.
+    fn inner(
+        &self,
+        call: &Call,
+        about: Option<&About>,
+        ids: &Minted,
+        held: Held<'_>,
+    ) -> Result<Option<Inner>, Unrecorded> {
+        let (Some(about), Some(approval)) = (about, &held.facts.approval) else {
+            return Ok(None);
+        };
+        let amends = matches!(call.command, Command::AmendApproval(_));
+        let command = match about.carries_out(call) {
+            Some(command) => command,
+            None if amends => match about.inner() {
+                Some(command) => command,
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let mut approval = approval.clone();
+        if let Command::DecideApproval(body) = &call.command {
+            approval.votes.push(Vote {
+                actor_id: call.actor.id.clone(),
+                roles: call
+                    .actor
+                    .roles
+                    .iter()
+                    .copied()
+                    .chain(
+                        held.facts
+                            .lent
+                            .iter()
+                            .flat_map(|loan| loan.roles.iter().copied()),
+                    )
+                    .collect(),
+                verdict: body.verdict,
+                at: held.at,
+                reason: None,
+                on_behalf_of: None,
+                command_id: ids.command,
+            });
+        }
+        let template = judge::template(command, held.before, held.bundle);
+        let payload = Intent::of_held(command, template);
+        let kill_switch_override = match &call.command {
+            Command::ExecuteApproval(body) if !call.actor.kind.is_autonomous() => {
+                body.override_kill_switch.clone()
+            }
+            _ => None,
+        };
+        let input = input::of(
+            Asked {
+                command,
+                body: &payload,
+                actor: about.proposer(),
+                at: held.at,
+                ticket: held.before,
+                template,
+                release: (!amends).then(|| held::release(&approval, about.proposer())),
+                kill_switch_override,
+            },
+            held.facts,
+            held.autonomy,
+            held.settings,
+        );
+        let decision = self.evaluate(held.bundle, &input)?;
+        Ok(Some(Inner { input, decision }))
+    }
+
+    /// The command that an approval is to hold from now on, as it was sent.
+    fn kept(
+        &self,
+        call: &Call,
+        about: Option<&About>,
+        outcome: &Outcome,
+        before: Option<&Ticket>,
+    ) -> Option<Kept> {
+        let ticket = before.map(|ticket| ticket.id);
+        if let Some(approval) = outcome.held() {
+            let text = held::text(&call.command, ticket);
+            return Some(Kept {
+                approval_id: approval.id,
+                version: approval.version,
+                operation: approval.operation,
+                sha256: held::sha256(&text),
+                text,
+                proposer: input::caller(call),
+            });
+        }
+        let about = about?;
+        let inner = about.inner()?;
+        let Command::AmendApproval(_) = &call.command else {
+            return None;
+        };
+        outcome
+            .accepted()?
+            .effects
+            .iter()
+            .find_map(|effect| match effect {
+                domain::Effect::WriteApproval(approval) => {
+                    let text = held::text(inner, ticket);
+                    Some(Kept {
+                        approval_id: approval.id,
+                        version: approval.version,
+                        operation: approval.operation,
+                        sha256: held::sha256(&text),
+                        text,
+                        proposer: about.proposer(),
+                    })
+                }
+                _ => None,
+            })
+    }
+
     fn evaluate(
         &self,
         bundle: &Bundle,
@@ -231,6 +439,7 @@ impl Pipeline {
                 result: contracts::policy::PolicyResult::Allow,
                 reasons: Vec::new(),
                 obligations: Vec::new(),
+                approval: None,
                 bundle: bundle.reference().clone(),
             });
         }
@@ -244,6 +453,65 @@ impl Pipeline {
         }
         command::commit(tx, attempt).await
     }
+}
+
+/// What the decision on a held command depends on.
+struct Held<'a> {
+    at: DateTime<Utc>,
+    before: Option<&'a Ticket>,
+    facts: &'a OpenFacts,
+    autonomy: &'a Autonomy,
+    settings: &'a TenantSettings,
+    bundle: &'a Bundle,
+}
+
+/// What policy was asked about a held command, and its answer.
+struct Inner {
+    input: PolicyInput,
+    decision: PolicyDecision,
+}
+
+/// A command that is to be kept.
+struct Kept {
+    approval_id: ApprovalId,
+    version: u32,
+    operation: Operation,
+    text: String,
+    sha256: String,
+    proposer: PolicyActor,
+}
+
+impl Kept {
+    fn row(&self) -> HeldCommand<'_> {
+        HeldCommand {
+            approval_id: self.approval_id,
+            version: self.version,
+            operation: self.operation,
+            command: &self.text,
+            sha256: &self.sha256,
+            proposer: &self.proposer,
+        }
+    }
+}
+
+/// What is counted of a command that software carries out by itself.
+fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Counted> {
+    let operation = call.command.operation();
+    let by_itself = call.actor.kind.is_autonomous() && !rules.bookkeeping.contains(&operation);
+    let acts =
+        matches!(operation.class(), CommandClass::Change) || operation == Operation::CommsOutbound;
+    (by_itself && acts).then(|| {
+        let caps = &rules.caps;
+        let of_operation = caps.of_operation_per_hour.get(&operation);
+        Counted {
+            hour: at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at),
+            operation,
+            spends_cents: input::spends_cents(&call.command),
+            most: caps.commands_per_hour,
+            most_of_operation: of_operation.copied().unwrap_or(caps.commands_per_hour),
+            most_cents: caps.spend_cents_per_hour,
+        }
+    })
 }
 
 /// The ids of one attempt, UUIDv7. Those that are not used are lost.
@@ -275,7 +543,7 @@ impl Minted {
                 invoice: InvoiceId::from_uuid(id()),
                 evidence: EvidenceId::from_uuid(id()),
                 message: MessageId::from_uuid(id()),
-                reminder: MessageId::from_uuid(id()),
+                comment: CommentId::from_uuid(id()),
             },
         }
     }
@@ -289,6 +557,7 @@ fn audit_row(
     decision: &DecisionRow<'_>,
     before: Option<&Ticket>,
     outcome: &Outcome,
+    operation: Operation,
 ) -> AuditRow {
     let accepted = outcome.accepted();
     let after = accepted.map(|decided| &decided.ticket).or(before);
@@ -329,7 +598,7 @@ fn audit_row(
         actor_kind: call.actor.kind.to_string(),
         actor_roles: call.actor.roles.iter().map(ToString::to_string).collect(),
         tool_name: call.tool_name.clone(),
-        operation: call.command.operation().to_string(),
+        operation: operation.to_string(),
         at,
         refused: outcome.refused().map(|refusal| refusal.code.to_string()),
         before: before.map(|ticket| ticket.state.to_string()),
@@ -338,7 +607,9 @@ fn audit_row(
         produced_version: versions.1,
         payload,
         changes: match outcome {
-            Outcome::Accepted(decided) => serde_json::to_value(&decided.changes),
+            Outcome::Accepted(decided) | Outcome::Held(decided) => {
+                serde_json::to_value(&decided.changes)
+            }
             Outcome::Filed(filing) => serde_json::to_value([&filing.filed]),
             Outcome::Refused(_) => Ok(serde_json::json!([])),
         }

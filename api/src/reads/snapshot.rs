@@ -11,14 +11,33 @@ async fn handler(
     request.machinery_only()?;
     request.query(&[])?;
     let mut tx = request.open().await?;
-    let snapshot = store::read::snapshot(&mut tx, id).await?;
+    let rows = store::read::snapshot(&mut tx, id).await?;
     tx.commit().await?;
-    snapshot.map(Json).ok_or_else(Failure::no_ticket)
+    let rows = rows.ok_or_else(Failure::no_ticket)?;
+    let sha256 = rows.bundle_sha256.as_deref().ok_or_else(no_policy)?;
+    let bundle = request
+        .bundles()
+        .load(sha256)
+        .map_err(|error| no_policy().caused_by(error))?;
+    let autonomy = rows.autonomy(request.received_at(), request.ceiling(), bundle.autonomy());
+    Ok(Json(rows.snapshot(&autonomy)))
+}
+
+/// What software may do is the bundle's to say: without one there is no whole truth.
+fn no_policy() -> Failure {
+    Failure::new(
+        ErrorCode::PolicyUnavailable,
+        "No policy bundle can say what software may do. Activate one, then ask again.",
+    )
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketSnapshot>("get_snapshot", "/tickets/{id}/snapshot", get(handler))
         .summary("The truth that heals a workflow")
         .description("For the ticket's workflow, auditors and platform administrators.")
-        .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden])
+        .problems(&[
+            ErrorCode::NotFound,
+            ErrorCode::Forbidden,
+            ErrorCode::PolicyUnavailable,
+        ])
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{RequestPartsExt, extract::FromRequestParts};
 use chrono::{DateTime, Utc};
+use contracts::event::AutonomyMode;
 use contracts::{Actor, ActorKind, ErrorCode, Role};
 use http::request::Parts;
 use policy::BundleSource;
@@ -121,6 +122,11 @@ impl ReadRequest {
     /// Where the policy's data comes from.
     pub fn bundles(&self) -> &dyn BundleSource {
         self.app.bundles()
+    }
+
+    /// The most that software may do by itself in this environment.
+    pub fn ceiling(&self) -> AutonomyMode {
+        self.app.pipeline().ceiling()
     }
 
     /// A transaction in which a read notes that somebody has read; nothing else may use it.

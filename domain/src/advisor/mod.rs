@@ -5,6 +5,7 @@
 //! proposal, and the advice can be computed again from it. What a hard constraint forbids is not
 //! ranked, it is excluded, and every constraint that it breaks is named.
 
+mod act;
 mod arrival;
 mod change;
 mod closeout;
@@ -21,6 +22,7 @@ use contracts::{
     proposal::{Advice, AdvisorInput, Choice, Factor, Ranked},
 };
 
+pub use act::{command_of, is_same_act};
 pub use reminder::moments;
 pub use slot::{notice_minutes, windows};
 

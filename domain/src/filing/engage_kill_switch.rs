@@ -9,5 +9,6 @@ pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filin
     kill_switch::turn(true, facts, |generation| Filed::KillSwitchEngaged {
         generation,
         reason: body.reason.clone(),
+        scope: body.scope.clone(),
     })
 }

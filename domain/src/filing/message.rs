@@ -43,5 +43,8 @@ pub(super) fn plan(facts: &FilingFacts) -> Result<Filing, Rejection> {
         produced_version: 0,
         writes,
         notices: Vec::new(),
+        row: None,
+        effects: Vec::new(),
+        operation: None,
     })
 }

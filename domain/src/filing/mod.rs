@@ -4,6 +4,7 @@
 //! version, then whether the command leads anywhere from here, then fields and facts. An upsert
 //! that changes nothing raises the version like any other: it is on record as one.
 
+mod about_approval;
 mod cancel_absence;
 mod check;
 mod engage_kill_switch;
@@ -19,11 +20,21 @@ mod upsert_technician;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use contracts::{Command, MessageId, comms::CommsRules, filing::Filed, schedule::TimeWindow};
+use contracts::{
+    Command, MessageId, Operation,
+    approval::Approval,
+    comms::CommsRules,
+    filing::Filed,
+    policy::{BundleRef, PolicyReport},
+    schedule::TimeWindow,
+};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{OutboundMessage, Rejection, Route};
+use crate::{Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts};
 
 /// What a filing depends on besides the command.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +63,29 @@ pub struct FilingFacts {
     pub comms: CommsRules,
     /// Where an inbound message belongs.
     pub route: Option<Route>,
+    /// Who acts, for what is about an approval.
+    pub who: ApprovalFacts,
+    /// The approval that the command is about, which has no ticket.
+    pub approval: Option<Approval>,
+    /// Stages and kill switches as they stand.
+    pub autonomy: Autonomy,
+    /// What the control plane has on record about what the body names.
+    pub control: ControlFacts,
+}
+
+/// What the control plane has on record about what a filing names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ControlFacts {
+    /// The report with the hash that the body names.
+    pub report: Option<PolicyReport>,
+    /// The bundle with the hash that the body names, or that came with it.
+    pub bundle: Option<BundleRef>,
+    /// SHA-256 of the bundle that decides.
+    pub active_bundle: Option<String>,
+    /// The delegation that the body names: who made it, and whether it was taken back.
+    pub delegation: Option<(String, bool)>,
+    /// The figures of a gate report, over the range that the body names.
+    pub figures: Option<BTreeMap<String, i64>>,
 }
 
 /// A thing as it stands.
@@ -75,7 +109,7 @@ pub struct KillSwitch {
 }
 
 /// An accepted filing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filing {
     /// What it led to.
     pub filed: Filed,
@@ -89,6 +123,13 @@ pub struct Filing {
     pub writes: bool,
     /// Messages that tell people of it.
     pub notices: Vec<OutboundMessage>,
+    /// What is written of it, where that is not the command's body.
+    pub row: Option<Value>,
+    /// Approvals that are written with it.
+    pub effects: Vec<Effect>,
+    /// The command that wrote it, where that is not the one that was sent: an approval carried it
+    /// out.
+    pub operation: Option<Operation>,
 }
 
 impl Filing {
@@ -101,9 +142,14 @@ impl Filing {
             produced_version: before + 1,
             writes: true,
             notices: Vec::new(),
+            row: None,
+            effects: Vec::new(),
+            operation: None,
         }
     }
 }
+
+pub use about_approval::{hold, release};
 
 /// Decides a filing.
 pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
@@ -117,6 +163,7 @@ pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejectio
         Command::EngageKillSwitch(body) => engage_kill_switch::plan(body, facts),
         Command::ReleaseKillSwitch(body) => release_kill_switch::plan(body, facts),
         Command::CommsInbound(_) => message::plan(facts),
+        command if command.approval_id().is_some() => about_approval::plan(command, facts),
         _ => Err(Rejection::Broken {
             what: "a rule for this filing",
         }),

@@ -9,5 +9,6 @@ pub(super) fn plan(body: &ReleaseKillSwitch, facts: &FilingFacts) -> Result<Fili
     kill_switch::turn(false, facts, |generation| Filed::KillSwitchReleased {
         generation,
         reason: body.reason.clone(),
+        scope: body.scope.clone(),
     })
 }

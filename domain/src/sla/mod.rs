@@ -98,7 +98,21 @@ impl Turn<'_> {
             | TicketEvent::Closed { .. }
             | TicketEvent::Cancelled { .. }
             | TicketEvent::Merged { .. } => self.after.sla.clone(),
-            TicketEvent::NoteAdded { .. }
+            TicketEvent::AutonomySet { .. }
+            | TicketEvent::ApprovalRequested { .. }
+            | TicketEvent::ApprovalVoted { .. }
+            | TicketEvent::ApprovalDecided { .. }
+            | TicketEvent::ApprovalAmended { .. }
+            | TicketEvent::ApprovalWithdrawn { .. }
+            | TicketEvent::ApprovalStale { .. }
+            | TicketEvent::ApprovalStepTaken { .. }
+            | TicketEvent::ApprovalDueChanged { .. }
+            | TicketEvent::ApprovalExpired { .. }
+            | TicketEvent::ApprovalExecuted { .. }
+            | TicketEvent::ApprovalClaimed { .. }
+            | TicketEvent::ApprovalReleased { .. }
+            | TicketEvent::ApprovalCommented { .. }
+            | TicketEvent::NoteAdded { .. }
             | TicketEvent::ProposalRecorded { .. }
             | TicketEvent::ProposalPaired { .. }
             | TicketEvent::SlaRecorded { .. }

@@ -1,14 +1,11 @@
-//! Calls the job off. A change order that waits for its decision is withdrawn.
+//! Calls the job off. Approvals that are open are withdrawn, as with every end of a ticket.
 
-use contracts::{command::Cancel, event::TicketEvent, ticket::Ticket};
+use contracts::{command::Cancel, event::TicketEvent};
 
 use super::Plan;
-use crate::Effect;
 
-pub(super) fn plan(body: &Cancel, ticket: &Ticket) -> Plan {
-    let open = ticket.open_change.as_ref();
+pub(super) fn plan(body: &Cancel) -> Plan {
     Plan::from(TicketEvent::Cancelled {
         reason: body.reason.clone(),
     })
-    .with(open.map(|change| Effect::WithdrawApproval(change.approval_id)))
 }

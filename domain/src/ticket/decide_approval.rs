@@ -1,72 +1,49 @@
-//! Decides the change order that the ticket waits for. Approved, it raises the not-to-exceed
-//! amount by exactly what the approver saw; rejected, work goes on within the old one.
+//! Decides an approval. A change order takes effect at once: approved, it raises the not-to-exceed
+//! amount by exactly what the approver saw; rejected, work goes on within the old one. A held
+//! command is only released here; the ticket's workflow carries it out.
 
 use contracts::{
-    Command,
-    approval::{Approval, ApprovalState, Verdict},
+    approval::{Approval, ApprovalKind, Verdict},
     command::DecideApproval,
     event::TicketEvent,
     ticket::Ticket,
 };
 
-use super::{Plan, request_change};
+use super::{Plan, about_approval::acted, request_change};
 use crate::{Effect, Facts, Rejection};
-
-/// Refuses to decide what was decided before, and says who did and when.
-pub(super) fn undecided(
-    command: &Command,
-    ticket: &Ticket,
-    facts: &Facts,
-) -> Result<(), Rejection> {
-    let Command::DecideApproval(body) = command else {
-        return Ok(());
-    };
-    let Some(approval) = named(body, ticket, facts) else {
-        return Ok(());
-    };
-    match approval.state {
-        ApprovalState::Pending => Ok(()),
-        state @ (ApprovalState::Approved | ApprovalState::Rejected | ApprovalState::Withdrawn) => {
-            Err(Rejection::AlreadyDecided {
-                approval_id: approval.id,
-                state,
-                by: approval.decided_by.clone(),
-                at: approval.decided_at,
-            })
-        }
-    }
-}
 
 pub(super) fn plan(
     body: &DecideApproval,
     ticket: &Ticket,
     facts: &Facts,
 ) -> Result<Plan, Rejection> {
-    let approval = named(body, ticket, facts)
-        .ok_or_else(|| Rejection::invalid("/approval_id", "names no approval of this ticket"))?;
-    let nte_cents = match body.verdict {
-        Verdict::Approve => raised(ticket, approval)?,
-        Verdict::Reject => ticket.nte_cents,
+    let acted = acted(&body.clone().into(), ticket, facts)?;
+    let mut approval = acted.approval;
+    let event = match (approval.kind, acted.event) {
+        (
+            ApprovalKind::ChangeOrder,
+            TicketEvent::ApprovalDecided {
+                approval_id,
+                verdict,
+                reason,
+                ..
+            },
+        ) => {
+            let nte_cents = match verdict {
+                Verdict::Approve => raised(ticket, &approval)?,
+                Verdict::Reject => ticket.nte_cents,
+            };
+            approval.steps.clear();
+            TicketEvent::ChangeDecided {
+                approval_id,
+                verdict,
+                nte_cents,
+                reason,
+            }
+        }
+        (_, event) => event,
     };
-    let event = TicketEvent::ChangeDecided {
-        approval_id: approval.id,
-        verdict: body.verdict,
-        nte_cents,
-        reason: body.reason.clone(),
-    };
-    Ok(Plan::from(event).with([Effect::DecideApproval {
-        id: approval.id,
-        verdict: body.verdict,
-        reason: body.reason.clone(),
-        at: facts.now,
-        by: facts.actor_id.clone(),
-    }]))
-}
-
-/// The approval that the body names, if it is this ticket's.
-fn named<'a>(body: &DecideApproval, ticket: &Ticket, facts: &'a Facts) -> Option<&'a Approval> {
-    let approval = facts.approval.as_ref()?;
-    (approval.id == body.approval_id && approval.ticket_id == ticket.id).then_some(approval)
+    Ok(Plan::from(event).with([Effect::WriteApproval(Box::new(approval))]))
 }
 
 /// The amount afterwards, if what was asked is still what the ticket waits for.

@@ -4,13 +4,14 @@
 //! included. It is total, so a timeline can always be folded; a change that no decision could have
 //! made (another visit's, a ticket's without a creation) is folded as far as it makes sense.
 //!
-//! The version rises with each event that the workflow hears of. A command of class `Change` emits
-//! exactly one of those and bookkeeping none, so the version counts the former.
+//! The version rises with each event of audience `Workflow`. A command of class `Change` emits
+//! exactly one of those and bookkeeping none, so the version counts the former. What becomes of an
+//! approval reaches the workflow too, but the job has not changed with it.
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Priority, TemplateId, TicketState, VisitId,
-    approval::Verdict,
+    ApprovalId, Priority, TemplateId, TicketState, VisitId,
+    approval::{StepKind, TicketApproval, Verdict},
     event::{Audience, TicketChange, TicketEvent},
     ids::SiteId,
     ticket::{CustomerWait, EvidenceRef, OpenChange, Ticket, Visit, VisitStage},
@@ -154,7 +155,7 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             });
         }
         TicketEvent::ChangeDecided {
-            approval_id: _,
+            approval_id,
             verdict: Verdict::Approve | Verdict::Reject,
             nte_cents,
             reason: _,
@@ -162,6 +163,62 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             ticket.state = TicketState::OnSite;
             ticket.open_change = None;
             ticket.nte_cents = *nte_cents;
+            drop_approval(ticket, *approval_id);
+        }
+        TicketEvent::AutonomySet { opt_out, reason: _ } => ticket.autonomy_opt_out = *opt_out,
+        TicketEvent::ApprovalRequested {
+            approval_id,
+            kind,
+            operation,
+            autonomous,
+            facts_sha256,
+            steps,
+        } => ticket.approvals.push(TicketApproval {
+            id: *approval_id,
+            kind: *kind,
+            operation: *operation,
+            version: 1,
+            released: false,
+            autonomous: *autonomous,
+            facts_sha256: facts_sha256.clone(),
+            steps: steps.clone(),
+        }),
+        TicketEvent::ApprovalDecided {
+            approval_id,
+            verdict,
+            ..
+        } => match verdict {
+            Verdict::Approve => with_approval(ticket, *approval_id, |approval| {
+                approval.released = true;
+                approval.steps.retain(|step| step.step == StepKind::Expiry);
+            }),
+            Verdict::Reject => drop_approval(ticket, *approval_id),
+        },
+        TicketEvent::ApprovalAmended {
+            approval_id,
+            version,
+            facts_sha256,
+            steps,
+            reason: _,
+        } => with_approval(ticket, *approval_id, |approval| {
+            approval.version = *version;
+            approval.released = false;
+            approval.facts_sha256.clone_from(facts_sha256);
+            approval.steps.clone_from(steps);
+        }),
+        TicketEvent::ApprovalStepTaken {
+            approval_id, steps, ..
+        }
+        | TicketEvent::ApprovalDueChanged {
+            approval_id, steps, ..
+        } => with_approval(ticket, *approval_id, |approval| {
+            approval.steps.clone_from(steps);
+        }),
+        TicketEvent::ApprovalWithdrawn { approval_id, .. }
+        | TicketEvent::ApprovalStale { approval_id, .. }
+        | TicketEvent::ApprovalExpired { approval_id }
+        | TicketEvent::ApprovalExecuted { approval_id, .. } => {
+            drop_approval(ticket, *approval_id);
         }
         TicketEvent::ReturnNeeded {
             visit_id,
@@ -227,7 +284,11 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             });
         }
         TicketEvent::CustomerResumed {} => ticket.customer_wait = None,
-        TicketEvent::NoteAdded { .. }
+        TicketEvent::ApprovalVoted { .. }
+        | TicketEvent::ApprovalClaimed { .. }
+        | TicketEvent::ApprovalReleased { .. }
+        | TicketEvent::ApprovalCommented { .. }
+        | TicketEvent::NoteAdded { .. }
         | TicketEvent::ProposalRecorded { .. }
         | TicketEvent::ProposalPaired { .. }
         | TicketEvent::SlaRecorded { .. }
@@ -254,6 +315,8 @@ fn unborn(key: TicketKey, at: DateTime<Utc>) -> Ticket {
         nte_cents: 0,
         customer_wait: None,
         open_change: None,
+        approvals: Vec::new(),
+        autonomy_opt_out: false,
         sla: Vec::new(),
         visits: Vec::new(),
         invoice: None,
@@ -283,6 +346,16 @@ fn with_visit(ticket: &mut Ticket, id: VisitId, change: impl FnOnce(&mut Visit))
     if let Some(visit) = ticket.visits.iter_mut().find(|visit| visit.id == id) {
         change(visit);
     }
+}
+
+fn with_approval(ticket: &mut Ticket, id: ApprovalId, change: impl FnOnce(&mut TicketApproval)) {
+    if let Some(approval) = ticket.approvals.iter_mut().find(|it| it.id == id) {
+        change(approval);
+    }
+}
+
+fn drop_approval(ticket: &mut Ticket, id: ApprovalId) {
+    ticket.approvals.retain(|approval| approval.id != id);
 }
 
 fn release(visit: &mut Visit, stage: VisitStage) {

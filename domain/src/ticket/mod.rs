@@ -8,6 +8,7 @@
 mod evolve;
 pub mod table;
 
+mod about_approval;
 mod add_evidence;
 mod add_note;
 mod attach_message;
@@ -24,6 +25,7 @@ mod customer_await;
 mod customer_resume;
 mod decide_approval;
 mod dispatch;
+mod held;
 mod en_route;
 mod generate_invoice;
 mod merge;
@@ -37,11 +39,12 @@ mod reopen;
 mod request_change;
 mod reschedule;
 mod return_visit;
+mod set_ticket_autonomy;
 mod triage;
 mod unassign;
 
 use contracts::{
-    Command,
+    ApprovalId, Command,
     event::{TicketChange, TicketEvent},
     ticket::Ticket,
 };
@@ -51,7 +54,7 @@ use crate::{
 };
 
 pub use evolve::evolve;
-pub use request_change::APPROVERS as CHANGE_APPROVERS;
+pub use held::{execute, hold};
 
 /// What one command leads to: its event, and rows beside the ticket.
 struct Plan {
@@ -92,20 +95,33 @@ pub fn decide(
     facts: &Facts,
 ) -> Result<Decided, Rejection> {
     check::expected_version(ticket, facts)?;
-    let Plan {
-        event,
-        also,
-        mut effects,
-    } = match (ticket, command) {
+    let plan = match (ticket, command) {
         (None, Command::CreateTicket(body)) => create::plan(body, facts)?,
         (None, Command::CommsInbound(body)) => comms_inbound::open(key, body, facts)?,
         (None, _) => return Err(Rejection::NotFound),
         (Some(ticket), command) => {
-            decide_approval::undecided(command, ticket, facts)?;
+            about_approval::undecided(command, ticket, facts)?;
             table::step(command.operation(), ticket, facts.template.as_ref())?;
             plan(key, ticket, command, facts)?
         }
     };
+    finish(key, ticket, plan, facts, None)
+}
+
+/// Folds a plan into the ticket and adds what follows from it: clocks, pairs, notices, and the end
+/// of approvals whose ground it took away. `carried_out`: the approval that this is the doing of.
+fn finish(
+    key: TicketKey,
+    ticket: Option<&Ticket>,
+    plan: Plan,
+    facts: &Facts,
+    carried_out: Option<ApprovalId>,
+) -> Result<Decided, Rejection> {
+    let Plan {
+        event,
+        also,
+        mut effects,
+    } = plan;
     let notices = notices::notices(&event, &effects, facts);
     let mut changes = vec![TicketChange {
         at: facts.now,
@@ -119,7 +135,8 @@ pub fn decide(
         changes[0].sla = Some(clocks);
         after = evolve(key, ticket.cloned(), &changes[0]);
     }
-    let mut beside = pairing::pair(&changes[0].event, ticket, &after, facts);
+    let mut beside = held::ended(ticket, &after, carried_out, facts)?;
+    beside.extend(pairing::pair(&changes[0].event, ticket, &after, facts));
     beside.extend(notices);
     let also = also.into_iter().map(|event| (event, None));
     let beside = beside
@@ -166,6 +183,19 @@ fn plan(
         Command::NoAccess(body) => no_access::plan(body, ticket, facts),
         Command::RequestChange(body) => request_change::plan(key, body, ticket, facts),
         Command::DecideApproval(body) => decide_approval::plan(body, ticket, facts),
+        Command::AmendApproval(_)
+        | Command::WithdrawApproval(_)
+        | Command::ChangeApprovalDue(_)
+        | Command::ClaimApproval(_)
+        | Command::ReleaseApproval(_)
+        | Command::TakeOverApproval(_)
+        | Command::CommentApproval(_)
+        | Command::RecordApprovalStep(_) => about_approval::plan(command, ticket, facts),
+        // What is carried out is the held command, see `execute`.
+        Command::ExecuteApproval(_) => Err(Rejection::Broken {
+            what: "the command that this approval holds",
+        }),
+        Command::SetTicketAutonomy(body) => set_ticket_autonomy::plan(body, ticket),
         Command::ReturnVisit(body) => return_visit::plan(body, ticket, facts),
         Command::Complete(body) => complete::plan(body, ticket),
         Command::QaVerify(body) => Ok(qa_verify::plan(body)),
@@ -173,7 +203,7 @@ fn plan(
         Command::GenerateInvoice(body) => generate_invoice::plan(body, facts),
         Command::Close(body) => close::plan(body, ticket),
         Command::Reopen(body) => reopen::plan(body, ticket, facts),
-        Command::Cancel(body) => Ok(cancel::plan(body, ticket)),
+        Command::Cancel(body) => Ok(cancel::plan(body)),
         Command::Merge(body) => merge::plan(key, body, facts),
         Command::CustomerAwait(body) => Ok(customer_await::plan(body)),
         Command::CustomerResume(body) => Ok(customer_resume::plan(body)),
@@ -191,7 +221,15 @@ fn plan(
         | Command::RecordAbsence(_)
         | Command::CancelAbsence(_)
         | Command::EngageKillSwitch(_)
-        | Command::ReleaseKillSwitch(_) => Err(Rejection::Broken {
+        | Command::ReleaseKillSwitch(_)
+        | Command::RecordDrill(_)
+        | Command::DelegateApprovals(_)
+        | Command::RevokeDelegation(_)
+        | Command::RecordGateReport(_)
+        | Command::PromoteStage(_)
+        | Command::DemoteStage(_)
+        | Command::UploadBundle(_)
+        | Command::ActivateBundle(_) => Err(Rejection::Broken {
             what: "a ticket to which this filing belongs",
         }),
     }

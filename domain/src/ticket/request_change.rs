@@ -2,7 +2,7 @@
 //! decided; it is bound to the hash of exactly what was asked.
 
 use contracts::{
-    Role,
+    Operation,
     approval::{Approval, ApprovalKind, ApprovalState},
     canonical::canonical_sha256,
     command::RequestChange,
@@ -12,10 +12,7 @@ use contracts::{
 use serde_json::{Value, json};
 
 use super::{Plan, check};
-use crate::{Effect, Facts, Rejection, TicketKey};
-
-/// One of these decides a change order.
-pub const APPROVERS: [Role; 2] = [Role::Approver, Role::AccountManager];
+use crate::{Effect, Facts, Rejection, TicketKey, approval};
 
 const MOST_CENTS: i64 = 1_000_000_000;
 
@@ -39,19 +36,42 @@ pub(super) fn plan(
         ));
     }
     let request = request(body.scope.as_str(), body.price_delta_cents);
+    let need = &facts.change_need;
+    let steps = approval::steps(&need.plan, facts.now);
     let approval = Approval {
         id: facts.ids.approval,
-        ticket_id: key.ticket_id,
+        ticket_id: Some(key.ticket_id),
         kind: ApprovalKind::ChangeOrder,
         state: ApprovalState::Pending,
+        operation: Operation::RequestChange,
         requested_by: facts.actor_id.clone(),
-        required_roles: APPROVERS.to_vec(),
+        requested_by_kind: facts.actor_kind,
+        required_roles: approval::demanded_roles(need),
+        demands: need.demands.clone(),
+        votes: Vec::new(),
+        version: 1,
+        revision: 0,
         request_sha256: sha256(&request)?,
         request,
+        facts_sha256: None,
         requested_at: facts.now,
+        expires_at: steps.last().map(|step| step.at),
+        on_expiry: need.plan.on_expiry,
+        steps: steps.clone(),
+        claim: None,
+        decision_id: None,
         decided_by: None,
         decided_at: None,
         reason: None,
+        executed_command_id: None,
+    };
+    let waits = TicketEvent::ApprovalRequested {
+        approval_id: approval.id,
+        kind: approval.kind,
+        operation: approval.operation,
+        autonomous: false,
+        facts_sha256: None,
+        steps,
     };
     let note_id = body.note.is_some().then_some(facts.ids.note);
     let event = TicketEvent::ChangeRequested {
@@ -65,6 +85,7 @@ pub(super) fn plan(
         text,
     });
     Ok(Plan::from(event)
+        .and(waits)
         .with([Effect::OpenApproval(approval)])
         .with(note))
 }

@@ -53,7 +53,6 @@ const fn row(operation: Operation) -> Row {
         Operation::CheckIn =>         [__,  __,  __,  __,  ONS, __,  __,  __,  __,  __,  __,  __,  __],
         Operation::NoAccess =>        [__,  __,  __,  __,  RET, RET, __,  __,  __,  __,  __,  __,  __],
         Operation::RequestChange =>   [__,  __,  __,  __,  __,  CHG, __,  __,  __,  __,  __,  __,  __],
-        Operation::DecideApproval =>  [__,  __,  __,  __,  __,  __,  ONS, __,  __,  __,  __,  __,  __],
         Operation::ReturnVisit =>     [__,  __,  __,  __,  __,  RET, __,  __,  __,  __,  __,  __,  __],
         Operation::Complete =>        [__,  __,  __,  __,  __,  WRK, __,  __,  __,  __,  __,  __,  __],
         Operation::QaVerify =>        [__,  __,  __,  __,  __,  __,  __,  __,  VER, __,  __,  __,  __],
@@ -64,9 +63,22 @@ const fn row(operation: Operation) -> Row {
         Operation::Cancel =>          [CAN, CAN, CAN, CAN, CAN, CAN, CAN, CAN, __,  __,  __,  __,  __],
         Operation::Merge =>           [CAN, CAN, __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],
         Operation::CustomerAwait
-        | Operation::CustomerResume =>
+        | Operation::CustomerResume
+        | Operation::SetTicketAutonomy =>
             [SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,__, __],
-        Operation::AddNote
+        // Where these lead is a matter of the approval, see `crate::approval`; a change order leads
+        // from CHANGE_REQUESTED to ON_SITE.
+        Operation::DecideApproval
+        | Operation::AmendApproval
+        | Operation::WithdrawApproval
+        | Operation::ChangeApprovalDue
+        | Operation::RecordApprovalStep
+        | Operation::ExecuteApproval
+        | Operation::ClaimApproval
+        | Operation::ReleaseApproval
+        | Operation::TakeOverApproval
+        | Operation::CommentApproval
+        | Operation::AddNote
         | Operation::RecordProposal
         | Operation::RecordSla
         | Operation::AddEvidence
@@ -82,7 +94,15 @@ const fn row(operation: Operation) -> Row {
         | Operation::RecordAbsence
         | Operation::CancelAbsence
         | Operation::EngageKillSwitch
-        | Operation::ReleaseKillSwitch =>
+        | Operation::ReleaseKillSwitch
+        | Operation::RecordDrill
+        | Operation::DelegateApprovals
+        | Operation::RevokeDelegation
+        | Operation::RecordGateReport
+        | Operation::PromoteStage
+        | Operation::DemoteStage
+        | Operation::UploadBundle
+        | Operation::ActivateBundle =>
             [__,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],
     };
     row

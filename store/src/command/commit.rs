@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    TraceContext,
+    Operation, TraceContext,
     policy::{PolicyDecision, PolicyResult},
     sla::SlaClock,
     ticket::Ticket,
@@ -27,6 +27,8 @@ pub struct Attempt<'a> {
     pub trace: &'a TraceContext,
     /// `seq` of the ticket's last event before it.
     pub event_seq: u64,
+    /// Scope of the request's key: what was sent, where the record tells of what it carried out.
+    pub key_operation: Operation,
     /// The ticket after it; `None` when it is the same.
     pub ticket: Option<&'a Ticket>,
     /// Rows beside the ticket; `None` for a refusal.
@@ -90,6 +92,7 @@ async fn commit_with_content(
         decision,
         trace,
         event_seq,
+        key_operation,
         ticket,
         writes,
         answer,
@@ -98,6 +101,7 @@ async fn commit_with_content(
         result,
         reasons,
         obligations,
+        approval,
         bundle,
     } = decision.decision;
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
@@ -119,6 +123,7 @@ async fn commit_with_content(
         "actor_roles": audit.actor_roles,
         "tool_name": audit.tool_name,
         "operation": audit.operation,
+        "key_operation": key_operation,
         "at": audit.at,
         "refused": audit.refused,
         "before": audit.before,
@@ -136,6 +141,7 @@ async fn commit_with_content(
         "result": result_word(*result),
         "reasons": reasons,
         "obligations": obligations,
+        "approval": approval,
         "bundle_version": bundle.version,
         "bundle_sha256": bundle.sha256,
         "evaluation_micros": decision.evaluation_micros,

@@ -6,6 +6,7 @@
 //! where it is written, so a bug in between cannot tear it apart.
 
 mod commit;
+mod held;
 mod open;
 mod route;
 mod writes;
@@ -13,9 +14,11 @@ mod writes;
 #[cfg(feature = "bench")]
 pub use commit::commit_unchained;
 pub use commit::{Attempt, DecisionRow, StoredAnswer, commit};
+pub use held::{HeldRow, held};
 pub use open::{
-    Asks, FilingAsks, FilingRow, KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest,
-    Opened, Reach, Stored, Thing, open,
+    Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,
+    KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach, ReportRow, Stored,
+    Thing, open,
 };
 pub use route::{RouteRows, route};
-pub use writes::{ReceivedMessage, Writes};
+pub use writes::{Counted, HeldCommand, ReceivedMessage, Writes};

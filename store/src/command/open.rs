@@ -1,9 +1,15 @@
 //! Takes the request's key and the ticket's row, and reads all facts.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use contracts::{
-    ApprovalId, AssetId, CommandId, ContactId, DecisionId, MessageId, Operation, ProposalId,
-    SiteId, Slug, TechnicianId, TicketId, TicketState,
+    ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
+    ProposalId, SiteId, Slug, TechnicianId, TicketId, TicketState,
     approval::Approval,
+    autonomy::StageSetting,
+    kill_switch::KillSwitchRow,
+    policy::{BundleRef, PolicyLoan},
     proposal::{Advice, ProposalKind},
     schedule::{TenantSettings, TimeWindow},
     sla::SlaRecordKey,
@@ -48,6 +54,15 @@ pub struct Asks {
     /// The caller is software: the kill switch may stop it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kill_switch: bool,
+    /// What others lent to the actor, as of this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lent: Option<DateTime<Utc>>,
+    /// What software did in this hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hour: Option<HourAsks>,
+    /// What the control plane has on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlAsks>,
     /// The ticket's evidence.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub evidence: bool,
@@ -57,6 +72,29 @@ pub struct Asks {
     /// An invoice may be taken back.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub credit_note: bool,
+}
+
+/// Which hour's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HourAsks {
+    /// A moment in it.
+    pub at: DateTime<Utc>,
+    /// Of which kind of command.
+    pub operation: Operation,
+}
+
+/// What a filing of the control plane names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ControlAsks {
+    /// A report, by its hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+    /// A bundle, by its hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// A delegation.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub delegation: Option<DelegationId>,
 }
 
 /// How a contact can be reached on a channel.
@@ -85,6 +123,9 @@ pub struct FilingAsks {
     /// The site where it is: must exist, active or not.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub at_site: Option<SiteId>,
+    /// The kill switch's [`KillScope::key`](contracts::kill_switch::KillScope::key).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// What can be filed.
@@ -98,6 +139,8 @@ pub enum Thing {
     Technician,
     Absence,
     KillSwitch,
+    /// Of the control plane: what matters of it is asked for apart.
+    Control,
 }
 
 /// Ids as rows hold them.
@@ -125,6 +168,7 @@ as_uuid!(
     ContactId,
     TechnicianId,
     ApprovalId,
+    DelegationId,
     MessageId,
     TicketId
 );
@@ -211,8 +255,20 @@ pub struct OpenFacts {
     pub contact_reachable: bool,
     /// Whether the message is held; `true` when none is named.
     pub message_held: bool,
-    /// Whether software is stopped; absent when the caller is none, or it was never turned.
-    pub kill_switch: Option<bool>,
+    /// The kill switches that were ever turned.
+    #[serde(default)]
+    pub switches: Vec<KillSwitchRow>,
+    /// The stages that are set.
+    #[serde(default)]
+    pub stages: Vec<StageSetting>,
+    /// What others lent to the actor.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub lent: Vec<PolicyLoan>,
+    /// What software did in this hour.
+    pub hour: Option<HourRow>,
+    /// What the control plane has on record.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub control: ControlRow,
     /// The ticket's evidence, when asked for.
     #[serde(default, deserialize_with = "null_is_default")]
     pub evidence: Vec<KnownEvidence>,
@@ -259,7 +315,6 @@ pub struct FilingRow {
     pub absences: Vec<TimeWindow>,
     /// Whether the site exists; `true` when none is asked for.
     pub site_known: bool,
-    kill_switch: Option<KillSwitchRow>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -267,12 +322,6 @@ struct KnownRow {
     id: Uuid,
     version: u64,
     site: Option<Uuid>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct KillSwitchRow {
-    engaged: bool,
-    generation: u64,
 }
 
 impl FilingRow {
@@ -284,16 +333,50 @@ impl FilingRow {
             site: row.site,
         })
     }
+}
 
-    /// The kill switch.
-    pub fn kill_switch(&self) -> domain::KillSwitch {
-        self.kill_switch
-            .as_ref()
-            .map_or_else(Default::default, |row| domain::KillSwitch {
-                engaged: row.engaged,
-                generation: row.generation,
-            })
-    }
+/// Counters of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct HourRow {
+    /// Commands of this kind.
+    pub of_operation: u32,
+    /// Commands of any kind.
+    pub in_all: u32,
+    /// What they spent, in cents.
+    pub spent_cents: i64,
+}
+
+/// What the control plane has on record about what a filing names.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ControlRow {
+    /// The report.
+    pub report: Option<ReportRow>,
+    /// The bundle.
+    pub bundle: Option<BundleRef>,
+    /// The delegation.
+    pub delegation: Option<DelegationRow>,
+}
+
+/// A kept report.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ReportRow {
+    /// `gate`, `drill` or `policy_diff`.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// Its figures.
+    pub figures: BTreeMap<String, i64>,
+    /// When it was made.
+    pub made_at: DateTime<Utc>,
+}
+
+/// A delegation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DelegationRow {
+    /// Who made it.
+    pub from: String,
+    /// Whether it was taken back.
+    pub revoked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

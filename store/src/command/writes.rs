@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ContactId, EventId, MessageId,
-    approval::{Approval, ApprovalState, Verdict},
+    ApprovalId, ContactId, EventId, MessageId, Operation,
+    approval::{Approval, ApprovalState},
     canonical::canonical_sha256,
     command::{AddEvidence, CommsInbound},
     comms::{Channel, Direction, OnlyWhile, Purpose, Recipient, Routing},
-    event::{Audience, TicketEvent, TicketLevel},
+    event::{TicketEvent, TicketLevel},
+    filing::Filed,
+    policy::PolicyActor,
     proposal::{Advice, AdvisorInput, PairingOutcome, ProposalKind},
     sla::SlaRecordKey,
     ticket::{Ticket, Visit},
     value::PeerAddress,
 };
-use domain::{Decided, Effect, Filing, OutboundMessage};
+use domain::{Autonomy, Decided, Effect, Filing, OutboundMessage};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -33,7 +35,15 @@ pub struct Writes<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     approvals: Vec<&'a Approval>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    settled: Vec<SettledRow<'a>>,
+    approvals_written: Vec<&'a Approval>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    approvals_settled: Vec<SettledRow<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    comments: Vec<CommentRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<HeldCommand<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<Counted>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     proposals: Vec<ProposalRow<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -76,9 +86,54 @@ struct NoteRow<'a> {
 struct SettledRow<'a> {
     id: Uuid,
     state: ApprovalState,
-    decided_by: Option<&'a str>,
-    decided_at: Option<DateTime<Utc>>,
     reason: Option<&'a str>,
+    at: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize)]
+struct CommentRow<'a> {
+    id: Uuid,
+    approval_id: Uuid,
+    text: &'a str,
+}
+
+/// A held command as it was sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeldCommand<'a> {
+    /// The approval that holds it.
+    #[serde(serialize_with = "approval_row")]
+    pub approval_id: ApprovalId,
+    /// The approval's version.
+    pub version: u32,
+    /// What it is.
+    pub operation: Operation,
+    /// Its canonical JSON.
+    pub command: &'a str,
+    /// SHA-256 over that.
+    pub sha256: &'a str,
+    /// Who asked.
+    pub proposer: &'a PolicyActor,
+}
+
+fn approval_row<S: serde::Serializer>(id: &ApprovalId, serializer: S) -> Result<S::Ok, S::Error> {
+    id.as_uuid().serialize(serializer)
+}
+
+/// One command that software carries out by itself, with the caps that hold for it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Counted {
+    /// The clock hour.
+    pub hour: DateTime<Utc>,
+    /// What it is.
+    pub operation: Operation,
+    /// What it spends, in cents.
+    pub spends_cents: i64,
+    /// The most commands of any kind.
+    pub most: u32,
+    /// The most of this kind.
+    pub most_of_operation: u32,
+    /// The most cents.
+    pub most_cents: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +192,10 @@ struct FilingRow<'a> {
     id: Uuid,
     version: u64,
     body: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<Operation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
 }
 
 /// An inbound message with where it belongs.
@@ -161,7 +220,11 @@ impl<'a> Writes<'a> {
             visits: Vec::new(),
             notes: Vec::new(),
             approvals: Vec::new(),
-            settled: Vec::new(),
+            approvals_written: Vec::new(),
+            approvals_settled: Vec::new(),
+            comments: Vec::new(),
+            held: None,
+            counted: None,
             proposals: Vec::new(),
             pairings: Vec::new(),
             sla: Vec::new(),
@@ -176,18 +239,51 @@ impl<'a> Writes<'a> {
 
     /// What a filing leads to; `body` is its command's body.
     pub fn of_filing(filing: &'a Filing, body: &'a Value) -> Self {
+        let about_approval = matches!(
+            filing.filed,
+            Filed::Held { .. } | Filed::ApprovalChanged { executed: None, .. }
+        );
+        let scope = match &filing.filed {
+            Filed::KillSwitchEngaged { scope, .. } | Filed::KillSwitchReleased { scope, .. } => {
+                Some(scope.key())
+            }
+            Filed::ApprovalChanged {
+                executed: Some(executed),
+                ..
+            } => match &**executed {
+                Filed::KillSwitchReleased { scope, .. } => Some(scope.key()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let row = FilingRow {
+            id: filing.id,
+            version: filing.produced_version,
+            body: filing.row.as_ref().unwrap_or(body),
+            operation: filing.operation,
+            scope,
+        };
         let mut writes = Self {
-            filing: Some(FilingRow {
-                id: filing.id,
-                version: filing.produced_version,
-                body,
-            }),
+            filing: (!about_approval).then_some(row),
             ..Self::nothing(0)
         };
+        for effect in &filing.effects {
+            writes.add(effect);
+        }
         for notice in &filing.notices {
             writes.queue(notice);
         }
         writes
+    }
+
+    /// Keeps the command that an approval holds.
+    pub fn hold(&mut self, held: HeldCommand<'a>) {
+        self.held = Some(held);
+    }
+
+    /// Counts the command as one of software's own.
+    pub fn count(&mut self, counted: Counted) {
+        self.counted = Some(counted);
     }
 
     /// A message that belongs to no ticket yet.
@@ -231,6 +327,7 @@ impl<'a> Writes<'a> {
         before: Option<&Ticket>,
         event_seq: u64,
         offered: Offered,
+        autonomy: &Autonomy,
         mut fresh_event_id: impl FnMut() -> EventId,
     ) -> Self {
         let mut head_seq = event_seq;
@@ -239,7 +336,7 @@ impl<'a> Writes<'a> {
             .iter()
             .map(|change| {
                 let event_type = change.event.event_type();
-                let to_workflow = event_type.audience() == Audience::Workflow;
+                let to_workflow = event_type.audience().is_workflow();
                 head_seq += u64::from(to_workflow);
                 EventRow {
                     id: fresh_event_id().as_uuid(),
@@ -247,7 +344,7 @@ impl<'a> Writes<'a> {
                     event_type: event_type.name(),
                     event_version: event_type.version(),
                     payload: &change.event,
-                    level: to_workflow.then(|| domain::level(&decided.ticket)),
+                    level: to_workflow.then(|| domain::level(&decided.ticket, autonomy)),
                     occurred_at: change.at,
                     pending: to_workflow,
                 }
@@ -273,28 +370,26 @@ impl<'a> Writes<'a> {
     fn add(&mut self, effect: &'a Effect) {
         match effect {
             Effect::OpenApproval(approval) => self.approvals.push(approval),
-            Effect::DecideApproval {
+            Effect::WriteApproval(approval) => self.approvals_written.push(approval),
+            Effect::SettleApproval {
                 id,
-                verdict,
+                state,
                 reason,
                 at,
-                by,
-            } => self.settled.push(SettledRow {
+            } => self.approvals_settled.push(SettledRow {
                 id: id.as_uuid(),
-                state: match verdict {
-                    Verdict::Approve => ApprovalState::Approved,
-                    Verdict::Reject => ApprovalState::Rejected,
-                },
-                decided_by: Some(by),
-                decided_at: Some(*at),
-                reason: reason.as_ref().map(|r| r.as_str()),
+                state: *state,
+                reason: reason.as_ref().map(|reason| reason.as_str()),
+                at: *at,
             }),
-            Effect::WithdrawApproval(id) => self.settled.push(SettledRow {
+            Effect::WriteComment {
+                id,
+                approval_id,
+                text,
+            } => self.comments.push(CommentRow {
                 id: id.as_uuid(),
-                state: ApprovalState::Withdrawn,
-                decided_by: None,
-                decided_at: None,
-                reason: None,
+                approval_id: approval_id.as_uuid(),
+                text: text.as_str(),
             }),
             Effect::WriteNote { id, text } => self.notes.push(NoteRow {
                 id: id.as_uuid(),

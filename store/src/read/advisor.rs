@@ -316,7 +316,7 @@ impl AdvisorFacts {
     fn escalation(self, about: &Slug, at: DateTime<Utc>) -> Option<EscalationInput> {
         let ticket = &self.ticket;
         let recorded = &self.beside.sla_recorded;
-        let record = domain::escalations_due(&domain::level(ticket), recorded)
+        let record = domain::escalations_due(&ticket.sla, recorded)
             .into_iter()
             .find(|record| record.clock == *about)?;
         let clock = ticket.sla.iter().find(|clock| clock.name == *about)?;

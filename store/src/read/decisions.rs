@@ -7,6 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     AuditId, CommandId, CorrelationId, DecisionId, Role, TicketId,
+    approval::ApprovalNeed,
     policy::{BundleRef, PolicyDecision, Reason},
     read::{DecisionDetail, DecisionFilter, DecisionPage, DecisionRecord},
 };
@@ -37,6 +38,7 @@ struct Row {
     result: String,
     reasons: Json<Vec<Reason>>,
     obligations: Json<Vec<String>>,
+    approval: Option<Json<ApprovalNeed>>,
     bundle_version: String,
     bundle_sha256: String,
     input: String,
@@ -52,7 +54,7 @@ struct Row {
 }
 
 const COLUMNS: &str = "d.id, d.command_id, a.id as audit_id, d.ticket_id, d.operation, d.at, \
-    d.result, d.reasons, d.obligations, d.bundle_version, d.bundle_sha256, d.input, a.refused, \
+    d.result, d.reasons, d.obligations, d.approval, d.bundle_version, d.bundle_sha256, d.input, a.refused, \
     a.actor_id, a.actor_kind, a.actor_roles, a.tool_name, a.request_id, d.correlation_id, \
     d.trace_id, d.evaluation_micros";
 
@@ -262,6 +264,7 @@ impl Row {
                 result: self.result.parse().map_err(|e| corrupt("result", &e))?,
                 reasons: self.reasons.0,
                 obligations: self.obligations.0,
+                approval: self.approval.map(|Json(need)| need),
                 bundle: BundleRef {
                     version: self.bundle_version,
                     sha256: self.bundle_sha256,

@@ -11,11 +11,10 @@ use contracts::{
     TenantId, TicketId,
     approval::{ApprovalKind, ApprovalState, Verdict},
     canonical::canonical_sha256,
-    event::{Audience, TicketChange, TicketEvent},
+    event::{TicketChange, TicketEvent, TicketLevel},
     proposal::PairingOutcome,
     ticket::Ticket,
 };
-use domain::ticket::CHANGE_APPROVERS;
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -65,7 +64,7 @@ impl Kind {
                      r.command_id || '/' || row_number() over (
                          partition by r.tenant_id, r.ticket_id, r.command_id order by r.id) as key,
                      jsonb_build_object('seq', r.seq, 'event_type', r.event_type,
-                         'event_version', r.event_version, 'payload', r.payload, 'level', r.level,
+                         'event_version', r.event_version, 'payload', r.payload, 'level', r.level - '{autonomy,kill_generation,acts_on,silent_on,stopped}'::text[],
                          'correlation_id', r.correlation_id,
                          'occurred_at', (extract(epoch from r.occurred_at) * 1000000)::bigint) as doc
                  from unnest($1::uuid[], $2::uuid[]) t (tenant_id, ticket_id)
@@ -95,7 +94,7 @@ impl Kind {
                 "select r.tenant_id, r.ticket_id, r.id::text as key,
                      jsonb_build_object('command_id', r.command_id, 'kind', r.kind,
                          'state', r.state, 'requested_by', r.requested_by,
-                         'required_roles', r.required_roles, 'request_sha256', r.request_sha256,
+                         'request_sha256', r.request_sha256,
                          'request', r.request,
                          'requested_at', (extract(epoch from r.requested_at) * 1000000)::bigint,
                          'decided_by', r.decided_by,
@@ -153,14 +152,14 @@ impl Beside {
 
     fn event(&mut self, row: &AuditRow, n: usize, change: &TicketChange, after: &Ticket) {
         let event_type = change.event.event_type();
-        let to_workflow = event_type.audience() == Audience::Workflow;
+        let to_workflow = event_type.audience().is_workflow();
         self.seq += u64::from(to_workflow);
         let doc = json!({
             "seq": to_workflow.then_some(self.seq),
             "event_type": event_type.name(),
             "event_version": event_type.version(),
             "payload": change.event,
-            "level": to_workflow.then(|| domain::level(after)),
+            "level": to_workflow.then(|| bare(&domain::bare_level(after))),
             "correlation_id": row.correlation_id,
             "occurred_at": micros(change.at),
         });
@@ -192,7 +191,6 @@ impl Beside {
                     "kind": ApprovalKind::ChangeOrder,
                     "state": ApprovalState::Pending,
                     "requested_by": row.actor_id,
-                    "required_roles": CHANGE_APPROVERS,
                     "request_sha256": sha256(&request),
                     "request": request,
                     "requested_at": at,
@@ -546,3 +544,20 @@ mod tests {
         assert_eq!(micros(at(123_456_000)), 1_123_456);
     }
 }
+
+/// What of a level is part of the ticket: stages and kill switches come from elsewhere.
+fn bare(level: &TicketLevel) -> Value {
+    let mut doc = json!(level);
+    if let Some(members) = doc.as_object_mut() {
+        members.retain(|name, _| !BESIDE_THE_TICKET.contains(&name.as_str()));
+    }
+    doc
+}
+
+const BESIDE_THE_TICKET: [&str; 5] = [
+    "autonomy",
+    "kill_generation",
+    "acts_on",
+    "silent_on",
+    "stopped",
+];

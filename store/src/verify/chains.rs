@@ -80,12 +80,14 @@ const ROWS: &str = "select a.*, d.input as decision_input, k.body as receipt,
         case when d.id is not null then jsonb_build_object(
             'result', d.result, 'reasons', d.reasons, 'obligations', d.obligations,
             'bundle', jsonb_build_object('version', d.bundle_version, 'sha256', d.bundle_sha256))
+            || case when d.approval is null then '{}'
+                    else jsonb_build_object('approval', d.approval) end
         end as decision
      from (select * from audit_events where (tenant_id, stream, position) > ($1, $2, $3)
            order by tenant_id, stream, position limit $4) a
      left join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
      left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
-       and k.operation = a.operation and k.request_id = a.request_id
+       and k.operation in (a.operation, 'execute_approval') and k.request_id = a.request_id
        and k.command_id = a.command_id and k.status < 400
      order by a.tenant_id, a.stream, a.position";
 

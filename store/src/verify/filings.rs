@@ -194,8 +194,16 @@ impl Filings {
                     with(body(&members), "code", json!(code)),
                 )
             }
-            Filed::KillSwitchEngaged { generation, reason }
-            | Filed::KillSwitchReleased { generation, reason } => {
+            Filed::KillSwitchEngaged {
+                generation,
+                reason,
+                scope,
+            }
+            | Filed::KillSwitchReleased {
+                generation,
+                reason,
+                scope,
+            } => {
                 let engaged = row.operation == Operation::EngageKillSwitch.to_string();
                 if generation != row.produced_version {
                     found.add(Invariant::I3, place, LEADS_ELSEWHERE);
@@ -211,7 +219,7 @@ impl Filings {
                     true => Operation::EngageKillSwitch,
                     false => Operation::ReleaseKillSwitch,
                 };
-                (operation, Kind::KillSwitch, String::new(), doc)
+                (operation, Kind::KillSwitch, scope.key(), doc)
             }
             Filed::AbsenceRecorded {
                 technician_id,
@@ -231,7 +239,16 @@ impl Filings {
                 self.cancelled.insert(key);
                 return;
             }
-            Filed::Message { .. } => return,
+            Filed::Message { .. }
+            | Filed::Drilled { .. }
+            | Filed::Delegated { .. }
+            | Filed::DelegationRevoked { .. }
+            | Filed::Report { .. }
+            | Filed::StageSet { .. }
+            | Filed::BundleUploaded { .. }
+            | Filed::BundleActivated { .. }
+            | Filed::Held { .. }
+            | Filed::ApprovalChanged { .. } => return,
         };
         if row.operation != operation.to_string() {
             let what = "a filing of something else than its command";

@@ -58,6 +58,8 @@ fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> Comman
         dry_run: false,
         ticket: ticket.clone(),
         approval_id: None,
+        approval_state: None,
+        comment_id: None,
         note_id: None,
         proposal_id: None,
         evidence_id: None,

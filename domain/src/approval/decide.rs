@@ -1,0 +1,130 @@
+//! One person's yes or no.
+
+use std::collections::BTreeSet;
+
+use contracts::{
+    ActorKind, Role, TicketEvent,
+    approval::{Approval, ApprovalState, Demand, StepKind, Verdict, Vote},
+    command::DecideApproval,
+};
+
+use super::{ApprovalFacts, already, settle, unclaimed};
+use crate::Rejection;
+
+/// Writes the vote down; enough of them release what is held, one no ends it.
+pub(super) fn decide(
+    body: &DecideApproval,
+    after: &mut Approval,
+    facts: &ApprovalFacts,
+) -> Result<TicketEvent, Rejection> {
+    let approval_id = after.id;
+    match body.version {
+        Some(seen) if seen != after.version => {
+            return Err(Rejection::ApprovalStale { approval_id });
+        }
+        None if after.version > 1 => {
+            return Err(Rejection::invalid(
+                "/version",
+                "is needed, because what is asked was amended: send the version that you looked at",
+            ));
+        }
+        _ => {}
+    }
+    unclaimed(after, facts)?;
+    // Whatever a bundle says: neither software nor the one who asked.
+    if facts.actor_kind != ActorKind::Person || facts.actor_id == after.requested_by {
+        return Err(Rejection::NotAnApprover(approval_id));
+    }
+    let (roles, on_behalf_of) = standing(after, facts)?;
+    after.votes.push(Vote {
+        actor_id: facts.actor_id.clone(),
+        roles,
+        verdict: body.verdict,
+        at: facts.now,
+        reason: body.reason.clone(),
+        on_behalf_of,
+        command_id: facts.command_id,
+    });
+    if body.verdict == Verdict::Approve && !is_met(after) {
+        return Ok(TicketEvent::ApprovalVoted {
+            approval_id,
+            verdict: body.verdict,
+        });
+    }
+    after.claim = None;
+    after.decided_by = Some(facts.actor_id.clone());
+    after.decided_at = Some(facts.now);
+    after.reason.clone_from(&body.reason);
+    match body.verdict {
+        Verdict::Approve => {
+            after.state = ApprovalState::Approved;
+            // Released is not done: if nobody can carry it out, it still ends in time.
+            after.steps.retain(|step| step.step == StepKind::Expiry);
+        }
+        Verdict::Reject => settle(after, ApprovalState::Rejected, facts.now),
+    }
+    Ok(TicketEvent::ApprovalDecided {
+        approval_id,
+        version: after.version,
+        verdict: body.verdict,
+        reason: body.reason.clone(),
+    })
+}
+
+/// The roles that the vote counts with, and for whom it is given. One person has one vote, their
+/// own or the one they lent.
+fn standing(
+    after: &Approval,
+    facts: &ApprovalFacts,
+) -> Result<(Vec<Role>, Option<String>), Rejection> {
+    let has_voted = |who: &str| {
+        after
+            .votes
+            .iter()
+            .any(|vote| vote.actor_id == who || vote.on_behalf_of.as_deref() == Some(who))
+    };
+    if has_voted(&facts.actor_id) {
+        return Err(already(after));
+    }
+    let counts = |roles: &[Role]| demands(after).iter().any(|d| shares(&d.roles, roles));
+    if counts(&facts.actor_roles) {
+        return Ok((facts.actor_roles.clone(), None));
+    }
+    let loan = facts.lent.iter().find(|loan| {
+        let roles: Vec<Role> = loan.roles.iter().copied().collect();
+        loan.from != after.requested_by && !has_voted(&loan.from) && counts(&roles)
+    });
+    match loan {
+        Some(loan) => {
+            let all: BTreeSet<Role> = facts.actor_roles.iter().chain(&loan.roles).copied().collect();
+            Ok((all.into_iter().collect(), Some(loan.from.clone())))
+        }
+        None => Err(Rejection::NotAnApprover(after.id)),
+    }
+}
+
+/// Whether enough people said yes.
+fn is_met(approval: &Approval) -> bool {
+    demands(approval).iter().all(|demand| {
+        let yes = approval.votes.iter().filter(|vote| {
+            vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles)
+        });
+        yes.count() >= usize::from(demand.count)
+    })
+}
+
+/// What is demanded; of an approval of before version 0.3 one person with a role of its list.
+fn demands(approval: &Approval) -> Vec<Demand> {
+    match approval.demands.is_empty() {
+        false => approval.demands.clone(),
+        true => vec![Demand {
+            code: approval.kind.to_string(),
+            roles: approval.required_roles.clone(),
+            count: 1,
+        }],
+    }
+}
+
+fn shares(wanted: &[Role], given: &[Role]) -> bool {
+    wanted.iter().any(|role| given.contains(role))
+}

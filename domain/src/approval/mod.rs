@@ -1,0 +1,297 @@
+//! What becomes of an approval: the same rules whether it has a ticket or not.
+//!
+//! [`act`] looks at an approval, at what somebody wants of it and at the facts, and answers with the
+//! approval afterwards and what happened. It never carries anything out: a held command that is
+//! approved is *released*, and whoever carries it out asks the policy and the domain again
+//! (`ticket::execute`, `filing`). Nothing here lets silence mean yes: a plan ends with an expiry,
+//! and an expiry denies, at once or after one last escalation.
+
+mod decide;
+mod facts;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::{
+    ActorKind, Command, CommandId, CommentId, FreeText, Role, TicketEvent,
+    approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind},
+    command::RecordApprovalStep,
+    policy::PolicyLoan,
+};
+use serde_json::Value;
+
+use crate::Rejection;
+
+pub use facts::facts_sha256;
+pub use plan::{demanded_roles, steps};
+
+/// The furthest that the end of an approval can be moved.
+const LONGEST: TimeDelta = TimeDelta::days(30);
+
+/// What a decision about an approval depends on besides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApprovalFacts {
+    /// The moment.
+    pub now: DateTime<Utc>,
+    /// Who acts.
+    pub actor_id: String,
+    /// What sort of actor.
+    pub actor_kind: ActorKind,
+    /// Their roles.
+    pub actor_roles: Vec<Role>,
+    /// What others lent to them.
+    pub lent: Vec<PolicyLoan>,
+    /// This attempt.
+    pub command_id: CommandId,
+    /// For a comment.
+    pub comment: CommentId,
+    /// The held command as it shall be, for an amendment: policy was asked about it.
+    pub amended: Option<Amended>,
+}
+
+/// A held command as it shall be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amended {
+    /// What is asked, free text masked.
+    pub request: Value,
+    /// Over the canonical command.
+    pub request_sha256: String,
+    /// Over the facts it depends on.
+    pub facts_sha256: Option<String>,
+    /// What policy wants for it.
+    pub need: ApprovalNeed,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acted {
+    /// The approval afterwards.
+    pub approval: Approval,
+    /// What happened.
+    pub event: TicketEvent,
+    /// What was said: nowhere else.
+    pub comment: Option<(CommentId, FreeText)>,
+}
+
+/// Decides what becomes of an approval.
+pub fn act(
+    command: &Command,
+    approval: &Approval,
+    facts: &ApprovalFacts,
+) -> Result<Acted, Rejection> {
+    let mut after = approval.clone();
+    after.revision += 1;
+    let mut comment = None;
+    let event = match command {
+        Command::CommentApproval(body) => {
+            comment = Some((facts.comment, body.text.clone()));
+            TicketEvent::ApprovalCommented {
+                approval_id: approval.id,
+                comment_id: facts.comment,
+            }
+        }
+        Command::RecordApprovalStep(body) => step(body, &mut after)?,
+        Command::DecideApproval(body) => {
+            pending(approval, facts.now)?;
+            decide::decide(body, &mut after, facts)?
+        }
+        Command::ClaimApproval(body) => {
+            pending(approval, facts.now)?;
+            unclaimed(approval, facts)?;
+            claim(&mut after, body.minutes, None, facts)?
+        }
+        Command::TakeOverApproval(body) => {
+            pending(approval, facts.now)?;
+            claim(&mut after, body.minutes, Some(body.reason.clone()), facts)?
+        }
+        Command::ReleaseApproval(_) => {
+            pending(approval, facts.now)?;
+            match approval.claimed_by(facts.now) {
+                Some(claim) if claim.by == facts.actor_id => after.claim = None,
+                Some(claim) => return Err(claimed(approval, claim)),
+                None => return Err(Rejection::NotClaimed(approval.id)),
+            }
+            TicketEvent::ApprovalReleased {
+                approval_id: approval.id,
+            }
+        }
+        Command::AmendApproval(body) => {
+            pending(approval, facts.now)?;
+            unclaimed(approval, facts)?;
+            let amended = facts.amended.as_ref().ok_or(Rejection::Broken {
+                what: "the held command as it shall be",
+            })?;
+            after.version += 1;
+            after.votes.clear();
+            after.claim = None;
+            after.request = amended.request.clone();
+            after.request_sha256.clone_from(&amended.request_sha256);
+            after.facts_sha256.clone_from(&amended.facts_sha256);
+            plan::apply(&mut after, &amended.need, facts.now);
+            TicketEvent::ApprovalAmended {
+                approval_id: approval.id,
+                version: after.version,
+                facts_sha256: after.facts_sha256.clone(),
+                steps: after.steps.clone(),
+                reason: body.reason.clone(),
+            }
+        }
+        Command::WithdrawApproval(body) => {
+            open(approval)?;
+            settle(&mut after, ApprovalState::Withdrawn, facts.now);
+            after.reason = Some(body.reason.clone());
+            TicketEvent::ApprovalWithdrawn {
+                approval_id: approval.id,
+                reason: body.reason.clone(),
+            }
+        }
+        Command::ChangeApprovalDue(body) => {
+            pending(approval, facts.now)?;
+            if body.expires_at <= facts.now || body.expires_at > facts.now + LONGEST {
+                return Err(Rejection::invalid(
+                    "/expires_at",
+                    "must be later than now and at most thirty days away",
+                ));
+            }
+            plan::move_end(&mut after, body.expires_at);
+            TicketEvent::ApprovalDueChanged {
+                approval_id: approval.id,
+                steps: after.steps.clone(),
+                reason: body.reason.clone(),
+            }
+        }
+        _ => {
+            return Err(Rejection::Broken {
+                what: "a rule for this command on an approval",
+            });
+        }
+    };
+    Ok(Acted {
+        approval: after,
+        event,
+        comment,
+    })
+}
+
+/// A moment of the plan has come. Clocks differ under time skipping, so the caller's moment is
+/// compared with the plan's, not with ours.
+fn step(body: &RecordApprovalStep, after: &mut Approval) -> Result<TicketEvent, Rejection> {
+    open(after)?;
+    let planned = after.steps.first();
+    let is_next = planned.is_some_and(|next| (next.step, next.at) == (body.step, body.at));
+    if body.version != after.version || !is_next {
+        return Err(already(after));
+    }
+    let next = after.steps.remove(0);
+    let approval_id = after.id;
+    match next.step {
+        StepKind::Reminder => {}
+        StepKind::Escalation => plan::admit(after, &next.roles),
+        StepKind::Expiry => match plan::last_chance(after, &next) {
+            true => {}
+            false => {
+                settle(after, ApprovalState::Expired, next.at);
+                return Ok(TicketEvent::ApprovalExpired { approval_id });
+            }
+        },
+    }
+    Ok(TicketEvent::ApprovalStepTaken {
+        approval_id,
+        step: match next.step {
+            StepKind::Reminder => StepKind::Reminder,
+            StepKind::Escalation | StepKind::Expiry => StepKind::Escalation,
+        },
+        roles: next.roles,
+        steps: after.steps.clone(),
+    })
+}
+
+fn claim(
+    after: &mut Approval,
+    minutes: u16,
+    reason: Option<contracts::Slug>,
+    facts: &ApprovalFacts,
+) -> Result<TicketEvent, Rejection> {
+    if !(1..=240).contains(&minutes) {
+        return Err(Rejection::invalid("/minutes", "must be 1 to 240"));
+    }
+    let until = facts.now + TimeDelta::minutes(minutes.into());
+    after.claim = Some(Claim {
+        by: facts.actor_id.clone(),
+        until,
+    });
+    Ok(TicketEvent::ApprovalClaimed {
+        approval_id: after.id,
+        until,
+        reason,
+    })
+}
+
+/// It ends: nothing more comes of it.
+pub(crate) fn settle(after: &mut Approval, state: ApprovalState, at: DateTime<Utc>) {
+    after.state = state;
+    after.steps.clear();
+    after.claim = None;
+    if after.decided_at.is_none() {
+        after.decided_at = Some(at);
+    }
+}
+
+/// Refuses what was decided before, or is over.
+fn open(approval: &Approval) -> Result<(), Rejection> {
+    match approval.state {
+        ApprovalState::Pending | ApprovalState::Approved => Ok(()),
+        _ => Err(already(approval)),
+    }
+}
+
+/// Refuses what is no longer to be decided.
+fn pending(approval: &Approval, now: DateTime<Utc>) -> Result<(), Rejection> {
+    if approval.state != ApprovalState::Pending {
+        return Err(already(approval));
+    }
+    match approval.expires_at {
+        Some(end) if end <= now => Err(Rejection::ApprovalExpired {
+            approval_id: approval.id,
+            at: end,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Who was first, or what ended it.
+pub(crate) fn already(approval: &Approval) -> Rejection {
+    let approval_id = approval.id;
+    match approval.state {
+        ApprovalState::Stale => Rejection::ApprovalStale { approval_id },
+        ApprovalState::Expired => Rejection::ApprovalExpired {
+            approval_id,
+            at: approval
+                .decided_at
+                .or(approval.expires_at)
+                .unwrap_or(approval.requested_at),
+        },
+        state => Rejection::AlreadyDecided {
+            approval_id,
+            state,
+            by: approval.decided_by.clone(),
+            at: approval.decided_at,
+        },
+    }
+}
+
+fn unclaimed(approval: &Approval, facts: &ApprovalFacts) -> Result<(), Rejection> {
+    match approval.claimed_by(facts.now) {
+        Some(claim) if claim.by != facts.actor_id => Err(claimed(approval, claim)),
+        _ => Ok(()),
+    }
+}
+
+fn claimed(approval: &Approval, claim: &Claim) -> Rejection {
+    Rejection::ApprovalClaimed {
+        approval_id: approval.id,
+        by: claim.by.clone(),
+        until: claim.until,
+    }
+}

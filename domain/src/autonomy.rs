@@ -1,0 +1,187 @@
+//! How far software may act by itself, on this ticket, with this command, now.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    Operation, Slug, TicketId,
+    autonomy::{AutonomyRules, StageSetting},
+    canonical::canonical_sha256,
+    comms::Channel,
+    event::{AutonomyMode, Stopped},
+    kill_switch::{KillScope, KillSwitchRow},
+    policy::PolicyStage,
+    proposal::ProposalKind,
+    ticket::Ticket,
+};
+use strum::VariantArray;
+
+/// Everything that the answer depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Autonomy {
+    /// The moment: switches may release themselves.
+    pub at: DateTime<Utc>,
+    /// What is set for the tenant.
+    pub stages: Vec<StageSetting>,
+    /// The tenant's switches that were ever turned, and the one over everything.
+    pub switches: Vec<KillSwitchRow>,
+    /// The most that this environment allows.
+    pub ceiling: AutonomyMode,
+    /// The bundle's rules.
+    pub rules: AutonomyRules,
+}
+
+/// What software does when it follows advice of this kind; `None`: it only ever advises. It never
+/// decides an approval.
+pub const fn operation_of(kind: ProposalKind) -> Option<Operation> {
+    match kind {
+        ProposalKind::Triage => Some(Operation::Triage),
+        ProposalKind::Technician => Some(Operation::Dispatch),
+        ProposalKind::Slot => Some(Operation::ProposeSchedule),
+        ProposalKind::Closeout => Some(Operation::QaVerify),
+        ProposalKind::InvoiceLines => Some(Operation::GenerateInvoice),
+        ProposalKind::Reminder | ProposalKind::Escalation | ProposalKind::ChangeDecision => None,
+    }
+}
+
+impl Autonomy {
+    /// The mode that holds, CANARY resolved to AUTO or APPROVE, and how it came about.
+    pub fn stage(&self, operation: Operation, ticket: Option<&Ticket>) -> (AutonomyMode, PolicyStage) {
+        let risk = self.risk(ticket);
+        let setting = self.setting(operation, &risk);
+        let configured = setting.map_or(self.rules.default_mode, |setting| setting.mode);
+        let percent = setting.and_then(|setting| setting.percent).unwrap_or(0);
+        let in_canary = ticket.is_some_and(|ticket| is_in_canary(ticket.id, percent));
+        let opted_out = ticket.is_some_and(|ticket| ticket.autonomy_opt_out);
+        let resolved = match configured.min(self.ceiling) {
+            AutonomyMode::Canary if in_canary => AutonomyMode::Auto,
+            AutonomyMode::Canary => AutonomyMode::Approve,
+            mode => mode,
+        };
+        let mode = match opted_out {
+            true => resolved.min(AutonomyMode::Shadow),
+            false => resolved,
+        };
+        let stage = PolicyStage {
+            configured,
+            percent,
+            risk,
+            ceiling: self.ceiling,
+            in_canary,
+            opted_out,
+        };
+        (mode, stage)
+    }
+
+    /// What is set for a command: for its risk class, else for all.
+    fn setting(&self, operation: Operation, risk: &Slug) -> Option<&StageSetting> {
+        let of = |wanted: Option<&Slug>| {
+            self.stages
+                .iter()
+                .find(|s| s.target.operation == operation && s.target.risk.as_ref() == wanted)
+        };
+        of(Some(risk)).or_else(|| of(None))
+    }
+
+    /// The risk class of a ticket: the first that fits, by name; else the default.
+    pub fn risk(&self, ticket: Option<&Ticket>) -> Slug {
+        let fits = ticket.and_then(|ticket| {
+            let mut classes = self.rules.risk_classes.iter();
+            classes.find(|(_, class)| {
+                class.priorities.contains(&ticket.priority)
+                    || class.templates.contains(&ticket.template)
+            })
+        });
+        fits.map_or_else(|| self.rules.default_risk.clone(), |(name, _)| name.clone())
+    }
+
+    /// The names of the switches that stop this.
+    pub fn stopped_by(
+        &self,
+        operation: Operation,
+        ticket: Option<TicketId>,
+        channel: Option<Channel>,
+        actor_id: &str,
+    ) -> Vec<String> {
+        let scopes = [
+            Some(KillScope::Everything),
+            Some(KillScope::Tenant),
+            Some(KillScope::Operation { operation }),
+            channel.map(|channel| KillScope::Channel { channel }),
+            Some(KillScope::Agent {
+                actor_id: actor_id.to_owned(),
+            }),
+            ticket.map(|ticket_id| KillScope::Ticket { ticket_id }),
+        ];
+        let fitting: Vec<String> = scopes.iter().flatten().map(KillScope::key).collect();
+        self.switches
+            .iter()
+            .filter(|switch| switch.stops(self.at) && fitting.contains(&switch.scope))
+            .map(|switch| switch.scope.clone())
+            .collect()
+    }
+
+    /// What a switch stops on a ticket, whoever would do it by itself.
+    pub fn stopped(&self, ticket: TicketId) -> Option<Stopped> {
+        let engaged = |scope: KillScope| {
+            let key = scope.key();
+            self.switches.iter().any(|s| s.scope == key && s.stops(self.at))
+        };
+        let all = engaged(KillScope::Everything)
+            || engaged(KillScope::Tenant)
+            || engaged(KillScope::Ticket { ticket_id: ticket });
+        let operations: Vec<Operation> = match all {
+            true => Vec::new(),
+            false => Operation::VARIANTS
+                .iter()
+                .copied()
+                .filter(|operation| engaged(KillScope::Operation { operation: *operation }))
+                .collect(),
+        };
+        (all || !operations.is_empty()).then_some(Stopped { all, operations })
+    }
+
+    /// Rises with each turn of any switch.
+    pub fn generation(&self) -> u64 {
+        self.switches.iter().map(|switch| switch.generation).sum()
+    }
+
+    /// The most that software may do on this ticket, of all that it could do.
+    pub fn most(&self, ticket: &Ticket) -> AutonomyMode {
+        let modes = acting_kinds().map(|(_, operation)| self.stage(operation, Some(ticket)).0);
+        modes.max().unwrap_or(AutonomyMode::Off)
+    }
+
+    /// Advice that software may follow, by itself or once released.
+    pub fn acts_on(&self, ticket: &Ticket) -> Vec<ProposalKind> {
+        let stopped = self.stopped(ticket.id).unwrap_or_default();
+        acting_kinds()
+            .filter(|(_, operation)| !stopped.stops(*operation))
+            .filter(|(_, operation)| {
+                self.stage(*operation, Some(ticket)).0 >= AutonomyMode::Approve
+            })
+            .map(|(kind, _)| kind)
+            .collect()
+    }
+
+    /// Advice that is not wanted.
+    pub fn silent_on(&self, ticket: &Ticket) -> Vec<ProposalKind> {
+        acting_kinds()
+            .filter(|(_, operation)| self.stage(*operation, Some(ticket)).0 == AutonomyMode::Off)
+            .map(|(kind, _)| kind)
+            .collect()
+    }
+}
+
+fn acting_kinds() -> impl Iterator<Item = (ProposalKind, Operation)> {
+    let kinds = ProposalKind::VARIANTS.iter();
+    kinds.filter_map(|kind| Some((*kind, operation_of(*kind)?)))
+}
+
+/// Whether a ticket is in the share: by a hash of its id, so that it stays in when the share grows.
+pub fn is_in_canary(ticket: TicketId, percent: u8) -> bool {
+    let digest = canonical_sha256(&ticket).unwrap_or_default();
+    let bucket = digest
+        .get(..15)
+        .and_then(|head| u64::from_str_radix(head, 16).ok())
+        .map_or(100, |head| head % 100);
+    bucket < u64::from(percent)
+}

@@ -1,0 +1,156 @@
+//! Commands that policy holds: kept, and carried out once when people have released them.
+
+use contracts::{
+    ApprovalId, Command, Slug, TicketEvent,
+    approval::{Approval, ApprovalState},
+    ticket::Ticket,
+};
+
+use super::{Plan, check, finish, plan, table};
+use crate::{
+    Decided, Effect, Facts, Rejection, TicketKey,
+    approval::{already, facts_sha256},
+};
+
+/// Holds a command that could be carried out now. One that could not is refused at once: nobody
+/// should be asked about it.
+pub fn hold(
+    key: TicketKey,
+    ticket: &Ticket,
+    command: &Command,
+    approval: Approval,
+    facts: &Facts,
+) -> Result<Decided, Rejection> {
+    check::expected_version(Some(ticket), facts)?;
+    table::step(command.operation(), ticket, facts.template.as_ref())?;
+    plan(key, ticket, command, facts)?;
+    let event = TicketEvent::ApprovalRequested {
+        approval_id: approval.id,
+        kind: approval.kind,
+        operation: approval.operation,
+        autonomous: approval.requested_by_kind.is_autonomous(),
+        facts_sha256: approval.facts_sha256.clone(),
+        steps: approval.steps.clone(),
+    };
+    let held = Plan::from(event).with([Effect::OpenApproval(approval)]);
+    finish(key, Some(ticket), held, facts, None)
+}
+
+/// Carries out what was released, on behalf of those who approved it. `facts` are those of the
+/// proposer; policy has let the command pass with the votes that there are. What cannot be carried
+/// out any more makes the approval stale, which is an outcome, not a refusal: both sides learn it.
+pub fn execute(
+    key: TicketKey,
+    ticket: &Ticket,
+    command: &Command,
+    approval: &Approval,
+    verdict: Result<Option<Slug>, Slug>,
+    facts: &Facts,
+) -> Result<Decided, Rejection> {
+    match approval.state {
+        ApprovalState::Approved => {}
+        ApprovalState::Pending => return Err(Rejection::NotReleased(approval.id)),
+        _ => return Err(already(approval)),
+    }
+    let operation = command.operation();
+    let unchanged = approval.facts_sha256.as_ref() == Some(&facts_sha256(operation, ticket)?);
+    let outcome = match verdict {
+        Err(reason) => Err(reason),
+        Ok(_) if !unchanged => Err(word("facts_changed")),
+        Ok(overridden) => table::step(operation, ticket, facts.template.as_ref())
+            .and_then(|()| plan(key, ticket, command, facts))
+            .map(|plan| (plan, overridden))
+            .map_err(|rejection| word(&rejection.code().to_string().to_lowercase())),
+    };
+    match outcome {
+        Ok((plan, kill_switch_override)) => {
+            let plan = plan
+                .and(TicketEvent::ApprovalExecuted {
+                    approval_id: approval.id,
+                    operation,
+                    proposed_by: approval.requested_by.clone(),
+                    approved_by: approval.votes.iter().map(|v| v.actor_id.clone()).collect(),
+                    kill_switch_override,
+                })
+                .with([settled(approval.id, ApprovalState::Executed, None, facts)]);
+            finish(key, Some(ticket), plan, facts, Some(approval.id))
+        }
+        Err(reason) => {
+            let state = ApprovalState::Stale;
+            let plan = Plan::from(TicketEvent::ApprovalStale {
+                approval_id: approval.id,
+                reason: reason.clone(),
+            })
+            .with([settled(approval.id, state, Some(reason), facts)]);
+            finish(key, Some(ticket), plan, facts, Some(approval.id))
+        }
+    }
+}
+
+/// The approvals whose ground a change took away: what they depend on is another now, or the job is
+/// over. An event and a row for each, in the transaction of that change.
+pub(super) fn ended(
+    before: Option<&Ticket>,
+    after: &Ticket,
+    carried_out: Option<ApprovalId>,
+    facts: &Facts,
+) -> Result<Vec<(TicketEvent, Effect)>, Rejection> {
+    let mut all = Vec::new();
+    // A change order of before version 0.3 is not among the ticket's approvals.
+    let change = before.and_then(|ticket| ticket.open_change.as_ref());
+    let unlisted = change.filter(|change| {
+        let is_open = |ticket: &Ticket| ticket.approvals.iter().any(|it| it.id == change.approval_id);
+        after.state.is_terminal() && !before.is_some_and(is_open)
+    });
+    if let Some(change) = unlisted {
+        all.push(withdrawn(change.approval_id, facts));
+    }
+    for approval in &after.approvals {
+        if Some(approval.id) == carried_out {
+            continue;
+        }
+        let approval_id = approval.id;
+        if after.state.is_terminal() {
+            all.push(withdrawn(approval_id, facts));
+            continue;
+        }
+        let Some(known) = &approval.facts_sha256 else {
+            continue;
+        };
+        if *known != facts_sha256(approval.operation, after)? {
+            let reason = word("facts_changed");
+            let state = ApprovalState::Stale;
+            let effect = settled(approval_id, state, Some(reason.clone()), facts);
+            let event = TicketEvent::ApprovalStale {
+                approval_id,
+                reason,
+            };
+            all.push((event, effect));
+        }
+    }
+    Ok(all)
+}
+
+fn withdrawn(approval_id: ApprovalId, facts: &Facts) -> (TicketEvent, Effect) {
+    let reason = word("ticket_ended");
+    let state = ApprovalState::Withdrawn;
+    let effect = settled(approval_id, state, Some(reason.clone()), facts);
+    let event = TicketEvent::ApprovalWithdrawn {
+        approval_id,
+        reason,
+    };
+    (event, effect)
+}
+
+fn settled(id: ApprovalId, state: ApprovalState, reason: Option<Slug>, facts: &Facts) -> Effect {
+    Effect::SettleApproval {
+        id,
+        state,
+        reason,
+        at: facts.now,
+    }
+}
+
+fn word(text: &str) -> Slug {
+    Slug::new(text).expect("codes and these words are lowercase letters and underscores")
+}
