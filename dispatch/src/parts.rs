@@ -84,6 +84,7 @@ pub async fn bootstrap(
     settings.relay_url = Some(Secret::new(addresses.relay));
     settings.comms_url = Some(Secret::new(addresses.comms));
     settings.maintenance_url = Some(Secret::new(addresses.maintenance));
+    settings.reader_url = Some(Secret::new(addresses.reader));
     Ok(())
 }
 
