@@ -306,3 +306,97 @@ fn wrong_usage_says_what_to_do() {
         &["input.json is no policy input", "missing field"],
     );
 }
+
+const PAGE: &str = include_str!("../../docs/policy-authoring.md");
+
+/// The blocks of a language that the page shows, in its order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let open = format!("```{language}\n");
+    let blocks = PAGE.split(open.as_str()).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
+}
+
+/// What the page tells an author to do is done, word for word.
+#[test]
+fn the_ten_minutes_of_the_page_work() {
+    let desk = Desk::new();
+    desk.ok(&["init", "acme"]);
+    desk.ok(&["test", "acme"]);
+
+    let manifest = desk.path("acme/.manifest");
+    let mut edited: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    edited["revision"] = json!("acme-1");
+    edited["roots"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!("prices"));
+    fs::write(&manifest, edited.to_string()).unwrap();
+
+    let json = blocks("json");
+    let threshold = json
+        .iter()
+        .find(|block| block.starts_with("{ \"unit_cents\""))
+        .unwrap();
+    fs::create_dir(desk.path("acme/prices")).unwrap();
+    fs::write(desk.path("acme/prices/data.json"), threshold).unwrap();
+    let modules = blocks("rego");
+    assert_eq!(modules.len(), 2);
+    for module in modules {
+        let (path, _) = module.strip_prefix("# ").unwrap().split_once('\n').unwrap();
+        fs::write(desk.path(path), module).unwrap();
+    }
+    let tests = desk.ok(&["test", "acme", "--run", "unit_price", "-v"]);
+    assert!(PAGE.contains(&tests), "{tests}");
+    desk.ok(&["check", "acme"]);
+
+    let input = json
+        .iter()
+        .find(|block| block.contains("\"operation\""))
+        .unwrap();
+    fs::write(desk.path("invoice.json"), input).unwrap();
+    let explain = ["explain", "acme", "--input", "invoice.json"];
+    let shown = desk.ok(&explain);
+    let (shown, _) = shown.rsplit_once("bundle").unwrap();
+    assert!(PAGE.contains(shown), "{shown}");
+    desk.edit("acme/prices/data.json", "60000", "80000");
+    assert!(desk.ok(&explain).contains("ALLOW"));
+    desk.edit("acme/prices/data.json", "80000", "60000");
+
+    desk.ok(&["build", "acme", "-o", "acme-1.tar.gz"]);
+    let sign = "sign acme-1.tar.gz --key key.pem --kid 2026-1";
+    let check = "check acme-1.tar.gz --verification-key 2026-1=key.pub";
+    for line in [sign, check] {
+        assert!(
+            PAGE.contains(&format!("$ dispatch policy {line}\n")),
+            "{line}"
+        );
+        desk.ok(&line.split(' ').collect::<Vec<_>>());
+    }
+
+    desk.edit(
+        "acme/dispatch/unit_price.rego",
+        "input.body.lines",
+        "input.body.line",
+    );
+    desk.refused(
+        &["check", "acme"],
+        1,
+        &[
+            "dispatch/unit_price.rego:",
+            "there is no `input.body.line` in what",
+        ],
+    );
+}
+
+#[test]
+fn the_page_lists_the_builtins_that_there_are() {
+    let listed: Vec<_> = policy::builtins::ALLOWED
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let page: Vec<_> = PAGE.split_whitespace().collect();
+    let page = page.join(" ");
+    assert!(page.contains(&listed.join(" ")), "{listed:?}");
+}
