@@ -3,11 +3,11 @@
 //! Ed25519 only, as PEM. A key has an id (`kid`) that the signature names, so that an old and a new
 //! key can be good at the same time.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
-use crate::error::BundleError;
+use crate::{error::BundleError, files::io};
 
 const PUBLIC_KEY_BYTES: usize = 32;
 const MAX_KID_BYTES: usize = 128;
@@ -46,6 +46,18 @@ impl VerificationKeys {
             return Err(refused("", "there is no key: nothing could be verified"));
         }
         Ok(Self(known))
+    }
+
+    /// Takes ids and files with such texts.
+    pub fn from_files<K: Into<String>, P: AsRef<Path>>(
+        keys: impl IntoIterator<Item = (K, P)>,
+    ) -> Result<Self, BundleError> {
+        let mut texts = Vec::new();
+        for (kid, path) in keys {
+            let path = path.as_ref();
+            texts.push((kid, fs::read(path).map_err(io(path))?));
+        }
+        Self::from_pem(texts)
     }
 
     /// The ids, sorted.

@@ -442,6 +442,15 @@ u3S1goFEKtfjQNvGHhxzTH5v8mdnP1JnDQTVq396gaNlIIIMzbSS+din4w==
         assert!(VerificationKeys::from_pem([(kid, keys::PUBLIC)]).is_err());
         assert!(SigningKey::from_pem(kid, keys::PRIVATE.as_bytes()).is_err());
     }
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("key.pub");
+    assert!(matches!(
+        VerificationKeys::from_files([(KID, &file)]),
+        Err(BundleError::Io { .. })
+    ));
+    std::fs::write(&file, keys::PUBLIC).unwrap();
+    let read = VerificationKeys::from_files([(KID, &file)]).unwrap();
+    assert_eq!(read.ids().collect::<Vec<_>>(), [KID]);
     let none: [(&str, &str); 0] = [];
     assert!(VerificationKeys::from_pem(none).is_err());
     let twice = [(KID, keys::PUBLIC), (KID, keys::OTHER_PUBLIC)];

@@ -66,12 +66,10 @@ impl TrustArgs {
         if self.keys.is_empty() {
             return Ok(Trust::Anybody);
         }
-        let mut keys = Vec::new();
-        for (id, file) in &self.keys {
-            keys.push((id.as_str(), read(file)?));
-        }
-        let keys = VerificationKeys::from_pem(keys).map_err(|error| refused(&error))?;
-        Ok(Trust::SignedBy(keys))
+        let keys = self.keys.iter().map(|(id, file)| (id.as_str(), file));
+        VerificationKeys::from_files(keys)
+            .map(Trust::SignedBy)
+            .map_err(|error| refused(&error))
     }
 }
 
