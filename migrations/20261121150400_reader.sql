@@ -4,6 +4,7 @@
 grant select (tenant_id, slug) on tenants to dispatch_reader;
 grant select on audit_events, policy_decisions, proposals, sla_records to dispatch_reader;
 grant select on deployment, _sqlx_migrations to dispatch_reader;
+grant select (sha256, version, archive) on policy_bundles to dispatch_reader;
 
 create policy of_all_tenants_for_replay on tenants for select to dispatch_reader using (true);
 create policy of_all_tenants_for_replay on audit_events for select to dispatch_reader using (true);

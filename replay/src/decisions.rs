@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use contracts::{
     CommandId, DecisionId, TenantId, TicketId,
-    policy::{BundleRef, PolicyDecision, PolicyResult, Reason},
+    policy::{BundleRef, PolicyDecision, PolicyResult},
 };
 use policy::EvaluationError;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use crate::record::RecordedReason;
 
@@ -19,19 +20,11 @@ pub struct Recorded {
     pub reasons: Vec<RecordedReason>,
     /// What had to be done besides.
     pub obligations: Vec<String>,
+    /// Who had to release it, as it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Value>,
     /// Who decided.
     pub bundle: BundleRef,
-}
-
-/// What would be decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
-    /// Allow, deny or require an approval.
-    pub result: PolicyResult,
-    /// The failed conditions.
-    pub reasons: Vec<Reason>,
-    /// What would have to be done besides.
-    pub obligations: Vec<String>,
 }
 
 /// How the two compare.
@@ -44,7 +37,7 @@ pub enum DecisionChange {
     NewlyDenied,
     /// It needed no approval, and would.
     NewlyNeedsApproval,
-    /// The result is the same, for other reasons or with other obligations.
+    /// The result is the same, for other reasons, with other obligations, or released by others.
     OtherReasons,
     /// The bundle gives no decision on this input: in operation the command would be answered 503.
     NotEvaluable,
@@ -100,7 +93,7 @@ pub struct DecisionLine {
     /// What was decided.
     pub recorded: Recorded,
     /// What would be decided; absent when it could not be.
-    pub replayed: Option<Replayed>,
+    pub replayed: Option<PolicyDecision>,
     /// Why it could not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -124,7 +117,8 @@ impl Recorded {
         }
         let same = codes(self.reasons.iter().map(|reason| &reason.code))
             == codes(now.reasons.iter().map(|reason| &reason.code))
-            && self.obligations == now.obligations;
+            && self.obligations == now.obligations
+            && self.approval == approval(now);
         match same {
             true => DecisionChange::Same,
             false => DecisionChange::OtherReasons,
@@ -132,14 +126,10 @@ impl Recorded {
     }
 }
 
-impl From<PolicyDecision> for Replayed {
-    fn from(decision: PolicyDecision) -> Self {
-        Self {
-            result: decision.result,
-            reasons: decision.reasons,
-            obligations: decision.obligations,
-        }
-    }
+/// Who would have to release it, in the form in which it is stored.
+pub(crate) fn approval(decision: &PolicyDecision) -> Option<Value> {
+    let need = decision.approval.as_ref()?;
+    serde_json::to_value(need).ok()
 }
 
 fn codes<'a>(codes: impl Iterator<Item = &'a String>) -> Vec<&'a str> {

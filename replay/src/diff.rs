@@ -19,6 +19,7 @@ use sqlx::PgPool;
 
 use crate::{
     DecisionChange, Error, Range, Snapshot,
+    decisions::approval,
     evaluate::{Answer, evaluate},
     record::Decision,
 };
@@ -51,6 +52,8 @@ pub struct DiffReport {
     pub first: Option<DecisionId>,
     /// The last of them.
     pub last: Option<DecisionId>,
+    /// When the latest of them was made.
+    pub last_at: Option<DateTime<Utc>>,
     /// The bundles that had decided them.
     pub decided_by: Vec<DecidedBy>,
     /// How many there are of each sort.
@@ -172,6 +175,7 @@ struct Tally {
     total: u64,
     first: Option<DecisionId>,
     last: Option<DecisionId>,
+    last_at: Option<DateTime<Utc>>,
     decided_by: BTreeMap<(String, String), u64>,
     decisions: BTreeMap<DecisionChange, u64>,
     groups: BTreeMap<(DecisionChange, String, String), (u64, Vec<Example>)>,
@@ -190,6 +194,7 @@ impl Tally {
         self.total += 1;
         self.first.get_or_insert(decision.id);
         self.last = Some(decision.id);
+        self.last_at = self.last_at.max(Some(decision.at));
         let bundle = &decision.recorded.bundle;
         let by = (bundle.version.clone(), bundle.sha256.clone());
         *self.decided_by.entry(by).or_default() += 1;
@@ -249,6 +254,7 @@ impl Tally {
             total: self.total,
             first: self.first,
             last: self.last,
+            last_at: self.last_at,
             decided_by: self
                 .decided_by
                 .into_iter()
@@ -321,9 +327,14 @@ fn rules<'a>(
     let mut seen = std::collections::BTreeSet::new();
     found.retain(|rule| seen.insert(rule.code));
     if found.is_empty() {
+        let now = answer.as_ref().ok().and_then(approval);
+        let (code, message) = match now == decision.recorded.approval {
+            true => ("OBLIGATIONS", "Something else has to be done besides."),
+            false => ("APPROVAL", "Others have to release it, or in another time."),
+        };
         found.push(Rule {
-            code: "OBLIGATIONS",
-            message: "Something else has to be done besides.",
+            code,
+            message,
             to_pass: "",
         });
     }
@@ -371,6 +382,7 @@ mod tests {
                     })
                     .collect(),
                 obligations: Vec::new(),
+                approval: None,
                 bundle: bundle(),
             },
             input: String::new(),

@@ -193,7 +193,8 @@ impl<'a> Fold<'a> {
             );
             return self.lose(attempt, &what);
         }
-        let level = domain::level(&after);
+        // Stages and kill switches do not matter: they decide what software does, not what it advises.
+        let level = domain::bare_level(&after);
         self.ticket = Some(after);
         if let Some(key) = self.beside.sla.get(&attempt.command_id) {
             let place = (attempt.position, attempt.at);
@@ -209,7 +210,7 @@ impl<'a> Fold<'a> {
                 self.due(attempt, kind, None);
             }
         }
-        for about in domain::escalations_due(&level, self.sla.keys()) {
+        for about in domain::escalations_due(&level.sla, self.sla.keys()) {
             if self.escalated.insert(about.clone()) {
                 self.due(attempt, ProposalKind::Escalation, Some(about));
             }

@@ -24,8 +24,8 @@ pub mod s3;
 pub mod shadow;
 pub mod summary;
 
-pub use decisions::{DecisionChange, DecisionLine, Recorded, Replayed};
+pub use decisions::{DecisionChange, DecisionLine, Recorded, RecordedReason};
 pub use error::Error;
 pub use fold::{AdviceChange, ProposalLine, RecordedAdvice, ReplayedAdvice};
 pub use range::Range;
-pub use record::{Snapshot, active_bundle, tenant};
+pub use record::{Snapshot, active_bundle, archive, tenant, tenant_names};

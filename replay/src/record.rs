@@ -110,12 +110,36 @@ pub async fn tenant(pool: &PgPool, named: &str) -> Result<Option<TenantId>, Erro
     Ok(found.map(TenantId::from_uuid))
 }
 
+/// Names of tenants, for somebody who gave none that exists.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn tenant_names(pool: &PgPool, most: u32) -> Result<Vec<String>, Error> {
+    let names = sqlx::query_scalar("select slug from tenants order by slug limit $1")
+        .bind(i64::from(most))
+        .fetch_all(pool)
+        .await?;
+    Ok(names)
+}
+
 /// The bundle that decides now.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn active_bundle(pool: &PgPool) -> Result<Option<BundleRef>, Error> {
     Ok(store::deployment::read(pool).await?.bundle)
+}
+
+/// The archive of a bundle that was uploaded to this installation.
+///
+/// # Errors
+/// When the database cannot be read. `Ok(None)`: nobody uploaded it here.
+pub async fn archive(pool: &PgPool, sha256: &str) -> Result<Option<Vec<u8>>, Error> {
+    let archive = sqlx::query_scalar("select archive from policy_bundles where sha256 = $1")
+        .bind(sha256)
+        .fetch_optional(pool)
+        .await?;
+    Ok(archive)
 }
 
 #[derive(FromRow)]
@@ -142,6 +166,7 @@ struct DecisionRow {
     result: String,
     reasons: Json<Vec<RecordedReason>>,
     obligations: Json<Vec<String>>,
+    approval: Option<Value>,
     bundle_version: String,
     bundle_sha256: String,
     input: Option<String>,
@@ -236,7 +261,7 @@ impl Snapshot {
         let rows: Vec<AttemptRow> = sqlx::query_as(
             "select a.stream, a.position, a.command_id, a.actor_kind, a.actor_roles, a.refused,
                     a.applied_to_version, a.produced_version, a.changes, d.id as decision_id,
-                    a.ticket_id, a.operation, a.at, d.result, d.reasons, d.obligations,
+                    a.ticket_id, a.operation, a.at, d.result, d.reasons, d.obligations, d.approval,
                     d.bundle_version, d.bundle_sha256, case when a.at >= $3 then d.input end as input
              from audit_events a
              join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
@@ -303,7 +328,7 @@ impl Snapshot {
         limit: i64,
     ) -> Result<Vec<Decision>, Error> {
         let rows: Vec<DecisionRow> = sqlx::query_as(
-            "select id as decision_id, ticket_id, operation, at, result, reasons, obligations,
+            "select id as decision_id, ticket_id, operation, at, result, reasons, obligations, approval,
                     bundle_version, bundle_sha256, input
              from policy_decisions
              where tenant_id = $1 and id > $2 and ($3::uuid is null or id <= $3)
@@ -387,6 +412,7 @@ impl DecisionRow {
                 result,
                 reasons: self.reasons.0,
                 obligations: self.obligations.0,
+                approval: self.approval,
                 bundle: BundleRef {
                     version: self.bundle_version,
                     sha256: self.bundle_sha256,

@@ -205,7 +205,7 @@ fn decision_line(tenant_id: TenantId, attempt: Attempt, answer: Answer) -> Decis
     let decision = attempt.decision;
     let compared = decision.recorded.compare(&answer);
     let (replayed, error) = match answer {
-        Ok(decision) => (Some(decision.into()), None),
+        Ok(decision) => (Some(decision), None),
         Err(error) => (None, Some(error.to_string())),
     };
     DecisionLine {
