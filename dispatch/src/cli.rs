@@ -12,7 +12,7 @@ use crate::{
     commands::{
         decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
         messages::MessagesCommand, policy::PolicyCommand, proposals::ProposalsCommand,
-        ticket::TicketCommand,
+        shadow::ShadowCommand, ticket::TicketCommand,
     },
     demo::day::Speed,
     exit,
@@ -137,6 +137,13 @@ pub enum CliCommand {
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+    },
+
+    /// Says what software would have proposed, and the policy decided
+    #[command(after_help = exit::HELP)]
+    Shadow {
+        #[command(subcommand)]
+        command: ShadowCommand,
     },
 
     /// Looks at messages: what came in, what goes out, what a person has to place

@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod policy;
 pub mod proposals;
 pub mod relay;
+pub mod shadow;
 pub mod ticket;
 pub mod token;
 pub mod verify;

@@ -24,6 +24,7 @@ mod reads;
 mod rules;
 mod sender;
 mod tenancy;
+mod time_machine;
 mod timeline;
 mod tokens;
 mod trace;

@@ -23,9 +23,10 @@ use crate::{
 /// `dispatch policy diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The bundle that would decide: a folder or an archive
-    #[arg(long, value_name = "PATH")]
-    pub candidate: PathBuf,
+    /// The bundle that would decide: a folder, an archive, or the sha256 of one that this
+    /// installation has
+    #[arg(long, value_name = "PATH|SHA256")]
+    pub candidate: String,
 
     #[command(flatten)]
     pub span: SpanArgs,
@@ -45,8 +46,8 @@ pub struct DiffArgs {
 /// Compares, and says what would be different.
 pub async fn run(global: &Global, args: &DiffArgs) -> Result<(), Failure> {
     let settings = load(global, Vec::new())?.settings;
-    let candidate = record::at(&args.candidate)?;
     let pool = record::open(&settings).await?;
+    let candidate = record::bundle(&settings, &pool, Some(&args.candidate)).await?;
     let range = record::range(&pool, &args.span, &args.tenant, None).await?;
     let mut meter = Meter::new("decisions");
     let report = replay::diff::diff(&pool, &candidate, &range, CODE_VERSION, |done, total| {

@@ -1,9 +1,10 @@
 //! `dispatch policy`: from a folder of rules to a signed bundle, and what a bundle decides.
 //!
-//! One file per subcommand. These work on files alone: no server is asked.
+//! One file per subcommand. All but `diff`, which reads the record, work on files alone.
 
 mod build;
 mod check;
+mod diff;
 mod explain;
 mod init;
 mod show;
@@ -20,7 +21,10 @@ use std::{
 use clap::{Args, Subcommand};
 use policy::{BundleError, BundleFiles, Trust, VerificationKeys};
 
-use crate::exit::{Failure, chain};
+use crate::{
+    cli::Global,
+    exit::{Failure, chain},
+};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -42,6 +46,11 @@ pub enum PolicyCommand {
     Show(show::ShowArgs),
     /// Decides about an input and says each condition that failed, and what would pass
     Explain(explain::ExplainArgs),
+    /// Decides everything that was decided again under a candidate, and says what would be different
+    ///
+    /// Reads the record as a login that cannot write. Recorded inputs of older versions are decided
+    /// as they are.
+    Diff(diff::DiffArgs),
 }
 
 /// Whose bundles are taken.
@@ -74,7 +83,7 @@ impl TrustArgs {
 }
 
 /// Does it.
-pub fn run(command: PolicyCommand) -> Result<(), Failure> {
+pub async fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Init(args) => init::run(&args),
         PolicyCommand::Check(args) => check::run(&args),
@@ -83,6 +92,7 @@ pub fn run(command: PolicyCommand) -> Result<(), Failure> {
         PolicyCommand::Sign(args) => sign::run(&args),
         PolicyCommand::Show(args) => show::run(&args),
         PolicyCommand::Explain(args) => explain::run(&args),
+        PolicyCommand::Diff(args) => diff::run(global, &args).await,
     }
 }
 
