@@ -25,7 +25,7 @@ use crate::{
     roles,
     schemas::Schemas,
     signature::{AcceptedFiles, Trust},
-    starter,
+    starter, structured,
     templates::{self, Templates},
     tests_of_bundle::{self, TestReport},
     trial::{self, Trial},
@@ -207,8 +207,9 @@ fn documents(files: &BundleFiles, manifest: &Manifest) -> Result<Value, BundleEr
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
-        let document: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| refused(&error.to_string()))?;
+        let document: Map<String, Value> = structured::check_names(text)
+            .and_then(|()| serde_json::from_str(text))
+            .map_err(|error| refused(&error.to_string()))?;
         let mut place = &mut data;
         for parent in &parents {
             place = place

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::error::BundleError;
+use crate::{error::BundleError, structured};
 
 /// The manifest as OPA defines it, as far as a bundle of ours needs it.
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,9 @@ impl Manifest {
         let text = text.ok_or_else(|| {
             refused("it is missing; a bundle needs `{\"revision\": …, \"roots\": […]}`")
         })?;
-        let manifest: Self = serde_json::from_str(text).map_err(|e| refused(&e.to_string()))?;
+        let manifest: Self = structured::check_names(text)
+            .and_then(|()| serde_json::from_str(text))
+            .map_err(|e| refused(&e.to_string()))?;
         let visible = |c: char| c.is_ascii_graphic();
         if !(1..=64).contains(&manifest.revision.len()) || !manifest.revision.chars().all(visible) {
             return Err(refused(
@@ -88,6 +90,7 @@ mod tests {
             r#"{"revision":"1","roots":[""]}"#,
             r#"{"revision":"1","roots":["a"],"rego_version":0}"#,
             r#"{"revision":"1","roots":["a"],"wasm":[]}"#,
+            r#"{"revision":"1","roots":["a"],"revision":"1"}"#,
         ] {
             assert!(Manifest::parse(Some(bad)).is_err(), "{bad}");
         }

@@ -1,15 +1,89 @@
 //! JSON in the one form over which OPA takes the digest of a file: keys sorted, no white space,
 //! numbers as they are written, strings as Go's encoder escapes them. So a signature made here is
 //! good there, and the other way round.
+//!
+//! JSON lets a name stand twice in one object, and its readers take the last one while people see the
+//! first. Here that is refused.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use serde_json::{Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// Any JSON in whose objects each name stands once; read for that alone.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            map.next_value::<Self>()?;
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format_args!(
+                    "`{name}` stands there twice"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+}
+
+/// Refuses a document in which a name stands twice in one object.
+pub(crate) fn check_names(text: &str) -> Result<(), serde_json::Error> {
+    serde_json::from_str(text).map(|Unambiguous| ())
+}
 
 /// The canonical form of a JSON document.
 pub(crate) fn canonical(text: &str) -> Result<String, serde_json::Error> {
-    // Bounds the depth, which a raw value does not.
-    serde_json::from_str::<Value>(text)?;
+    // Bounds the depth, too, which a raw value does not.
+    check_names(text)?;
     let mut out = String::with_capacity(text.len());
     write(serde_json::from_str(text)?, &mut out)?;
     Ok(out)
@@ -74,6 +148,17 @@ mod tests {
             canonical(text).unwrap(),
             "\"A/<&>\\u0007\\b\\f\\n\u{7f}\\u2028é\""
         );
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_where_it_does() {
+        let text = "{\"a\": 1,\n \"b\": [{\"c\": -1.5, \"d\": null, \"c\": \"x\"}]}";
+        let error = canonical(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`c` stands there twice at line 2"),
+            "{error}"
+        );
+        assert!(check_names(r#"{"a": {"b": true}, "b": [{"a": 1}, {"a": 2}]}"#).is_ok());
     }
 
     #[test]

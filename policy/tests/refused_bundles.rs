@@ -105,6 +105,11 @@ fn data_that_is_no_object_or_comes_twice() {
         Some(r#"{"roles":{"close":{"person":["qa"]}}}"#),
         BundleError::Data { path, .. } if path == "roles/data.json"
     );
+    assert_refused!(
+        "roles/data.json",
+        Some("{\"close\":{\"person\":[\"qa\"]},\n\"close\":{\"person\":[\"any\"]}}"),
+        BundleError::Data { reason, .. } if reason.contains("`close` stands there twice at line 2")
+    );
 }
 
 #[test]
