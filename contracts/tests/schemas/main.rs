@@ -46,6 +46,7 @@ fn current_catalogue() -> BTreeMap<(String, u64), Value> {
         .map(|event| {
             let audience = match event.audience() {
                 Audience::Workflow => "workflow",
+                Audience::Waits => "waits",
                 Audience::Readers => "readers",
             };
             let (name, version) = (event.name().to_owned(), u64::from(event.version()));
