@@ -9,6 +9,8 @@ use std::path::Path;
 
 use contracts::{
     ActorKind, Operation, TemplateId,
+    approval::ApprovalNeed,
+    autonomy::AutonomyRules,
     comms::CommsRules,
     policy::{BundleRef, PolicyDecision, PolicyInput},
     template::IncidentTemplate,
@@ -17,10 +19,12 @@ use serde_json::{Map, Value};
 use strum::VariantArray;
 
 use crate::{
-    comms, decision,
+    approvals::{self, Approvals},
+    autonomy, comms, decision,
     error::{BundleError, EvaluationError},
     evaluator::Evaluator,
     files::BundleFiles,
+    limits,
     manifest::Manifest,
     roles,
     schemas::Schemas,
@@ -38,6 +42,9 @@ pub struct Bundle {
     signer: Option<String>,
     templates: Templates,
     comms: CommsRules,
+    autonomy: AutonomyRules,
+    approvals: Approvals,
+    change_order: ApprovalNeed,
     evaluator: Evaluator,
     files: BundleFiles,
     data: Value,
@@ -100,6 +107,10 @@ impl Bundle {
         let data = documents(&files, &manifest)?;
         let templates = templates::parse(&data)?;
         let comms = comms::parse(&data, &templates)?;
+        let autonomy = autonomy::parse(&data, &templates)?;
+        let approvals = approvals::parse(&data, &files)?;
+        let change_order = approvals.change_order()?;
+        limits::check(&data, &templates)?;
         roles::check(&data)?;
         Ok(Self {
             evaluator: Evaluator::compile(&files, &manifest, &data)?,
@@ -111,6 +122,9 @@ impl Bundle {
             signer,
             templates,
             comms,
+            autonomy,
+            approvals,
+            change_order,
             files,
             data,
         })
@@ -154,6 +168,21 @@ impl Bundle {
     /// The rules for messages.
     pub fn comms(&self) -> &CommsRules {
         &self.comms
+    }
+
+    /// How far software may go by itself.
+    pub fn autonomy(&self) -> &AutonomyRules {
+        &self.autonomy
+    }
+
+    /// Who releases what a condition holds; `None`: the bundle does not say.
+    pub fn approval_need(&self, code: &str, operation: Operation) -> Option<ApprovalNeed> {
+        self.approvals.need(code, operation)
+    }
+
+    /// Who decides a change order.
+    pub fn change_order_need(&self) -> ApprovalNeed {
+        self.change_order.clone()
     }
 
     /// Decides. The same input gives the same decision, always.

@@ -19,8 +19,5 @@ pub(crate) fn parse(data: &Value, templates: &Templates) -> Result<CommsRules, B
             rules.intake_template
         )));
     }
-    if rules.approval_reminder_minutes == 0 {
-        return Err(refused("`approval_reminder_minutes` is 0".into()));
-    }
     Ok(rules)
 }

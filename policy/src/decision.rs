@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use contracts::{
     ErrorCode,
+    approval::ApprovalNeed,
     policy::{BundleRef, DenyClass, PolicyDecision, PolicyResult, Reason},
 };
 use serde::Deserialize;
 
-use crate::error::EvaluationError;
+use crate::{approvals, error::EvaluationError};
 
 /// The document at `data.dispatch.decision`. A set, so that reasons come sorted and once.
 #[derive(Deserialize)]
@@ -17,6 +18,8 @@ struct Answer {
     result: PolicyResult,
     reasons: BTreeSet<Reason>,
     obligations: Vec<String>,
+    #[serde(default)]
+    approval: Option<ApprovalNeed>,
 }
 
 pub(crate) fn decode(
@@ -26,7 +29,7 @@ pub(crate) fn decode(
     if *answer == regorus::Value::Undefined {
         return Err(odd("`data.dispatch.decision` is undefined"));
     }
-    let answer: Answer = serde_json::to_value(answer)
+    let mut answer: Answer = serde_json::to_value(answer)
         .and_then(serde_json::from_value)
         .map_err(|error| odd(&error.to_string()))?;
     if (answer.result == PolicyResult::Allow) != answer.reasons.is_empty() {
@@ -38,12 +41,43 @@ pub(crate) fn decode(
     for reason in &answer.reasons {
         check(reason)?;
     }
+    check_approval(&mut answer)?;
     Ok(PolicyDecision {
         result: answer.result,
         reasons: answer.reasons.into_iter().collect(),
         obligations: answer.obligations,
+        approval: answer.approval,
         bundle: bundle.clone(),
     })
+}
+
+/// People are asked exactly when there is nothing else in the way, and about each condition that
+/// waits for them.
+fn check_approval(answer: &mut Answer) -> Result<(), EvaluationError> {
+    let waits = |reason: &Reason| reason.class == DenyClass::Approval;
+    let Some(need) = &mut answer.approval else {
+        return match answer.result {
+            PolicyResult::RequireApproval => Err(odd("it asks for an approval of nobody")),
+            PolicyResult::Deny if answer.reasons.iter().all(waits) => {
+                Err(odd("it denies what it only holds for an approval"))
+            }
+            PolicyResult::Allow | PolicyResult::Deny => Ok(()),
+        };
+    };
+    if answer.result != PolicyResult::RequireApproval || !answer.reasons.iter().all(waits) {
+        return Err(odd("it asks for an approval of what it does not hold"));
+    }
+    need.demands.sort();
+    let codes: BTreeSet<&str> = answer.reasons.iter().map(|r| r.code.as_str()).collect();
+    if !need.demands.iter().map(|demand| demand.code.as_str()).eq(codes) {
+        return Err(odd("its demands are not those of its reasons"));
+    }
+    for demand in &mut need.demands {
+        approvals::check_people(&demand.roles, demand.count)
+            .map_err(|reason| odd(&format!("demand {}: {reason}", demand.code)))?;
+        demand.roles.sort_unstable();
+    }
+    approvals::check_plan(&need.plan).map_err(|reason| odd(&format!("`plan`: {reason}")))
 }
 
 fn check(reason: &Reason) -> Result<(), EvaluationError> {
@@ -90,13 +124,14 @@ pub fn primary_code(decision: &PolicyDecision) -> ErrorCode {
         Some(DenyClass::KillSwitch) => ErrorCode::KillSwitch,
         Some(DenyClass::Stage) => ErrorCode::Stage,
         Some(DenyClass::Forbidden) => ErrorCode::Forbidden,
-        Some(DenyClass::PolicyDenied) | None => ErrorCode::PolicyDenied,
+        Some(DenyClass::PolicyDenied | DenyClass::Approval) | None => ErrorCode::PolicyDenied,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::Role;
     use serde_json::{Value, json};
 
     fn decode_json(answer: Value) -> Result<PolicyDecision, EvaluationError> {
@@ -141,6 +176,73 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    fn need() -> Value {
+        json!({
+            "demands": [{ "code": "NO", "roles": ["qa", "dispatcher"], "count": 2 }],
+            "plan": { "expire_after_minutes": 5, "on_expiry": "deny" },
+        })
+    }
+
+    fn asks(reasons: &[Value], approval: &Value) -> Value {
+        json!({
+            "result": "REQUIRE_APPROVAL",
+            "reasons": reasons,
+            "obligations": [],
+            "approval": approval,
+        })
+    }
+
+    #[test]
+    fn who_is_to_release_it_is_said_exactly_when_it_is_held() {
+        let held = reason("APPROVAL");
+        let decision = decode_json(asks(&[held.clone()], &need())).unwrap();
+        assert_eq!(decision.result, PolicyResult::RequireApproval);
+        let demands = decision.approval.unwrap().demands;
+        assert_eq!(demands[0].roles, [Role::Dispatcher, Role::Qa]);
+
+        let mut beside = asks(&[held.clone(), reason("FORBIDDEN")], &need());
+        beside["result"] = json!("DENY");
+        assert!(decode_json(beside.clone()).is_err());
+        beside.as_object_mut().unwrap().remove("approval");
+        let denied = decode_json(beside.clone()).unwrap();
+        assert_eq!(primary_code(&denied), ErrorCode::Forbidden);
+
+        beside["reasons"] = json!([held]);
+        assert!(decode_json(beside).is_err());
+        let mut allowed = asks(&[], &need());
+        allowed["result"] = json!("ALLOW");
+        assert!(decode_json(allowed).is_err());
+        let mut nobody = asks(&[held.clone()], &need());
+        nobody.as_object_mut().unwrap().remove("approval");
+        assert!(decode_json(nobody).is_err());
+        assert!(decode_json(asks(&[held, reason("STAGE")], &need())).is_err());
+    }
+
+    #[test]
+    fn an_approval_is_one_that_people_can_give() {
+        for (pointer, value) in [
+            ("/demands", json!([])),
+            ("/demands/0/code", json!("OTHER")),
+            ("/demands/0/roles", json!([])),
+            ("/demands/0/roles", json!(["qa", "qa"])),
+            ("/demands/0/count", json!(0)),
+            ("/plan/expire_after_minutes", json!(0)),
+            ("/plan/remind_after_minutes", json!([5])),
+            ("/plan/on_expiry", json!("approve")),
+        ] {
+            let mut bad = need();
+            match bad.pointer_mut(pointer) {
+                Some(place) => *place = value.clone(),
+                None => bad["plan"]["remind_after_minutes"] = value.clone(),
+            }
+            let answer = asks(&[reason("APPROVAL")], &bad);
+            assert!(decode_json(answer).is_err(), "{pointer} {value}");
+        }
+        let mut twice = need();
+        twice["demands"] = json!([need()["demands"][0], need()["demands"][0]]);
+        assert!(decode_json(asks(&[reason("APPROVAL")], &twice)).is_err());
     }
 
     #[test]

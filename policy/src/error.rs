@@ -89,6 +89,18 @@ pub enum BundleError {
         /// What is wrong.
         reason: String,
     },
+    /// The rules of autonomy cannot be used.
+    #[error("rules of autonomy, `autonomy/data.json`: {reason}")]
+    Autonomy {
+        /// What is wrong.
+        reason: String,
+    },
+    /// What holds commands, or waits for people, cannot be used.
+    #[error("approvals, `approvals/data.json`: {reason}")]
+    Approvals {
+        /// What is wrong.
+        reason: String,
+    },
     /// The roles table cannot be used.
     #[error("roles table, operation `{operation}`: {reason}")]
     Roles {

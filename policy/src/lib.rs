@@ -10,7 +10,9 @@
 //! The one entry point is `data.dispatch.decision`. What it answers is decoded strictly: anything
 //! but a well-formed decision is an [`EvaluationError`], and then there is no decision at all.
 
+mod approvals;
 mod archive;
+mod autonomy;
 pub mod builtins;
 mod bundle;
 mod comms;
@@ -20,6 +22,7 @@ mod evaluator;
 mod files;
 mod guards;
 mod keys;
+mod limits;
 mod manifest;
 mod roles;
 mod schemas;

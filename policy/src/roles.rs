@@ -13,6 +13,19 @@ use crate::error::BundleError;
 /// In place of a role: none is needed.
 const ANY: &str = "any";
 
+/// What only people may do, whatever a bundle says: to decide, and to let software do more.
+const FOR_PEOPLE: [Operation; 9] = [
+    Operation::ActivateBundle,
+    Operation::AmendApproval,
+    Operation::ChangeApprovalDue,
+    Operation::DecideApproval,
+    Operation::DelegateApprovals,
+    Operation::PromoteStage,
+    Operation::ReleaseKillSwitch,
+    Operation::SetTicketAutonomy,
+    Operation::UploadBundle,
+];
+
 /// Checks the table; a bundle that does without one is free to.
 pub(crate) fn check(data: &Value) -> Result<(), BundleError> {
     let Some(table) = data.get("roles") else {
@@ -22,15 +35,21 @@ pub(crate) fn check(data: &Value) -> Result<(), BundleError> {
         return Err(refused("*", "the table must be an object"));
     };
     for (operation, grants) in table {
-        if Operation::from_str(operation).is_err() {
+        let Ok(known) = Operation::from_str(operation) else {
             return Err(refused(operation, "there is no such operation"));
-        }
+        };
         let Some(grants) = grants.as_object() else {
             return Err(refused(operation, "must be an object of kinds"));
         };
         for (kind, roles) in grants {
-            if ActorKind::from_str(kind).is_err() {
-                return Err(refused(operation, &format!("`{kind}` is no kind of actor")));
+            match ActorKind::from_str(kind) {
+                Err(_) => {
+                    return Err(refused(operation, &format!("`{kind}` is no kind of actor")));
+                }
+                Ok(software) if software != ActorKind::Person && FOR_PEOPLE.contains(&known) => {
+                    return Err(refused(operation, &format!("it is for people, not for `{kind}`")));
+                }
+                Ok(_) => {}
             }
             let Some(roles) = roles.as_array().filter(|roles| !roles.is_empty()) else {
                 return Err(refused(
@@ -77,6 +96,9 @@ mod tests {
             json!({ "close": { "person": [] } }),
             json!({ "close": { "person": ["biling"] } }),
             json!({ "close": { "person": [1] } }),
+            json!({ "decide_approval": { "agent": ["any"] } }),
+            json!({ "promote_stage": { "workflow": ["any"] } }),
+            json!({ "release_kill_switch": { "integration": ["tenant_admin"] } }),
         ] {
             assert!(table(bad.clone()).is_err(), "{bad}");
         }

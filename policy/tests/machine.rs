@@ -21,8 +21,12 @@ fn interpreter() -> Engine {
             engine.add_policy_from_file(path).unwrap();
         }
     }
-    for name in ["autonomy", "roles", "templates"] {
-        let text = std::fs::read_to_string(format!("{BUNDLE}/{name}/data.json")).unwrap();
+    for entry in std::fs::read_dir(BUNDLE).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let Ok(text) = std::fs::read_to_string(folder.join("data.json")) else {
+            continue;
+        };
         engine
             .add_data_json(&format!("{{\"{name}\":{text}}}"))
             .unwrap();

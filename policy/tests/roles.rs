@@ -35,13 +35,13 @@ fn render() -> String {
          # yes: allowed; -: FORBIDDEN; stage: STAGE. (…): software of that kind, without roles.\n\
          # Made by `UPDATE_EXPECT=1 cargo test -p dispatch-policy --test roles`.\n\n",
     );
-    write!(table, "{:18}", "").unwrap();
+    write!(table, "{:20}", "").unwrap();
     for (name, _) in callers() {
         write!(table, " {name:>width$}", width = name.len().max(5)).unwrap();
     }
     table.push('\n');
     for operation in Operation::VARIANTS {
-        write!(table, "{:18}", operation.to_string()).unwrap();
+        write!(table, "{:20}", operation.to_string()).unwrap();
         for (name, caller) in callers() {
             let decision = bundle.evaluate(&ask(caller, command(*operation))).unwrap();
             let cell = match decision.result {

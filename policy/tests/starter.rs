@@ -71,7 +71,7 @@ fn a_decision_names_its_bundle() {
     );
     let decision = bundle.evaluate(&input).unwrap();
     assert_eq!(decision.bundle, *bundle.reference());
-    assert_eq!(decision.bundle.version, "1.1.0");
+    assert_eq!(decision.bundle.version, "1.2.0");
     assert_eq!(decision.bundle.sha256.len(), 64);
 }
 
@@ -118,8 +118,13 @@ fn the_approver_is_another_person_with_the_role() {
 /// What software may put on record by itself.
 const RECORDS: &[Operation] = &[
     Operation::AddNote,
+    Operation::ApplyStageChange,
+    Operation::DemoteStage,
+    Operation::ExecuteApproval,
+    Operation::RecordApprovalStep,
     Operation::RecordProposal,
     Operation::RecordSla,
+    Operation::WithdrawApproval,
 ];
 
 #[test]

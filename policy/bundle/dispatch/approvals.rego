@@ -1,4 +1,5 @@
-# Separation of duties: who asks does not decide, and who decides has the role that was asked for.
+# Separation of duties: who asks does not decide, who decides has a role that was asked for, of their
+# own or lent by somebody who is away, and is a person.
 package dispatch
 
 deny contains forbidden("SELF_APPROVAL", message, to_pass) if {
@@ -6,6 +7,13 @@ deny contains forbidden("SELF_APPROVAL", message, to_pass) if {
 	input.approval.requested_by == input.actor.id
 	message := "The one who asked for an approval may not decide it."
 	to_pass := sprintf("Another person with role %s decides.", [concat(" or ", input.approval.required_roles)])
+}
+
+deny contains forbidden("APPROVER_KIND", message, to_pass) if {
+	input.operation == "decide_approval"
+	input.actor.kind != "person"
+	message := sprintf("An approval is decided by people, not by a caller of kind %s.", [input.actor.kind])
+	to_pass := sprintf("A person with role %s decides.", [concat(" or ", input.approval.required_roles)])
 }
 
 deny contains forbidden("APPROVER_ROLE", message, to_pass) if {
@@ -18,5 +26,39 @@ deny contains forbidden("APPROVER_ROLE", message, to_pass) if {
 
 has_required_role if {
 	some role in input.approval.required_roles
+	role in input.actor.roles
+}
+
+has_required_role if {
+	some role in input.approval.required_roles
+	role in lent_roles
+}
+
+# Whoever asked cannot lend what they may not use themselves.
+lent_roles := {role |
+	some loan in input.lent
+	loan.from != input.approval.requested_by
+	some role in loan.roles
+}
+
+# What is asked for is changed by the one who asks.
+deny contains forbidden("AMEND_OTHERS", message, to_pass) if {
+	input.operation == "amend_approval"
+	input.approval.requested_by != input.actor.id
+	message := "Only the one who asked for an approval may change what it asks for."
+	to_pass := "Reject it, or withdraw it and ask for another."
+}
+
+deny contains forbidden("WITHDRAW_OTHERS", message, to_pass) if {
+	input.operation == "withdraw_approval"
+	input.approval.requested_by != input.actor.id
+	not may_withdraw_others
+	message := "Only the one who asked for an approval, a dispatcher or an administrator may withdraw it."
+	to_pass := "Call as the one who asked, or as a person with role dispatcher or tenant_admin."
+}
+
+may_withdraw_others if {
+	input.actor.kind == "person"
+	some role in {"dispatcher", "tenant_admin"}
 	role in input.actor.roles
 }

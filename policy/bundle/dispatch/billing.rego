@@ -13,7 +13,10 @@ deny contains at(unmet("NTE_EXCEEDED", message, to_pass), "/lines") if {
 		input.ticket.nte_cents,
 		input.tenant.currency,
 	])
-	to_pass := sprintf("Charge at most %d, or have a change order approved.", [input.ticket.nte_cents])
+	to_pass := sprintf("Charge at most %s, or have a change order over %s approved.", [
+		money(input.ticket.nte_cents),
+		money(total - input.ticket.nte_cents),
+	])
 }
 
 deny contains at(unmet("NO_CHARGE_REASON", message, to_pass), "/no_charge_reason") if {

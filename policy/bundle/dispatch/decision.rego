@@ -1,12 +1,17 @@
 # The one question that dispatch-api asks: data.dispatch.decision.
 #
-# Each rule file adds to `deny` one reason per failed condition. A command passes when the roles
-# table permits it and nothing is denied; whatever is not permitted is denied.
+# Each rule file adds to `deny` one reason per failed condition, and to `hold` one per condition that
+# people may waive (holds.rego). A command passes when the roles table permits it, nothing is denied
+# and nothing waits; whatever is not permitted is denied.
 package dispatch
 
-decision := {
+decision := verdict if result != "REQUIRE_APPROVAL"
+
+decision := object.union(verdict, {"approval": need}) if result == "REQUIRE_APPROVAL"
+
+verdict := {
 	"result": result,
-	"reasons": deny,
+	"reasons": (deny | waiting),
 	"obligations": [],
 }
 
@@ -15,6 +20,13 @@ default result := "DENY"
 result := "ALLOW" if {
 	permitted
 	count(deny) == 0
+	count(waiting) == 0
+}
+
+result := "REQUIRE_APPROVAL" if {
+	permitted
+	count(deny) == 0
+	count(waiting) > 0
 }
 
 # The four classes of refusal; dispatch-api answers KILL_SWITCH, STAGE, FORBIDDEN or POLICY_DENIED.

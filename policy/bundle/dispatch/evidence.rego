@@ -12,10 +12,14 @@ deny contains at(unmet("MISSING_EVIDENCE", message, to_pass), "/evidence") if {
 }
 
 way_to_add(kind) := sprintf("Add evidence of kind `%s` whose file was checked against its hash.", [kind]) if {
-	kind in template.verified_evidence
+	kind in to_verify
 } else := sprintf("Add evidence of kind `%s`.", [kind])
 
 submitted_evidence := {item.kind |
 	some item in input.body.evidence
-	not item.kind in template.verified_evidence
+	not item.kind in to_verify
 }
+
+default to_verify := []
+
+to_verify := template.verified_evidence

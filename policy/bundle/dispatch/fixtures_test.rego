@@ -15,6 +15,11 @@ ticket := {
 	"customer_awaited": false,
 }
 
+tenant := {
+	"currency": "EUR",
+	"calendar": {"time_zone": "Europe/Amsterdam", "week": [], "days_off": []},
+}
+
 person(role) := {"id": concat(":", ["person", role]), "kind": "person", "roles": [role], "technician_id": null}
 
 technician := object.union(person("technician"), {"technician_id": ticket.technician_id})
@@ -31,6 +36,18 @@ ask(operation, actor, body, about) := {
 	"body": body,
 	"ticket": about,
 	"approval": null,
-	"tenant": {"currency": "EUR"},
+	"tenant": tenant,
 	"autonomy": "SHADOW",
 }
+
+# The same, asked by software at a stage.
+at_stage(mode, request) := object.union(request, {"autonomy": mode})
+
+# The same, when it is carried out after these people said yes.
+released(request, votes) := object.union(request, {"release": {
+	"approval_id": "apr_00000000000000000000000000000001",
+	"proposer": request.actor,
+	"votes": votes,
+}})
+
+vote(name, role) := {"actor_id": name, "roles": [role]}

@@ -10,10 +10,21 @@ permitted if {
 	role in input.actor.roles
 }
 
-# What software may not do by itself is a matter of its stage (autonomy.rego), not of roles.
+# What somebody who is away has lent serves for approvals, and for nothing else.
+permitted if {
+	input.operation in {
+		"decide_approval",
+		"claim_approval",
+		"release_approval",
+		"take_over_approval",
+		"comment_approval",
+	}
+	some role in grants
+	role in lent_roles
+}
+
 deny contains forbidden("NOT_PERMITTED", message, to_pass) if {
 	not permitted
-	not autonomous_change
 	message := sprintf("A caller of kind %s with roles [%s] may not %s.", [
 		input.actor.kind,
 		concat(", ", input.actor.roles),
@@ -22,11 +33,20 @@ deny contains forbidden("NOT_PERMITTED", message, to_pass) if {
 	to_pass := sprintf("Call as %s.", [who_may])
 }
 
-grant_texts := [text |
+who_may := concat("; or as ", grant_texts(people)) if count(grant_texts(people)) > 0
+
+else := concat("; or as ", grant_texts(data.autonomy.kinds)) if count(grant_texts(data.autonomy.kinds)) > 0
+
+else := "nobody: this bundle does not know the operation"
+
+people := ["person", "integration"]
+
+grant_texts(kinds) := [text |
 	some kind, roles in data.roles[input.operation]
-	text := sprintf("%s with role %s", [kind, concat(" or ", roles)])
+	kind in kinds
+	text := grant_text(kind, roles)
 ]
 
-default who_may := "nobody: this bundle does not know the operation"
-
-who_may := concat("; or as ", grant_texts) if count(grant_texts) > 0
+grant_text(kind, roles) := kind if {
+	"any" in roles
+} else := sprintf("%s with role %s", [kind, concat(" or ", roles)])

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use contracts::{
     ActorKind, Command, Operation, Role, Slug, TemplateId, TicketState,
-    approval::{ApprovalKind, Verdict},
+    approval::{ApprovalKind, StepKind, Verdict},
+    autonomy::StageTarget,
     command::*,
     comms::Channel,
     event::AutonomyMode,
     ids::*,
-    policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyTicket},
+    kill_switch::KillScope,
+    policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyReport, PolicyTicket},
     proposal::{Advice, AdvisorInput, TriageInput},
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
@@ -69,6 +71,33 @@ pub fn details() -> BTreeMap<Slug, DetailValue> {
     ])
 }
 
+/// Dispatch, for tickets of every risk class.
+pub fn dispatch_stage() -> StageTarget {
+    StageTarget {
+        operation: Operation::Dispatch,
+        risk: None,
+    }
+}
+
+/// A gate report that is good enough for any stage above SHADOW.
+pub fn gate_report() -> PolicyReport {
+    PolicyReport {
+        kind: "gate".into(),
+        age_minutes: 10,
+        subject: dispatch_stage().key(),
+        figures: [
+            ("from_mode", 1),
+            ("sample", 500),
+            ("agreement_permille", 950),
+            ("denied_permille", 0),
+            ("overridden_permille", 0),
+            ("breaches", 0),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into(),
+    }
+}
+
 /// A command of each operation that meets every rule.
 pub fn command(operation: Operation) -> Command {
     let reason = slug("customer_request");
@@ -115,6 +144,7 @@ pub fn command(operation: Operation) -> Command {
             approval_id: id("apr", 1),
             verdict: Verdict::Approve,
             reason: None,
+            version: None,
         }
         .into(),
         Operation::ReturnVisit => ReturnVisit {
@@ -240,8 +270,131 @@ pub fn command(operation: Operation) -> Command {
             starts_at: window().start,
         }
         .into(),
-        Operation::EngageKillSwitch => EngageKillSwitch { reason }.into(),
-        Operation::ReleaseKillSwitch => ReleaseKillSwitch { reason }.into(),
+        Operation::EngageKillSwitch => EngageKillSwitch {
+            reason,
+            scope: KillScope::Tenant,
+            expires_at: None,
+        }
+        .into(),
+        Operation::ReleaseKillSwitch => ReleaseKillSwitch {
+            reason,
+            scope: KillScope::Tenant,
+        }
+        .into(),
+        Operation::SetTicketAutonomy => SetTicketAutonomy {
+            opt_out: true,
+            reason,
+        }
+        .into(),
+        Operation::AmendApproval => AmendApproval {
+            approval_id: id("apr", 1),
+            body: serde_json::json!({}),
+            reason,
+        }
+        .into(),
+        Operation::WithdrawApproval => WithdrawApproval {
+            approval_id: id("apr", 1),
+            reason,
+        }
+        .into(),
+        Operation::ChangeApprovalDue => ChangeApprovalDue {
+            approval_id: id("apr", 1),
+            expires_at: window().end,
+            reason,
+        }
+        .into(),
+        Operation::RecordApprovalStep => RecordApprovalStep {
+            approval_id: id("apr", 1),
+            version: 1,
+            step: StepKind::Reminder,
+            at: at(),
+            applied_seq: 1,
+        }
+        .into(),
+        Operation::ExecuteApproval => ExecuteApproval {
+            approval_id: id("apr", 1),
+            version: 1,
+            applied_seq: 1,
+            override_kill_switch: None,
+        }
+        .into(),
+        Operation::ClaimApproval => ClaimApproval {
+            approval_id: id("apr", 1),
+            minutes: 15,
+        }
+        .into(),
+        Operation::ReleaseApproval => ReleaseApproval {
+            approval_id: id("apr", 1),
+        }
+        .into(),
+        Operation::TakeOverApproval => TakeOverApproval {
+            approval_id: id("apr", 1),
+            reason,
+            minutes: 15,
+        }
+        .into(),
+        Operation::CommentApproval => CommentApproval {
+            approval_id: id("apr", 1),
+            text: FreeText::new("Wait for the glass.").unwrap(),
+        }
+        .into(),
+        Operation::RecordDrill => RecordDrill {
+            scope: KillScope::Tenant,
+            clients: 4,
+            engaged_at: at(),
+            stop_millis: 40,
+            attempts: 10,
+            passed: 0,
+        }
+        .into(),
+        Operation::DelegateApprovals => DelegateApprovals {
+            to: "deputy".into(),
+            roles: vec![Role::Approver],
+            from: window().start,
+            until: window().end,
+            reason,
+        }
+        .into(),
+        Operation::RevokeDelegation => RevokeDelegation {
+            delegation_id: id("dlg", 1),
+        }
+        .into(),
+        Operation::RecordGateReport => RecordGateReport {
+            target: dispatch_stage(),
+            since: at(),
+            until: window().start,
+        }
+        .into(),
+        Operation::PromoteStage => PromoteStage {
+            target: dispatch_stage(),
+            to: AutonomyMode::Approve,
+            percent: None,
+            report_sha256: Some("0".repeat(64)),
+            effective_at: None,
+            reason,
+        }
+        .into(),
+        Operation::DemoteStage => DemoteStage {
+            target: dispatch_stage(),
+            to: AutonomyMode::Shadow,
+            percent: None,
+            reason,
+        }
+        .into(),
+        Operation::ApplyStageChange => ApplyStageChange {
+            change: id("cmd", 1),
+        }
+        .into(),
+        Operation::UploadBundle => UploadBundle {
+            archive: "AA==".into(),
+        }
+        .into(),
+        Operation::ActivateBundle => ActivateBundle {
+            sha256: "0".repeat(64),
+            report: None,
+            reason,
+        }
+        .into(),
         Operation::RecordSla => RecordSla {
             clock: slug("response"),
             kind: SlaRecordKind::Warning,
@@ -301,21 +454,35 @@ pub fn ask(actor: PolicyActor, command: Command) -> PolicyInput {
         v: 1,
         operation,
         at: at(),
-        actor,
         body: body(&command),
         ticket: operation.path().contains("{id}").then(ticket),
-        approval: (operation == Operation::DecideApproval).then(|| PolicyApproval {
-            id: id("apr", 1),
+        approval: command.approval_id().map(|id| PolicyApproval {
+            id,
             kind: ApprovalKind::ChangeOrder,
-            requested_by: "technician-1".into(),
+            requested_by: match operation {
+                // The two that are for whoever asked.
+                Operation::AmendApproval | Operation::WithdrawApproval => actor.id.clone(),
+                _ => "technician-1".into(),
+            },
             required_roles: vec![Role::Approver, Role::AccountManager],
+            operation: Some(Operation::RequestChange),
+            claimed_by: None,
         }),
         tenant: TenantSettings {
             calendar: calendar(),
             currency: "EUR".into(),
+            quiet_hours: None,
         },
         autonomy: AutonomyMode::Shadow,
         kill_switch: false,
+        kill_switches: Vec::new(),
+        kill_switch_override: None,
+        stage: None,
+        release: None,
+        hour: None,
+        report: (operation == Operation::PromoteStage).then(gate_report),
+        lent: Vec::new(),
+        actor,
     }
 }
 

@@ -1,0 +1,43 @@
+package dispatch_test.activation
+
+import data.dispatch_test.fixtures as f
+
+request := f.ask("activate_bundle", f.person("platform_admin"), {"sha256": "ab", "reason": "rules"}, null)
+
+strict := {"needs_approval": true, "require_report": true, "report_max_age_minutes": 60}
+
+summary := {
+	"report_sha256": "ef",
+	"candidate_sha256": "ab",
+	"until": "2026-11-21T08:00:00Z",
+	"decisions": 100,
+	"newly_allowed": 1,
+	"newly_denied": 2,
+	"newly_held": 3,
+	"undecided": 0,
+}
+
+diff(change) := object.union(request, {"body": {"report": object.union(summary, change)}})
+
+codes(about) := {reason.code |
+	deny := data.dispatch.deny with input as about with data.activation as strict
+	some reason in deny
+}
+
+test_as_the_starter_has_it_one_person_may if {
+	data.dispatch.result == "ALLOW" with input as request
+}
+
+test_a_report_may_be_asked_for if {
+	codes(request) == {"DIFF_MISSING"}
+	codes(diff({})) == set()
+	codes(diff({"candidate_sha256": "cd"})) == {"DIFF_OTHER"}
+	codes(diff({"undecided": 1})) == {"DIFF_UNDECIDED"}
+	codes(diff({"until": "2026-11-21T07:59:59Z"})) == {"DIFF_OLD"}
+}
+
+test_and_a_second_person if {
+	data.dispatch.result == "REQUIRE_APPROVAL" with input as diff({}) with data.activation as strict
+	data.dispatch.result == "ALLOW" with input as f.released(diff({}), [f.vote("person:b", "platform_admin")])
+		with data.activation as strict
+}

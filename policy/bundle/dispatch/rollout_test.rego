@@ -1,0 +1,92 @@
+package dispatch_test.rollout
+
+import data.dispatch_test.fixtures as f
+
+good := {
+	"from_mode": 3,
+	"sample": 200,
+	"agreement_permille": 900,
+	"denied_permille": 50,
+	"overridden_permille": 50,
+	"breaches": 0,
+}
+
+report := {"kind": "gate", "age_minutes": 1440, "subject": "dispatch/emergency", "figures": good}
+
+promotion(to) := f.ask(
+	"promote_stage", f.person("tenant_admin"),
+	{"target": {"operation": "dispatch", "risk": "emergency"}, "to": to, "reason": "quarter"},
+	null,
+)
+
+# Another value in the report.
+judged(to, change) := object.union(promotion(to), {"report": object.union(report, change)})
+
+figure(name, value) := judged("AUTO", {"figures": object.union(good, {name: value})})
+
+codes(request) := {reason.code |
+	deny := data.dispatch.deny with input as request
+	some reason in deny
+}
+
+test_two_people_promote_on_a_good_report if {
+	request := judged("AUTO", {})
+	codes(request) == set()
+	data.dispatch.result == "REQUIRE_APPROVAL" with input as request
+	data.dispatch.result == "REQUIRE_APPROVAL" with input as f.released(request, [f.vote(request.actor.id, "tenant_admin")])
+	data.dispatch.result == "ALLOW" with input as f.released(request, [f.vote("person:second", "account_manager")])
+}
+
+test_not_without_a_report if {
+	every mode in {"APPROVE", "CANARY", "AUTO"} {
+		codes(promotion(mode)) == {"REPORT_MISSING"}
+	}
+	codes(promotion("SHADOW")) == set()
+}
+
+test_not_on_a_report_about_something_else if {
+	codes(judged("AUTO", {"subject": "dispatch"})) == {"REPORT_OTHER"}
+	codes(judged("AUTO", {"kind": "policy_diff"})) == {"REPORT_OTHER"}
+}
+
+test_the_target_without_a_risk_class if {
+	body := {"target": {"operation": "dispatch"}, "to": "AUTO", "reason": "quarter"}
+	request := f.ask("promote_stage", f.person("tenant_admin"), body, null)
+	about := object.union(report, {"subject": "dispatch"})
+	codes(object.union(request, {"report": about})) == set()
+}
+
+test_each_figure_is_judged_to_the_last_unit if {
+	codes(figure("sample", 199)) == {"GATE_SAMPLE"}
+	codes(figure("agreement_permille", 899)) == {"GATE_AGREEMENT"}
+	codes(figure("denied_permille", 51)) == {"GATE_DENIED"}
+	codes(figure("overridden_permille", 51)) == {"GATE_OVERRIDDEN"}
+	codes(figure("breaches", 1)) == {"GATE_BREACHES"}
+	codes(judged("AUTO", {"age_minutes": 1441})) == {"GATE_AGE"}
+}
+
+test_what_fails_is_all_said if {
+	request := object.union(promotion("AUTO"), {"report": object.union(
+		object.remove(report, ["figures"]),
+		{"figures": {}},
+	)})
+	codes(request) == {"GATE_AGREEMENT", "GATE_BREACHES", "GATE_DENIED", "GATE_OVERRIDDEN", "GATE_SAMPLE"}
+}
+
+test_one_stage_at_a_time if {
+	codes(figure("from_mode", 2)) == {"STAGE_SKIPPED"}
+	codes(figure("from_mode", 4)) == set()
+	deny := data.dispatch.deny with input as figure("from_mode", 1)
+	{reason.to_pass | some reason in deny} == {"Promote to APPROVE first."}
+}
+
+test_a_lower_stage_asks_for_less if {
+	codes(judged("CANARY", {"figures": object.union(good, {"sample": 50, "agreement_permille": 800})})) == set()
+}
+
+test_a_demotion_needs_nothing if {
+	body := {"target": {"operation": "dispatch"}, "to": "SHADOW", "reason": "guardrail"}
+	data.dispatch.result == "ALLOW" with input as f.ask("demote_stage", f.person("tenant_admin"), body, null)
+	data.dispatch.result == "ALLOW" with input as f.ask("demote_stage", f.software("workflow"), body, null)
+	data.dispatch.result == "DENY" with input as f.ask("demote_stage", f.software("agent"), body, null)
+}

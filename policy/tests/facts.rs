@@ -1,0 +1,232 @@
+//! The catalogue of facts, `docs/policy-facts.md`: what a rule may ask for, for each command. Made of
+//! the published schemas, so that it cannot say anything else than what a policy is asked.
+
+use std::{collections::BTreeSet, fmt::Write, fs};
+
+use contracts::{Operation, approval::ApprovalKind, command::CommandClass};
+use serde_json::Value;
+use strum::VariantArray;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy-facts.md");
+const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/schemas");
+
+/// Texts of people: a policy sees how long they are.
+const TEXTS: [&str; 3] = ["FreeText", "MessageText", "PeerAddress"];
+/// Documents that are too large for a table; their own schema says what they hold.
+const LARGE: [&str; 2] = ["AdvisorInput", "Advice"];
+/// More words than this are not listed.
+const MOST_WORDS: usize = 12;
+
+const INTRODUCTION: &str = "\
+# What a policy is asked
+
+Every fact that a rule may name. Made of the schemas by
+`UPDATE_EXPECT=1 cargo test -p dispatch-policy --test facts`; a rule that names anything else is
+refused when its bundle is checked. How to write one: [policy-authoring.md](policy-authoring.md).
+
+A fact that is not there (*optional*, or null) is undefined in Rego: a condition that names it does
+not hold. The document holds no names, phones, streets or free text; of a text it has `chars`, its
+length.
+";
+
+struct Schema(Value);
+
+fn read(path: &str) -> Schema {
+    let text = fs::read_to_string(format!("{SCHEMAS}/{path}.json"))
+        .unwrap_or_else(|error| panic!("{path}: {error}; generate the schemas"));
+    Schema(serde_json::from_str(&text).unwrap())
+}
+
+fn named(schema: &Value) -> Option<&str> {
+    schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
+}
+
+impl Schema {
+    /// What a schema stands for: what it refers to, each of its alternatives but null.
+    fn variants<'a>(&'a self, schema: &'a Value) -> Vec<&'a Value> {
+        if let Some(name) = named(schema) {
+            return self.variants(&self.0["$defs"][name]);
+        }
+        for alternatives in ["anyOf", "oneOf", "allOf"] {
+            if let Some(list) = schema.get(alternatives).and_then(Value::as_array) {
+                return list.iter().flat_map(|schema| self.variants(schema)).collect();
+            }
+        }
+        match schema.get("type").and_then(Value::as_str) {
+            Some("null") => Vec::new(),
+            _ => vec![schema],
+        }
+    }
+
+    /// The first name by which a schema is referred to, through `anyOf` too.
+    fn name<'a>(&self, schema: &'a Value) -> Option<&'a str> {
+        named(schema).or_else(|| schema.get("anyOf")?.as_array()?.iter().find_map(named))
+    }
+
+    /// One row per fact below `path`.
+    fn rows(&self, schema: &Value, path: &str, rows: &mut Vec<[String; 3]>) {
+        for variant in self.variants(schema) {
+            let required: BTreeSet<&str> = variant
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let fields = variant.get("properties").and_then(Value::as_object);
+            for (field, schema) in fields.into_iter().flatten() {
+                let path = format!("{path}.{field}");
+                if rows.iter().any(|[known, ..]| *known == path) {
+                    continue;
+                }
+                let optional = if required.contains(field.as_str()) { "" } else { ", optional" };
+                let meaning = schema.get("description").and_then(Value::as_str);
+                rows.push([
+                    path.clone(),
+                    format!("{}{optional}", self.kind(schema)),
+                    meaning.unwrap_or_default().replace('|', "\\|").replace('\n', " "),
+                ]);
+                self.below(schema, &path, rows);
+            }
+        }
+    }
+
+    fn below(&self, schema: &Value, path: &str, rows: &mut Vec<[String; 3]>) {
+        if self.name(schema).is_some_and(|name| LARGE.contains(&name) || TEXTS.contains(&name)) {
+            return;
+        }
+        self.rows(schema, path, rows);
+        for variant in self.variants(schema) {
+            if let Some(items) = variant.get("items").filter(|items| items.is_object()) {
+                self.below(items, &format!("{path}[_]"), rows);
+            }
+        }
+    }
+
+    fn kind(&self, schema: &Value) -> String {
+        match self.name(schema) {
+            Some(name) if TEXTS.contains(&name) => return "a text: `{chars}`".into(),
+            Some(name) if LARGE.contains(&name) => return format!("`{name}`"),
+            _ => {}
+        }
+        let variants = self.variants(schema);
+        let words: Vec<&str> = variants
+            .iter()
+            .flat_map(|variant| {
+                let listed = variant.get("enum").and_then(Value::as_array);
+                listed.into_iter().flatten().chain(variant.get("const"))
+            })
+            .filter_map(Value::as_str)
+            .collect();
+        let Some(first) = variants.first() else {
+            return "null".into();
+        };
+        if !words.is_empty() {
+            return match words.len() <= MOST_WORDS {
+                true => format!("`{}`", words.join("`, `")),
+                false => self.name(schema).map_or("a word".into(), |name| format!("`{name}`")),
+            };
+        }
+        let says = |key: &str| first.get(key).and_then(Value::as_str);
+        let kind = match first.get("type") {
+            Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
+            kind => kind.and_then(Value::as_str),
+        };
+        let kind = match (kind, says("format")) {
+            (Some("string"), Some("date-time")) => "moment, RFC 3339",
+            (Some("string"), Some("date")) => "date",
+            (Some("string"), _) => match self.name(schema) {
+                Some(name) => return format!("`{name}`"),
+                None => "string",
+            },
+            (Some("integer"), _) => "whole number",
+            (Some("boolean"), _) => "true or false",
+            (Some("array"), _) => match first.get("items") {
+                Some(items) if items.is_object() => return format!("list of {}", self.kind(items)),
+                _ => "list",
+            },
+            (Some("object"), _) => match first.get("additionalProperties") {
+                Some(values) if values.is_object() => {
+                    return format!("object of {}", self.kind(values));
+                }
+                _ => "object",
+            },
+            _ => "anything",
+        };
+        kind.into()
+    }
+}
+
+fn table(text: &mut String, rows: &[[String; 3]]) {
+    text.push_str("\n| Fact | Is | Meaning |\n|---|---|---|\n");
+    for [path, kind, meaning] in rows {
+        writeln!(text, "| `{path}` | {kind} | {meaning} |").unwrap();
+    }
+}
+
+/// What else is known when this command is attempted.
+fn about(operation: Operation) -> String {
+    let ticket = match operation.class() {
+        _ if operation == Operation::CreateTicket => "`input.ticket` is null.",
+        CommandClass::Filing => "It is about no ticket: `input.ticket` is null.",
+        CommandClass::Waiting => "`input.approval` is there, and `input.ticket` if it has one.",
+        _ if operation.path().starts_with("/approvals") => {
+            "`input.approval` is there, and `input.ticket` if it has one."
+        }
+        CommandClass::Change | CommandClass::Bookkeeping => "`input.ticket` is there.",
+    };
+    let held = match ApprovalKind::of_held(operation) {
+        Some(kind) => format!("It can be held for an approval (`{kind}`)."),
+        None => "It cannot be held for an approval.".to_owned(),
+    };
+    format!("`{}`. {ticket} {held}", operation.path())
+}
+
+fn render() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text.push_str("\n## For every command\n");
+    let input = read("policy/input");
+    let mut rows = Vec::new();
+    input.rows(&input.0, "input", &mut rows);
+    table(&mut text, &rows);
+    text.push_str("\n## By command\n\n`input.body` is what the caller sent.\n");
+    for operation in Operation::VARIANTS {
+        write!(text, "\n### `{operation}`\n\n{}\n", about(*operation)).unwrap();
+        let body = read(&format!("commands/{operation}"));
+        let mut rows = Vec::new();
+        body.rows(&body.0, "input.body", &mut rows);
+        if rows.is_empty() {
+            text.push_str("\nIts body is empty.\n");
+        } else {
+            table(&mut text, &rows);
+        }
+    }
+    text
+}
+
+#[test]
+fn the_catalogue_is_that_of_the_schemas() {
+    let text = render();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(FILE, &text).unwrap();
+    }
+    assert!(
+        fs::read_to_string(FILE).unwrap_or_default() == text,
+        "docs/policy-facts.md is not what a policy is asked; run with UPDATE_EXPECT=1"
+    );
+}
+
+#[test]
+fn it_names_what_the_rules_of_the_starter_name() {
+    let catalogue = render();
+    for fact in [
+        "input.ticket.nte_cents",
+        "input.body.lines[_].unit_cents",
+        "input.release.votes[_].actor_id",
+        "input.tenant.quiet_hours.from_minute",
+        "input.hour.spends_cents",
+        "input.lent[_].roles",
+    ] {
+        assert!(catalogue.contains(&format!("| `{fact}` |")), "{fact}");
+    }
+}
