@@ -200,6 +200,30 @@ fn a_changed_rule_decides_otherwise() {
 }
 
 #[test]
+fn what_people_may_waive_names_who_and_until_when() {
+    let desk = Desk::new();
+    let mut input = invoice();
+    input["operation"] = json!("request_change");
+    input["actor"] = json!({
+        "id": "technician-1", "kind": "person", "roles": ["technician"],
+        "technician_id": "tec_00000000000000000000000000000001",
+    });
+    input["body"] = json!({ "scope": "second_pane", "price_delta_cents": 300_000 });
+    input["ticket"]["state"] = json!("ON_SITE");
+    input["ticket"]["technician_id"] = input["actor"]["technician_id"].clone();
+    fs::write(desk.path("change.json"), input.to_string()).unwrap();
+    let text = desk.ok(&["explain", "--input", "change.json"]);
+    for part in [
+        "REQUIRE_APPROVAL",
+        "NTE_DELTA: 1 of account_manager",
+        "min without a decision: deny",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("answered as"), "{text}");
+}
+
+#[test]
 fn a_mistake_is_shown_where_it_stands() {
     let desk = Desk::with_rules();
     let rule = "rules/dispatch/mine.rego";

@@ -3,7 +3,7 @@
 use std::{io::Read, path::PathBuf};
 
 use clap::Args;
-use contracts::policy::{PolicyDecision, PolicyInput};
+use contracts::policy::{PolicyDecision, PolicyInput, PolicyResult};
 use policy::{Bundle, primary_code};
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ fn input(args: &ExplainArgs) -> Result<PolicyInput, Failure> {
 fn text(input: &PolicyInput, decision: &PolicyDecision, screen: Screen) -> String {
     let mut facts = Facts::default();
     facts.add("result", decision.result.to_string());
-    if !decision.reasons.is_empty() {
+    if decision.result == PolicyResult::Deny {
         facts.add("answered as", primary_code(decision).to_string());
     }
     facts.add("command", input.operation.to_string());
@@ -100,6 +100,27 @@ fn text(input: &PolicyInput, decision: &PolicyDecision, screen: Screen) -> Strin
             format!("{}{place}: {}", reason.code, clean(&reason.message)),
         );
         facts.add("", format!("to pass: {}", clean(&reason.to_pass)));
+    }
+    for need in decision.approval.iter() {
+        for demand in &need.demands {
+            let roles: Vec<_> = demand.roles.iter().map(ToString::to_string).collect();
+            facts.add(
+                "approval",
+                format!(
+                    "{}: {} of {}",
+                    demand.code,
+                    demand.count,
+                    roles.join(" or ")
+                ),
+            );
+        }
+        facts.add(
+            "",
+            format!(
+                "after {} min without a decision: {}",
+                need.plan.expire_after_minutes, need.plan.on_expiry
+            ),
+        );
     }
     for obligation in &decision.obligations {
         facts.add("obligation", clean(obligation));
