@@ -356,10 +356,11 @@ impl<'a> Fold<'a> {
         before: Option<&Ticket>,
         after: &Ticket,
     ) {
+        let (kind, roles) = &attempt.acting;
         let acting = Acting {
             at: attempt.at,
-            kind: attempt.actor_kind,
-            roles: &attempt.actor_roles,
+            kind: *kind,
+            roles,
         };
         let lines = &mut self.lines;
         self.open.retain(|(index, open)| {

@@ -38,8 +38,9 @@ pub(crate) struct Attempt {
     pub position: u64,
     pub ticket_id: Option<TicketId>,
     pub command_id: CommandId,
-    pub actor_kind: ActorKind,
-    pub actor_roles: Vec<Role>,
+    /// Whose act it was: of a command that was held and is carried out by the workflow, whoever had
+    /// asked for it.
+    pub acting: (ActorKind, Vec<Role>),
     /// As a word: one of a later version is looked at as well.
     pub operation: String,
     pub at: DateTime<Utc>,
@@ -149,12 +150,20 @@ struct AttemptRow {
     command_id: Uuid,
     actor_kind: String,
     actor_roles: Json<Vec<Role>>,
+    proposer: Option<Json<Proposer>>,
     refused: Option<String>,
     applied_to_version: i64,
     produced_version: i64,
     changes: Value,
     #[sqlx(flatten)]
     decision: DecisionRow,
+}
+
+/// Of contracts::policy::PolicyActor.
+#[derive(Deserialize)]
+struct Proposer {
+    kind: ActorKind,
+    roles: Vec<Role>,
 }
 
 #[derive(FromRow)]
@@ -262,7 +271,9 @@ impl Snapshot {
             "select a.stream, a.position, a.command_id, a.actor_kind, a.actor_roles, a.refused,
                     a.applied_to_version, a.produced_version, a.changes, d.id as decision_id,
                     a.ticket_id, a.operation, a.at, d.result, d.reasons, d.obligations, d.approval,
-                    d.bundle_version, d.bundle_sha256, case when a.at >= $3 then d.input end as input
+                    d.bundle_version, d.bundle_sha256, case when a.at >= $3 then d.input end as input,
+                    case when a.actor_kind = 'workflow'
+                         then d.input::jsonb #> '{release,proposer}' end as proposer
              from audit_events a
              join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
              where a.tenant_id = $1 and a.stream = any($2) and a.position > $4
@@ -378,13 +389,16 @@ impl AttemptRow {
             .actor_kind
             .parse()
             .map_err(|e| store::Error::corrupt("audit_events", "actor_kind", decision.id, e))?;
+        let acting = match self.proposer {
+            Some(Json(proposer)) => (proposer.kind, proposer.roles),
+            None => (actor_kind, self.actor_roles.0),
+        };
         Ok(Attempt {
             stream: self.stream,
             position: self.position.unsigned_abs(),
             ticket_id: decision.ticket_id,
             command_id: CommandId::from_uuid(self.command_id),
-            actor_kind,
-            actor_roles: self.actor_roles.0,
+            acting,
             operation: decision.operation.clone(),
             at: decision.at,
             refused: self.refused,
