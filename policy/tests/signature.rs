@@ -502,9 +502,9 @@ fn no_changed_byte_of_an_archive_changes_what_is_taken() {
             check(&gzip(&changed), format!("tar byte {index}, sum mended"));
         }
     }
-    // What is left are times, owners and padding; everything else is refused.
+    // What is left are times, owners and padding of the tar, and the head of the gzip.
     assert!(
-        refused > 4 * packed.len() / 2,
+        refused > 2 * packed.len(),
         "{refused} refused, {harmless} harmless"
     );
 }
