@@ -27,7 +27,14 @@ const LONGEST_MINUTES: u32 = 30 * 24 * 60;
 const MOST_STEPS: usize = 24;
 const MOST_PEOPLE: u8 = 10;
 /// Kinds of [`contracts::kill_switch::KillScope`].
-const SCOPES: [&str; 6] = ["everything", "tenant", "operation", "channel", "agent", "ticket"];
+const SCOPES: [&str; 6] = [
+    "everything",
+    "tenant",
+    "operation",
+    "channel",
+    "agent",
+    "ticket",
+];
 
 /// The table.
 #[derive(Debug, Deserialize)]
@@ -70,7 +77,9 @@ impl Approvals {
     pub(crate) fn change_order(&self) -> Result<ApprovalNeed, BundleError> {
         let need = self.need(CHANGE_ORDER, Operation::RequestChange);
         need.ok_or_else(|| {
-            refused(&format!("rule {CHANGE_ORDER} is missing: nobody could decide change orders"))
+            refused(&format!(
+                "rule {CHANGE_ORDER} is missing: nobody could decide change orders"
+            ))
         })
     }
 }
@@ -102,9 +111,15 @@ fn check(approvals: &Approvals) -> Result<(), String> {
         }
         check_plan(plan).map_err(|reason| format!("plan `{name}`: {reason}"))?;
     }
-    let odd = approvals.rearm_scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str()));
+    let odd = approvals
+        .rearm_scopes
+        .iter()
+        .find(|scope| !SCOPES.contains(&scope.as_str()));
     odd.map_or(Ok(()), |scope| {
-        Err(format!("`rearm_scopes`: `{scope}` is none of {}", SCOPES.join(", ")))
+        Err(format!(
+            "`rearm_scopes`: `{scope}` is none of {}",
+            SCOPES.join(", ")
+        ))
     })
 }
 
@@ -149,19 +164,27 @@ pub(crate) fn check_people(roles: &[Role], count: u8) -> Result<(), String> {
 /// A plan ends, after everything else that it does.
 pub(crate) fn check_plan(plan: &ApprovalPlan) -> Result<(), String> {
     if !(1..=LONGEST_MINUTES).contains(&plan.expire_after_minutes) {
-        return Err(format!("`expire_after_minutes` must be 1 to {LONGEST_MINUTES}"));
+        return Err(format!(
+            "`expire_after_minutes` must be 1 to {LONGEST_MINUTES}"
+        ));
     }
     if plan.remind_after_minutes.len() + plan.escalations.len() > MOST_STEPS {
         return Err(format!("more than {MOST_STEPS} reminders and escalations"));
     }
-    let rungs: Vec<u32> = plan.escalations.iter().map(|rung| rung.after_minutes).collect();
+    let rungs: Vec<u32> = plan
+        .escalations
+        .iter()
+        .map(|rung| rung.after_minutes)
+        .collect();
     for (name, minutes) in [
         ("remind_after_minutes", &plan.remind_after_minutes),
         ("escalations", &rungs),
     ] {
         let rises = minutes.is_sorted_by(|earlier, later| earlier < later);
         let first = minutes.first().is_none_or(|first| *first > 0);
-        let last = minutes.last().is_none_or(|last| *last < plan.expire_after_minutes);
+        let last = minutes
+            .last()
+            .is_none_or(|last| *last < plan.expire_after_minutes);
         if !(rises && first && last) {
             return Err(format!(
                 "`{name}` must rise, begin after 0 and end before `expire_after_minutes`"
@@ -217,11 +240,15 @@ mod tests {
     #[test]
     fn a_need_is_made_of_its_rule_and_the_plan_of_the_operation() {
         let approvals = parse_with(table(), "package x\n").unwrap();
-        let need = approvals.need("STAGE_APPROVE", Operation::QaVerify).unwrap();
+        let need = approvals
+            .need("STAGE_APPROVE", Operation::QaVerify)
+            .unwrap();
         assert_eq!(need.demands[0].roles, [Role::Qa]);
         assert_eq!(need.demands[0].count, 2);
         assert_eq!(need.plan.expire_after_minutes, 11);
-        let need = approvals.need("STAGE_APPROVE", Operation::Dispatch).unwrap();
+        let need = approvals
+            .need("STAGE_APPROVE", Operation::Dispatch)
+            .unwrap();
         assert_eq!(need.demands[0].roles, [Role::Dispatcher]);
         assert_eq!(need.plan.expire_after_minutes, 1);
         assert!(approvals.need("OTHER", Operation::Dispatch).is_none());
@@ -236,7 +263,10 @@ mod tests {
             assert!(error.contains("expected `deny` or `escalate`"), "{error}");
         }
         let mut unsaid = table();
-        unsaid["plans"]["dispatch"].as_object_mut().unwrap().remove("on_expiry");
+        unsaid["plans"]["dispatch"]
+            .as_object_mut()
+            .unwrap()
+            .remove("on_expiry");
         assert!(parse_with(unsaid, "package x\n").is_err());
     }
 
@@ -244,7 +274,10 @@ mod tests {
     fn what_nobody_could_release_is_refused() {
         let module = "package x\n\nhold contains held(\"QUIET\", \"a\", \"b\")\n";
         let error = parse_with(table(), module).unwrap_err().to_string();
-        assert!(error.contains("x.rego") && error.contains("QUIET"), "{error}");
+        assert!(
+            error.contains("x.rego") && error.contains("QUIET"),
+            "{error}"
+        );
         let mut known = table();
         known["rules"]["QUIET"] = json!({ "roles": ["dispatcher"], "count": 1 });
         assert!(parse_with(known, module).is_ok());
@@ -258,7 +291,10 @@ mod tests {
             ("/rules/CHANGE_ORDER/roles", json!(["aprover"])),
             ("/rules/CHANGE_ORDER/count", json!(0)),
             ("/rules/CHANGE_ORDER/count", json!(11)),
-            ("/rules/STAGE_APPROVE/operations", json!({ "qa_verify": [] })),
+            (
+                "/rules/STAGE_APPROVE/operations",
+                json!({ "qa_verify": [] }),
+            ),
             ("/rules/STAGE_APPROVE/operations", json!({ "qa": ["qa"] })),
             ("/plans", json!({})),
             ("/plans/dispatch/expire_after_minutes", json!(0)),
@@ -284,8 +320,16 @@ mod tests {
             );
         }
         let mut nobody = table();
-        nobody["rules"].as_object_mut().unwrap().remove(CHANGE_ORDER);
-        assert!(parse_with(nobody, "package x\n").unwrap().change_order().is_err());
+        nobody["rules"]
+            .as_object_mut()
+            .unwrap()
+            .remove(CHANGE_ORDER);
+        assert!(
+            parse_with(nobody, "package x\n")
+                .unwrap()
+                .change_order()
+                .is_err()
+        );
         let mut misspelt = table();
         misspelt["plans"]["dispach"] = misspelt["plans"]["dispatch"].clone();
         assert!(parse_with(misspelt, "package x\n").is_err());

@@ -17,8 +17,8 @@ use crate::{error::BundleError, templates::Templates};
 
 /// What software may at most be let do at any stage: it changes no ticket, spends nothing and tells
 /// customers nothing. What is carried out for an approval is judged by itself, when it is; a change of
-/// a stage that comes to be was decided by people before.
-const BOOKKEEPING: [Operation; 10] = [
+/// a stage that comes to be was decided by people before, and so was the end of a kill switch.
+const BOOKKEEPING: [Operation; 11] = [
     Operation::AddEvidence,
     Operation::AddNote,
     Operation::ApplyStageChange,
@@ -28,6 +28,7 @@ const BOOKKEEPING: [Operation; 10] = [
     Operation::RecordGateReport,
     Operation::RecordProposal,
     Operation::RecordSla,
+    Operation::ReleaseKillSwitch,
     Operation::WithdrawApproval,
 ];
 /// A month: the longest that a report is good for, and that guardrails look back.
@@ -51,12 +52,20 @@ fn check(rules: &AutonomyRules, templates: &Templates) -> Result<(), String> {
             return Err("`kinds` must be exactly `agent` and `workflow`".into());
         }
     }
-    if let Some(change) = rules.bookkeeping.iter().find(|op| !BOOKKEEPING.contains(op)) {
-        return Err(format!("`bookkeeping`: {change} does more than keep the books"));
+    if let Some(change) = rules
+        .bookkeeping
+        .iter()
+        .find(|op| !BOOKKEEPING.contains(op))
+    {
+        return Err(format!(
+            "`bookkeeping`: {change} does more than keep the books"
+        ));
     }
     let unkept = |op: &&Operation| !rules.bookkeeping.contains(op);
     if let Some(change) = rules.through_kill_switch.iter().find(unkept) {
-        return Err(format!("`through_kill_switch`: {change} is not in `bookkeeping`"));
+        return Err(format!(
+            "`through_kill_switch`: {change} is not in `bookkeeping`"
+        ));
     }
     if rules.default_mode > AutonomyMode::Approve {
         return Err(format!(
@@ -68,9 +77,14 @@ fn check(rules: &AutonomyRules, templates: &Templates) -> Result<(), String> {
         if class.priorities.is_empty() && class.templates.is_empty() {
             return Err(format!("risk class `{name}` holds no ticket"));
         }
-        let unknown = class.templates.iter().find(|id| !templates.contains_key(*id));
+        let unknown = class
+            .templates
+            .iter()
+            .find(|id| !templates.contains_key(*id));
         if let Some(template) = unknown {
-            return Err(format!("risk class `{name}`: there is no template `{template}`"));
+            return Err(format!(
+                "risk class `{name}`: there is no template `{template}`"
+            ));
         }
     }
     if rules.caps.spend_cents_per_hour < 0 {
@@ -90,9 +104,15 @@ fn check(rules: &AutonomyRules, templates: &Templates) -> Result<(), String> {
     }
     let guardrails = &rules.guardrails;
     if !(1..=MONTH_MINUTES / 60).contains(&guardrails.window_hours) {
-        return Err(format!("`guardrails.window_hours` must be 1 to {}", MONTH_MINUTES / 60));
+        return Err(format!(
+            "`guardrails.window_hours` must be 1 to {}",
+            MONTH_MINUTES / 60
+        ));
     }
-    for share in [guardrails.max_overridden_permille, guardrails.max_denied_permille] {
+    for share in [
+        guardrails.max_overridden_permille,
+        guardrails.max_denied_permille,
+    ] {
         check_share(share).map_err(|reason| format!("`guardrails`: {reason}"))?;
     }
     Ok(())
@@ -138,7 +158,10 @@ mod tests {
         let rules = read(starter()).unwrap();
         assert_eq!(rules.default_mode, AutonomyMode::Shadow);
         assert_eq!(rules.default_risk.as_str(), "standard");
-        assert!(rules.gates[&AutonomyMode::Auto].min_sample > rules.gates[&AutonomyMode::Canary].min_sample);
+        assert!(
+            rules.gates[&AutonomyMode::Auto].min_sample
+                > rules.gates[&AutonomyMode::Canary].min_sample
+        );
     }
 
     #[test]

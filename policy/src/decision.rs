@@ -69,7 +69,12 @@ fn check_approval(answer: &mut Answer) -> Result<(), EvaluationError> {
     }
     need.demands.sort();
     let codes: BTreeSet<&str> = answer.reasons.iter().map(|r| r.code.as_str()).collect();
-    if !need.demands.iter().map(|demand| demand.code.as_str()).eq(codes) {
+    if !need
+        .demands
+        .iter()
+        .map(|demand| demand.code.as_str())
+        .eq(codes)
+    {
         return Err(odd("its demands are not those of its reasons"));
     }
     for demand in &mut need.demands {
@@ -185,7 +190,7 @@ mod tests {
         })
     }
 
-    fn asks(reasons: &[Value], approval: &Value) -> Value {
+    fn asks(reasons: &Value, approval: &Value) -> Value {
         json!({
             "result": "REQUIRE_APPROVAL",
             "reasons": reasons,
@@ -197,12 +202,12 @@ mod tests {
     #[test]
     fn who_is_to_release_it_is_said_exactly_when_it_is_held() {
         let held = reason("APPROVAL");
-        let decision = decode_json(asks(&[held.clone()], &need())).unwrap();
+        let decision = decode_json(asks(&json!([held]), &need())).unwrap();
         assert_eq!(decision.result, PolicyResult::RequireApproval);
         let demands = decision.approval.unwrap().demands;
         assert_eq!(demands[0].roles, [Role::Dispatcher, Role::Qa]);
 
-        let mut beside = asks(&[held.clone(), reason("FORBIDDEN")], &need());
+        let mut beside = asks(&json!([held, reason("FORBIDDEN")]), &need());
         beside["result"] = json!("DENY");
         assert!(decode_json(beside.clone()).is_err());
         beside.as_object_mut().unwrap().remove("approval");
@@ -211,13 +216,13 @@ mod tests {
 
         beside["reasons"] = json!([held]);
         assert!(decode_json(beside).is_err());
-        let mut allowed = asks(&[], &need());
+        let mut allowed = asks(&json!([]), &need());
         allowed["result"] = json!("ALLOW");
         assert!(decode_json(allowed).is_err());
-        let mut nobody = asks(&[held.clone()], &need());
+        let mut nobody = asks(&json!([held]), &need());
         nobody.as_object_mut().unwrap().remove("approval");
         assert!(decode_json(nobody).is_err());
-        assert!(decode_json(asks(&[held, reason("STAGE")], &need())).is_err());
+        assert!(decode_json(asks(&json!([held, reason("STAGE")]), &need())).is_err());
     }
 
     #[test]
@@ -237,12 +242,12 @@ mod tests {
                 Some(place) => *place = value.clone(),
                 None => bad["plan"]["remind_after_minutes"] = value.clone(),
             }
-            let answer = asks(&[reason("APPROVAL")], &bad);
+            let answer = asks(&json!([reason("APPROVAL")]), &bad);
             assert!(decode_json(answer).is_err(), "{pointer} {value}");
         }
         let mut twice = need();
         twice["demands"] = json!([need()["demands"][0], need()["demands"][0]]);
-        assert!(decode_json(asks(&[reason("APPROVAL")], &twice)).is_err());
+        assert!(decode_json(asks(&json!([reason("APPROVAL")]), &twice)).is_err());
     }
 
     #[test]

@@ -14,7 +14,10 @@ const MINUTES_OF_DAY: u16 = 24 * 60;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "some figures are right when they are of their type")]
+#[expect(
+    dead_code,
+    reason = "some figures are right when they are of their type"
+)]
 struct Peace {
     from_minute: u16,
     until_minute: u16,
@@ -46,7 +49,10 @@ pub(crate) fn check(data: &Value, templates: &Templates) -> Result<(), BundleErr
         if peace.from_minute.max(peace.until_minute) >= MINUTES_OF_DAY {
             return Err(refused("quiet_hours", "a minute of the day is 0 to 1439"));
         }
-        let unknown = peace.exempt_templates.iter().find(|id| !templates.contains_key(*id));
+        let unknown = peace
+            .exempt_templates
+            .iter()
+            .find(|id| !templates.contains_key(*id));
         if let Some(template) = unknown {
             let reason = format!("`exempt_templates`: there is no template `{template}`");
             return Err(refused("quiet_hours", &reason));
@@ -109,7 +115,10 @@ mod tests {
             assert!(check(&spoilt, &none).is_err(), "{table} {key} {value}");
         }
         let mut missing = starter();
-        missing["nte"].as_object_mut().unwrap().remove("delta_cents");
+        missing["nte"]
+            .as_object_mut()
+            .unwrap()
+            .remove("delta_cents");
         assert!(check(&missing, &none).is_err());
     }
 }

@@ -1,7 +1,11 @@
 //! The catalogue of facts, `docs/policy-facts.md`: what a rule may ask for, for each command. Made of
 //! the published schemas, so that it cannot say anything else than what a policy is asked.
 
-use std::{collections::BTreeSet, fmt::Write, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+};
 
 use contracts::{Operation, approval::ApprovalKind, command::CommandClass};
 use serde_json::Value;
@@ -14,8 +18,8 @@ const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/schemas
 const TEXTS: [&str; 3] = ["FreeText", "MessageText", "PeerAddress"];
 /// Documents that are too large for a table; their own schema says what they hold.
 const LARGE: [&str; 2] = ["AdvisorInput", "Advice"];
-/// More words than this are not listed.
-const MOST_WORDS: usize = 12;
+/// More words than this are listed once, at the end.
+const MOST_WORDS: usize = 5;
 
 const INTRODUCTION: &str = "\
 # What a policy is asked
@@ -49,7 +53,10 @@ impl Schema {
         }
         for alternatives in ["anyOf", "oneOf", "allOf"] {
             if let Some(list) = schema.get(alternatives).and_then(Value::as_array) {
-                return list.iter().flat_map(|schema| self.variants(schema)).collect();
+                return list
+                    .iter()
+                    .flat_map(|schema| self.variants(schema))
+                    .collect();
             }
         }
         match schema.get("type").and_then(Value::as_str) {
@@ -79,12 +86,20 @@ impl Schema {
                 if rows.iter().any(|[known, ..]| *known == path) {
                     continue;
                 }
-                let optional = if required.contains(field.as_str()) { "" } else { ", optional" };
+                let optional = if required.contains(field.as_str()) {
+                    ""
+                } else {
+                    ", optional"
+                };
                 let meaning = schema.get("description").and_then(Value::as_str);
                 rows.push([
                     path.clone(),
                     format!("{}{optional}", self.kind(schema)),
-                    meaning.unwrap_or_default().replace('|', "\\|").replace('\n', " "),
+                    meaning
+                        .unwrap_or_default()
+                        .replace('|', "\\|")
+                        .replace('\n', " ")
+                        .replace("  ", " "),
                 ]);
                 self.below(schema, &path, rows);
             }
@@ -92,7 +107,10 @@ impl Schema {
     }
 
     fn below(&self, schema: &Value, path: &str, rows: &mut Vec<[String; 3]>) {
-        if self.name(schema).is_some_and(|name| LARGE.contains(&name) || TEXTS.contains(&name)) {
+        if self
+            .name(schema)
+            .is_some_and(|name| LARGE.contains(&name) || TEXTS.contains(&name))
+        {
             return;
         }
         self.rows(schema, path, rows);
@@ -109,26 +127,47 @@ impl Schema {
             Some(name) if LARGE.contains(&name) => return format!("`{name}`"),
             _ => {}
         }
-        let variants = self.variants(schema);
-        let words: Vec<&str> = variants
-            .iter()
-            .flat_map(|variant| {
-                let listed = variant.get("enum").and_then(Value::as_array);
-                listed.into_iter().flatten().chain(variant.get("const"))
-            })
-            .filter_map(Value::as_str)
-            .collect();
-        let Some(first) = variants.first() else {
-            return "null".into();
-        };
+        let words = self.words(schema);
         if !words.is_empty() {
             return match words.len() <= MOST_WORDS {
                 true => format!("`{}`", words.join("`, `")),
-                false => self.name(schema).map_or("a word".into(), |name| format!("`{name}`")),
+                false => self
+                    .name(schema)
+                    .map_or("a word".into(), |name| format!("`{name}`")),
             };
         }
-        let says = |key: &str| first.get(key).and_then(Value::as_str);
-        let kind = match first.get("type") {
+        let variants = self.variants(schema);
+        let mut kinds: Vec<String> = variants
+            .iter()
+            .map(|variant| self.kind_of_one(schema, variant))
+            .collect();
+        kinds.dedup();
+        kinds.join(" or ")
+    }
+
+    /// The words that a fact may be.
+    fn words<'a>(&'a self, schema: &'a Value) -> Vec<&'a str> {
+        let variants = self.variants(schema);
+        let words = variants.iter().flat_map(|variant| {
+            let listed = variant.get("enum").and_then(Value::as_array);
+            listed.into_iter().flatten().chain(variant.get("const"))
+        });
+        words.filter_map(Value::as_str).collect()
+    }
+
+    /// The names of long lists of words.
+    fn long_lists(&self, found: &mut BTreeMap<String, String>) {
+        for (name, schema) in self.0["$defs"].as_object().into_iter().flatten() {
+            let words = self.words(schema);
+            if words.len() > MOST_WORDS {
+                found.insert(name.clone(), words.join("`, `"));
+            }
+        }
+    }
+
+    fn kind_of_one(&self, schema: &Value, variant: &Value) -> String {
+        let says = |key: &str| variant.get(key).and_then(Value::as_str);
+        let kind = match variant.get("type") {
             Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
             kind => kind.and_then(Value::as_str),
         };
@@ -141,11 +180,11 @@ impl Schema {
             },
             (Some("integer"), _) => "whole number",
             (Some("boolean"), _) => "true or false",
-            (Some("array"), _) => match first.get("items") {
+            (Some("array"), _) => match variant.get("items") {
                 Some(items) if items.is_object() => return format!("list of {}", self.kind(items)),
                 _ => "list",
             },
-            (Some("object"), _) => match first.get("additionalProperties") {
+            (Some("object"), _) => match variant.get("additionalProperties") {
                 Some(values) if values.is_object() => {
                     return format!("object of {}", self.kind(values));
                 }
@@ -189,10 +228,13 @@ fn render() -> String {
     let mut rows = Vec::new();
     input.rows(&input.0, "input", &mut rows);
     table(&mut text, &rows);
+    let mut lists = BTreeMap::new();
+    input.long_lists(&mut lists);
     text.push_str("\n## By command\n\n`input.body` is what the caller sent.\n");
     for operation in Operation::VARIANTS {
         write!(text, "\n### `{operation}`\n\n{}\n", about(*operation)).unwrap();
         let body = read(&format!("commands/{operation}"));
+        body.long_lists(&mut lists);
         let mut rows = Vec::new();
         body.rows(&body.0, "input.body", &mut rows);
         if rows.is_empty() {
@@ -200,6 +242,11 @@ fn render() -> String {
         } else {
             table(&mut text, &rows);
         }
+    }
+    lists.retain(|name, _| text.contains(&format!("`{name}`")));
+    text.push_str("\n## Lists of words\n\n| List | Words |\n|---|---|\n");
+    for (name, words) in lists {
+        writeln!(text, "| `{name}` | `{words}` |").unwrap();
     }
     text
 }

@@ -7,10 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::*;
 use contracts::{
     ActorKind, Command, ErrorCode, Operation, Role, TicketState,
+    approval::OnExpiry,
     command::*,
-    policy::{DenyClass, PolicyDecision, PolicyInput, PolicyResult},
+    event::AutonomyMode,
+    policy::{
+        DenyClass, PolicyActor, PolicyDecision, PolicyHour, PolicyInput, PolicyRelease,
+        PolicyResult, PolicyTicket, PolicyVote,
+    },
+    schedule::QuietHours,
     sla::ClockCalendar,
     ticket::{EvidenceRef, Priority},
+    value::DetailValue,
 };
 use dispatch_policy::{Bundle, primary_code};
 use strum::VariantArray;
@@ -124,6 +131,7 @@ const RECORDS: &[Operation] = &[
     Operation::RecordApprovalStep,
     Operation::RecordProposal,
     Operation::RecordSla,
+    Operation::ReleaseKillSwitch,
     Operation::WithdrawApproval,
 ];
 
@@ -141,6 +149,250 @@ fn software_changes_nothing() {
             }
         }
     }
+}
+
+/// The same, carried out after these people said yes.
+fn released(mut input: PolicyInput, votes: &[(&str, Role)]) -> PolicyInput {
+    input.release = Some(PolicyRelease {
+        approval_id: id("apr", 1),
+        proposer: input.actor.clone(),
+        votes: votes
+            .iter()
+            .map(|(who, role)| PolicyVote {
+                actor_id: (*who).to_owned(),
+                roles: [*role].into(),
+            })
+            .collect(),
+    });
+    input
+}
+
+/// What software asks for at a stage.
+fn by_software(kind: ActorKind, operation: Operation, mode: AutonomyMode) -> PolicyInput {
+    let mut input = ask(actor(kind, &[]), command(operation));
+    input.autonomy = mode;
+    if let Some(ticket) = &mut input.ticket {
+        ticket.state = TicketState::Scheduled;
+    }
+    input
+}
+
+#[track_caller]
+fn held(input: &PolicyInput, expected: &[&str]) -> PolicyDecision {
+    let decision = decide(input);
+    assert_eq!(
+        decision.result,
+        PolicyResult::RequireApproval,
+        "{decision:#?}"
+    );
+    assert_eq!(codes(&decision), expected.iter().copied().collect());
+    decision
+}
+
+#[test]
+fn at_approve_a_person_releases_what_software_proposes() {
+    let input = by_software(
+        ActorKind::Workflow,
+        Operation::Dispatch,
+        AutonomyMode::Approve,
+    );
+    let need = held(&input, &["STAGE_APPROVE"]).approval.unwrap();
+    assert_eq!(need.demands[0].roles, [Role::Dispatcher]);
+    assert_eq!(need.plan.on_expiry, OnExpiry::Escalate);
+    let bundle = Bundle::starter().unwrap();
+    assert_eq!(
+        bundle.approval_need("STAGE_APPROVE", Operation::Dispatch),
+        Some(need)
+    );
+
+    allowed(&released(input.clone(), &[("anna", Role::Dispatcher)]));
+    held(
+        &released(input.clone(), &[("anna", Role::Billing)]),
+        &["STAGE_APPROVE"],
+    );
+    held(
+        &released(input.clone(), &[("someone", Role::Dispatcher)]),
+        &["STAGE_APPROVE"],
+    );
+    let mut stopped = released(input, &[("anna", Role::Dispatcher)]);
+    stopped.kill_switch = true;
+    let decision = refused(&stopped, &["KILL_SWITCH_ENGAGED"]);
+    assert_eq!(primary_code(&decision), ErrorCode::KillSwitch);
+    stopped.kill_switch_override = Some(slug("storm"));
+    allowed(&stopped);
+    stopped.autonomy = AutonomyMode::Shadow;
+    refused(&stopped, &["STAGE_SHADOW"]);
+}
+
+#[test]
+fn change_orders_are_decided_by_those_of_the_bundle() {
+    let need = Bundle::starter().unwrap().change_order_need();
+    assert_eq!(need.demands.len(), 1);
+    assert_eq!(need.demands[0].code, "CHANGE_ORDER");
+    assert_eq!(
+        need.demands[0].roles,
+        [Role::Approver, Role::AccountManager]
+    );
+    assert_eq!(need.plan.remind_after_minutes, [15]);
+}
+
+#[test]
+fn a_cap_is_a_cap() {
+    let bundle = Bundle::starter().unwrap();
+    let caps = &bundle.autonomy().caps;
+    let mut input = by_software(
+        ActorKind::Workflow,
+        Operation::GenerateInvoice,
+        AutonomyMode::Auto,
+    );
+    let hour = |in_all, of_operation, spent_cents| {
+        Some(PolicyHour {
+            of_operation,
+            in_all,
+            spent_cents,
+            spends_cents: 80_000,
+        })
+    };
+    let of_invoices = caps.of_operation_per_hour[&Operation::GenerateInvoice];
+    let left = caps.spend_cents_per_hour - 80_000;
+    input.hour = hour(caps.commands_per_hour - 1, of_invoices - 1, left);
+    allowed(&input);
+    input.hour = hour(caps.commands_per_hour, of_invoices, left + 1);
+    let decision = refused(
+        &input,
+        &[
+            "AUTONOMY_CAP_COUNT",
+            "AUTONOMY_CAP_OPERATION",
+            "AUTONOMY_CAP_SPEND",
+        ],
+    );
+    assert_eq!(primary_code(&decision), ErrorCode::PolicyDenied);
+}
+
+#[test]
+fn at_night_customers_are_left_in_peace() {
+    let mut input = ask(person(Role::Dispatcher), command(Operation::CommsOutbound));
+    input.ticket = Some(PolicyTicket {
+        template: template("scheduled_install"),
+        ..ticket()
+    });
+    for (moment, quiet) in [
+        // The night of 25 October 2026 is an hour longer in Amsterdam, that of 29 March shorter.
+        ("2026-10-24T19:59:59Z", false),
+        ("2026-10-24T20:00:00Z", true),
+        ("2026-10-25T05:59:59Z", true),
+        ("2026-10-25T06:00:00Z", false),
+        ("2026-03-28T20:59:59Z", false),
+        ("2026-03-28T21:00:00Z", true),
+        ("2026-03-29T04:59:59Z", true),
+        ("2026-03-29T05:00:00Z", false),
+    ] {
+        input.at = moment.parse().unwrap();
+        if quiet {
+            held(&input, &["QUIET_HOURS"]);
+        } else {
+            allowed(&input);
+        }
+    }
+    input.tenant.quiet_hours = Some(QuietHours {
+        from_minute: 7 * 60,
+        until_minute: 7 * 60 + 1,
+    });
+    held(&input, &["QUIET_HOURS"]);
+    allowed(&released(input.clone(), &[("anna", Role::Dispatcher)]));
+    input.ticket.as_mut().unwrap().template = template("emergency_door");
+    allowed(&input);
+}
+
+/// Everybody who may call, with all roles or none.
+fn callers() -> impl Iterator<Item = PolicyActor> {
+    ActorKind::VARIANTS
+        .iter()
+        .flat_map(|kind| [actor(*kind, &[]), actor(*kind, Role::VARIANTS)])
+}
+
+#[test]
+fn below_approve_software_changes_nothing_whoever_says_yes() {
+    let bundle = Bundle::starter().unwrap();
+    let books = &bundle.autonomy().bookkeeping;
+    let everybody: Vec<(&str, Role)> = Role::VARIANTS.iter().map(|role| ("anna", *role)).collect();
+    for caller in callers().filter(|caller| caller.kind.is_autonomous()) {
+        for operation in Operation::VARIANTS.iter().filter(|op| !books.contains(op)) {
+            for mode in [
+                AutonomyMode::Off,
+                AutonomyMode::Shadow,
+                AutonomyMode::Canary,
+            ] {
+                let mut input = ask(caller.clone(), command(*operation));
+                input.autonomy = mode;
+                for input in [input.clone(), released(input, &everybody)] {
+                    let decision = bundle.evaluate(&input).unwrap();
+                    assert_eq!(decision.result, PolicyResult::Deny, "{operation} {mode}");
+                    assert!(decision.reasons.iter().any(|r| r.class == DenyClass::Stage));
+                }
+            }
+        }
+    }
+}
+
+/// People can waive what is held, and nothing else: no vote mends a denial, and none spoils what
+/// passes.
+#[test]
+fn votes_only_ever_release() {
+    let bundle = Bundle::starter().unwrap();
+    let votes = [
+        ("someone", Role::Dispatcher),
+        ("bob", Role::Auditor),
+        ("anna", Role::Dispatcher),
+        ("anna", Role::Qa),
+        ("carl", Role::Billing),
+        ("dora", Role::AccountManager),
+        ("ed", Role::Qa),
+        ("fred", Role::TenantAdmin),
+    ];
+    let rank = |result| match result {
+        PolicyResult::Deny => 0,
+        PolicyResult::RequireApproval => 1,
+        PolicyResult::Allow => 2,
+    };
+    let (mut waited, mut passed) = (BTreeSet::new(), BTreeSet::new());
+    for caller in callers() {
+        for operation in Operation::VARIANTS {
+            for mode in [AutonomyMode::Approve, AutonomyMode::Auto] {
+                let mut input = ask(caller.clone(), command(*operation));
+                input.autonomy = mode;
+                input.at = "2026-11-21T23:00:00Z".parse().unwrap();
+                if let Some(ticket) = &mut input.ticket {
+                    ticket.template = template("scheduled_install");
+                    ticket.state = TicketState::Scheduled;
+                    ticket.details = BTreeMap::from([
+                        (slug("unit_count"), DetailValue::Number(1)),
+                        (slug("measured"), DetailValue::Flag(true)),
+                    ]);
+                }
+                let first = bundle.evaluate(&input).unwrap();
+                let mut before = rank(first.result);
+                for count in [0, 1, 2, 3, votes.len()] {
+                    let input = released(input.clone(), &votes[..count]);
+                    let result = bundle.evaluate(&input).unwrap().result;
+                    assert!(before <= rank(result), "{operation} {mode} {count}");
+                    if first.result == PolicyResult::Deny {
+                        // Caps are for what software does by itself; none is reached here.
+                        assert_eq!(result, PolicyResult::Deny, "{operation} {mode} {count}");
+                    }
+                    before = rank(result);
+                }
+                if first.result == PolicyResult::RequireApproval {
+                    waited.insert(*operation);
+                    if before == rank(PolicyResult::Allow) {
+                        passed.insert(*operation);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(waited, passed, "what everybody agrees to passes");
+    assert!(waited.len() >= 8, "{waited:?}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ test_at_auto_it_passes if {
 
 test_what_is_for_people_is_for_people_at_any_stage if {
 	every kind in data.autonomy.kinds {
-		every operation in {"decide_approval", "cancel", "promote_stage", "release_kill_switch", "activate_bundle"} {
+		every operation in {"decide_approval", "cancel", "promote_stage", "engage_kill_switch", "activate_bundle"} {
 			every mode in {"APPROVE", "AUTO"} {
 				data.dispatch.result == "DENY" with input as by_software(kind, operation, mode)
 			}

@@ -83,3 +83,11 @@ test_to_re_arm_a_tenant_takes_two_where_it_is_asked_for if {
 	data.dispatch.result == "REQUIRE_APPROVAL" with input as request
 		with data.approvals.rearm_scopes as ["everything", "tenant"]
 }
+
+by_kind(kind) := object.union(turn("release_kill_switch", "auditor", "everything"), {"actor": object.union(f.software(kind), {"roles": []})})
+
+test_what_released_itself_is_recorded_by_the_workflow_only if {
+	data.dispatch.result == "ALLOW" with input as by_kind("workflow")
+	data.dispatch.result == "DENY" with input as by_kind("agent")
+	data.dispatch.result == "DENY" with input as by_kind("integration")
+}
