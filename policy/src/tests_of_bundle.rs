@@ -6,13 +6,13 @@
 //! rules under `with` in the wrong order.
 //!
 //! The interpreter counts no instructions, so a time limit ends a test that would not; it is far
-//! beyond what any needs. Tests may call what rules may call and nothing else: they are run by
-//! whoever is asked to admit the bundle.
+//! beyond what any needs, and the first test that reaches it is the last one that runs. Tests may
+//! call what rules may call and nothing else: they are run by whoever is asked to admit the bundle.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use regorus::{
-    Source,
+    LimitError, Source,
     unstable::{BUILTINS, TokenKind},
     utils::limits::ExecutionTimerConfig,
 };
@@ -77,20 +77,22 @@ pub(crate) fn run(
         })
         .collect();
     names.sort();
-    let outcomes = names
-        .into_iter()
-        .map(|name| {
-            let failure = match engine.eval_rule(name.clone()) {
+    let mut outcomes = Vec::new();
+    for name in names {
+        let answer = engine.eval_rule(name.clone());
+        let endless = matches!(&answer, Err(error) if error.is::<LimitError>());
+        outcomes.push(TestOutcome {
+            name: name.clone(),
+            failure: match answer {
                 Ok(regorus::Value::Bool(true)) => None,
                 Ok(other) => Some(format!("gave {other}")),
                 Err(error) => Some(error.to_string()),
-            };
-            TestOutcome {
-                name: name.clone(),
-                failure,
-            }
-        })
-        .collect();
+            },
+        });
+        if endless {
+            break;
+        }
+    }
     Ok(TestReport { outcomes })
 }
 
