@@ -124,13 +124,6 @@ pub enum ApprovalState {
     Executed,
 }
 
-impl ApprovalState {
-    /// Whether something still comes: a decision, or what was decided.
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Pending | Self::Approved)
-    }
-}
-
 /// People who must agree: that many distinct ones, each with one of the roles.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -340,6 +333,16 @@ pub struct Claim {
 }
 
 impl Approval {
+    /// Whether something still comes: a decision, or what was decided. A change order takes effect
+    /// with its decision.
+    pub const fn is_open(&self) -> bool {
+        match self.state {
+            ApprovalState::Pending => true,
+            ApprovalState::Approved => !matches!(self.kind, ApprovalKind::ChangeOrder),
+            _ => false,
+        }
+    }
+
     /// Who holds it at this moment.
     pub fn claimed_by(&self, at: DateTime<Utc>) -> Option<&Claim> {
         self.claim.as_ref().filter(|claim| at < claim.until)

@@ -19,6 +19,7 @@ use crate::{
     filing::FilingReceipt,
     ids::*,
     kill_switch::KillScope,
+    policy::DiffSummary,
     proposal::{Advice, AdvisorInput},
     schedule::{GeoPoint, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
@@ -246,6 +247,8 @@ commands! {
     PromoteStage = "promote_stage", "/rollout/promote", Filing;
     /// Lets software do less by itself.
     DemoteStage = "demote_stage", "/rollout/demote", Filing;
+    /// A change of a stage that was decided before comes to be.
+    ApplyStageChange = "apply_stage_change", "/rollout/apply", Filing;
     /// Keeps a policy bundle.
     UploadBundle = "upload_bundle", "/policy/bundles", Filing;
     /// Lets another policy bundle decide.
@@ -698,6 +701,10 @@ bodies! {
     }
     /// Keeps the report of a drill.
     RecordDrill {
+        /// The switch that was turned: one without real effect.
+        scope: KillScope,
+        /// How many callers acted at once.
+        clients: u32,
         /// When it was engaged.
         engaged_at: DateTime<Utc>,
         /// From the engaging to the last effect of software, in milliseconds; 0 when none came
@@ -765,6 +772,11 @@ bodies! {
         /// Why; for the guardrails their name.
         reason: Slug,
     }
+    /// A change of a stage that was decided before comes to be: its time has come.
+    ApplyStageChange {
+        /// The attempt that decided it.
+        change: CommandId,
+    }
     /// Keeps a policy bundle. It decides nothing until it is activated.
     UploadBundle {
         /// The archive (`.tar.gz`), base64.
@@ -774,9 +786,9 @@ bodies! {
     ActivateBundle {
         /// SHA-256 of its canonical content.
         sha256: String,
-        /// SHA-256 of the report that compares it with what was decided.
+        /// What it would have decided: the summary of `dispatch policy diff`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        report_sha256: Option<String>,
+        report: Option<DiffSummary>,
         /// Why.
         reason: Slug,
     }

@@ -14,6 +14,7 @@ use crate::{
     actor::Role,
     event::WaitingFor,
     ids::*,
+    kill_switch::KillScope,
     ticket::{Priority, TicketState},
     trace::CorrelationId,
     value::{FreeText, MessageText, PeerAddress, ProviderMessageId, Slug, TemplateId},
@@ -103,12 +104,16 @@ pub enum Purpose {
     ApprovalWaiting,
     /// A decision is still owed.
     ApprovalReminder,
+    /// Nothing comes of an approval: it expired, or what it was about has changed.
+    ApprovalEnded,
     /// A promise is near its end.
     SlaWarning,
     /// A promise was broken.
     SlaBreach,
     /// The kill switch was engaged or released.
     KillSwitch,
+    /// Software may do more, or less, by itself.
+    StageChanged,
 }
 
 /// Who is to get an outbound message.
@@ -154,7 +159,20 @@ pub enum OnlyWhile {
     KillGeneration {
         /// The turn that this message tells of.
         generation: u64,
+        /// Which switch: [`KillScope::key`].
+        #[serde(default = "of_tenant", skip_serializing_if = "is_of_tenant")]
+        scope: String,
     },
+    /// Whatever has happened since: what it tells of stays true.
+    Always,
+}
+
+fn of_tenant() -> String {
+    KillScope::Tenant.key()
+}
+
+fn is_of_tenant(scope: &str) -> bool {
+    scope == of_tenant()
 }
 
 /// Where an inbound message belongs.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::*,
+    kill_switch::SwitchStatus,
     read::Page,
     schedule::{GeoPoint, TimeWindow, WorkCalendar},
     value::{FreeText, MediaType, PeerAddress, Slug},
@@ -147,6 +148,10 @@ pub struct KillSwitchView {
     pub turned_by: Option<String>,
     /// When.
     pub turned_at: Option<DateTime<Utc>>,
+    /// Every switch that was ever turned, by scope: this tenant's, and the one over everything. The
+    /// members beside it tell of the one over the tenant.
+    #[serde(default)]
+    pub switches: Vec<SwitchStatus>,
 }
 
 /// A documented fact about a ticket.

@@ -72,6 +72,9 @@ pub enum Filed {
         /// Where.
         #[serde(default)]
         scope: KillScope,
+        /// When it releases itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<DateTime<Utc>>,
     },
     /// Software may act again.
     #[serde(rename = "kill_switch.released")]

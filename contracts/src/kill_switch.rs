@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{command::Operation, comms::Channel, ids::*, value::Slug};
+use crate::{actor::is_actor_id, command::Operation, comms::Channel, ids::*, value::Slug};
 
 /// Where software is stopped. Several may be engaged at once; any that fits stops it.
 #[derive(
@@ -51,6 +51,28 @@ impl KillScope {
             Self::Ticket { ticket_id } => format!("ticket:{ticket_id}"),
         }
     }
+
+    /// The scope of that name; `None` when there is none.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let named = key.split_once(':');
+        Some(match (key, named) {
+            ("everything", _) => Self::Everything,
+            ("tenant", _) => Self::Tenant,
+            (_, Some(("operation", name))) => Self::Operation {
+                operation: name.parse().ok()?,
+            },
+            (_, Some(("channel", name))) => Self::Channel {
+                channel: name.parse().ok()?,
+            },
+            (_, Some(("agent", id))) if is_actor_id(id) => Self::Agent {
+                actor_id: id.to_owned(),
+            },
+            (_, Some(("ticket", id))) => Self::Ticket {
+                ticket_id: id.parse().ok()?,
+            },
+            _ => return None,
+        })
+    }
 }
 
 /// One switch as it stands.
@@ -73,5 +95,123 @@ impl KillSwitchRow {
     /// Whether it stops software at this moment.
     pub fn stops(&self, at: DateTime<Utc>) -> bool {
         self.engaged && self.expires_at.is_none_or(|end| at < end)
+    }
+}
+
+/// How far a stop has come.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum StopPhase {
+    /// Nothing is stopped.
+    Running,
+    /// No command of software passes any more; something from before is still under way.
+    Stopping,
+    /// Nothing is under way.
+    Stopped,
+}
+
+/// What is still under way from before a stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnderWay {
+    /// Messages of software whose sending began and has no end yet.
+    pub messages: u64,
+    /// Whether workflows have yet to be told.
+    pub telling: bool,
+    /// Workflows that were told.
+    pub told: u64,
+}
+
+/// One switch with what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SwitchStatus {
+    /// [`KillScope::key`].
+    pub scope: String,
+    /// Whether it stops software now. After its `expires_at` it does not.
+    pub engaged: bool,
+    /// How far the stop has come.
+    pub phase: StopPhase,
+    /// Rises with each turn of this switch; it is the version that a turn expects.
+    pub generation: u64,
+    /// Why it was turned last.
+    pub reason: Slug,
+    /// Who turned it last.
+    pub turned_by: String,
+    /// When.
+    pub turned_at: DateTime<Utc>,
+    /// When it releases itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What is under way, while it is engaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
+    /// Once stopped: milliseconds from the engagement to the last effect of software; 0 when none
+    /// came after it. Counted in this tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_millis: Option<u64>,
+}
+
+/// A drill on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrillReport {
+    /// Over its canonical document.
+    pub sha256: String,
+    /// The switch that was turned.
+    pub scope: String,
+    /// When it was engaged.
+    pub engaged_at: DateTime<Utc>,
+    /// Milliseconds from the engagement to the last attempt that passed; 0 when none came after it.
+    pub stop_millis: u64,
+    /// Callers at once.
+    pub clients: u32,
+    /// Attempts that were made after the engagement was answered.
+    pub attempts: u64,
+    /// Those of them that passed: 0, or the drill failed.
+    pub passed: u64,
+    /// When it was kept.
+    pub recorded_at: DateTime<Utc>,
+    /// By whom.
+    pub recorded_by: String,
+}
+
+/// Drills, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrillPage {
+    /// At most fifty.
+    pub items: Vec<DrillReport>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_read_back_from_its_name() {
+        let ticket = format!("ticket:tkt_{}", "0".repeat(32));
+        for key in [
+            "everything",
+            "tenant",
+            "operation:dispatch",
+            "channel:sms",
+            "agent:drill-1:a",
+            &ticket,
+        ] {
+            let scope = KillScope::of_key(key);
+            assert_eq!(scope.map(|scope| scope.key()).as_deref(), Some(key));
+        }
+        for key in ["", "agent:", "agent:two words", "operation:fly", "ticket:1", "tenant:x"] {
+            assert_eq!(KillScope::of_key(key), None, "{key}");
+        }
     }
 }

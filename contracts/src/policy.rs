@@ -130,6 +130,29 @@ pub struct PolicyReport {
     pub figures: BTreeMap<String, i64>,
 }
 
+/// What a report of `dispatch policy diff` comes to: recorded decisions, made again under a
+/// candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiffSummary {
+    /// SHA-256 of the report's canonical content.
+    pub report_sha256: String,
+    /// SHA-256 of the candidate.
+    pub candidate_sha256: String,
+    /// The last decision that was looked at was made before this.
+    pub until: DateTime<Utc>,
+    /// How many were looked at.
+    pub decisions: u32,
+    /// Refused or held then, allowed by the candidate.
+    pub newly_allowed: u32,
+    /// Passed or held then, denied by the candidate.
+    pub newly_denied: u32,
+    /// Passed or denied then, held by the candidate.
+    pub newly_held: u32,
+    /// Which the candidate could not decide.
+    pub undecided: u32,
+}
+
 /// A right that somebody lent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyLoan {

@@ -387,3 +387,49 @@ pub struct Health {
     /// Version of the program.
     pub version: String,
 }
+
+/// A policy bundle that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredBundle {
+    /// Which.
+    pub bundle: crate::policy::BundleRef,
+    /// The key that signed it; none when this installation asks for no signature.
+    pub signed_by: Option<String>,
+    /// When it came.
+    pub uploaded_at: DateTime<Utc>,
+    /// Who brought it.
+    pub uploaded_by: String,
+    /// Whether it decides now.
+    pub active: bool,
+}
+
+/// All bundles that were uploaded, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredBundles {
+    /// One entry per bundle.
+    pub bundles: Vec<StoredBundle>,
+}
+
+/// From when on a bundle decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleActivation {
+    /// Rises with each activation.
+    pub position: u64,
+    /// Which.
+    pub bundle: crate::policy::BundleRef,
+    /// The one before it.
+    pub previous_sha256: Option<String>,
+    /// When.
+    pub activated_at: DateTime<Utc>,
+    /// Who.
+    pub activated_by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Which bundle decided when, the newest first; at most a thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleActivations {
+    /// One entry per activation.
+    pub activations: Vec<BundleActivation>,
+}

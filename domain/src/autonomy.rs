@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Operation, Slug, TicketId,
-    autonomy::{AutonomyRules, StageSetting},
+    Operation, Priority, Slug, TemplateId, TicketId,
+    autonomy::{AutonomyRules, StageSetting, StageTarget},
     canonical::canonical_sha256,
     comms::Channel,
     event::{AutonomyMode, Stopped},
@@ -42,9 +42,21 @@ pub const fn operation_of(kind: ProposalKind) -> Option<Operation> {
     }
 }
 
+/// Advice that software follows with this command, if there is any.
+pub fn kind_of(operation: Operation) -> Option<ProposalKind> {
+    let mut kinds = acting_kinds();
+    kinds
+        .find(|(_, acts)| *acts == operation)
+        .map(|(kind, _)| kind)
+}
+
 impl Autonomy {
     /// The mode that holds, CANARY resolved to AUTO or APPROVE, and how it came about.
-    pub fn stage(&self, operation: Operation, ticket: Option<&Ticket>) -> (AutonomyMode, PolicyStage) {
+    pub fn stage(
+        &self,
+        operation: Operation,
+        ticket: Option<&Ticket>,
+    ) -> (AutonomyMode, PolicyStage) {
         let risk = self.risk(ticket);
         let setting = self.setting(operation, &risk);
         let configured = setting.map_or(self.rules.default_mode, |setting| setting.mode);
@@ -83,14 +95,42 @@ impl Autonomy {
 
     /// The risk class of a ticket: the first that fits, by name; else the default.
     pub fn risk(&self, ticket: Option<&Ticket>) -> Slug {
-        let fits = ticket.and_then(|ticket| {
-            let mut classes = self.rules.risk_classes.iter();
-            classes.find(|(_, class)| {
-                class.priorities.contains(&ticket.priority)
-                    || class.templates.contains(&ticket.template)
-            })
+        let risk = ticket.map(|ticket| self.risk_of(ticket.priority, &ticket.template));
+        risk.unwrap_or(&self.rules.default_risk).clone()
+    }
+
+    /// The risk class of tickets like these.
+    pub fn risk_of(&self, priority: Priority, template: &TemplateId) -> &Slug {
+        let mut classes = self.rules.risk_classes.iter();
+        let fits = classes.find(|(_, class)| {
+            class.priorities.contains(&priority) || class.templates.contains(template)
         });
-        fits.map_or_else(|| self.rules.default_risk.clone(), |(name, _)| name.clone())
+        fits.map_or(&self.rules.default_risk, |(name, _)| name)
+    }
+
+    /// Whether something is set for this risk class alone.
+    pub fn has_stage_of_its_own(&self, operation: Operation, risk: &Slug) -> bool {
+        let mut stages = self.stages.iter();
+        stages.any(|s| s.target.operation == operation && s.target.risk.as_ref() == Some(risk))
+    }
+
+    /// Where a stage stands: what is set for it, or what holds without (version 0).
+    pub fn standing(&self, target: &StageTarget) -> StageSetting {
+        let of = |risk: Option<&Slug>| {
+            self.stages
+                .iter()
+                .find(|s| s.target.operation == target.operation && s.target.risk.as_ref() == risk)
+        };
+        if let Some(setting) = of(target.risk.as_ref()) {
+            return setting.clone();
+        }
+        let general = of(None);
+        StageSetting {
+            target: target.clone(),
+            mode: general.map_or(self.rules.default_mode, |setting| setting.mode),
+            percent: general.and_then(|setting| setting.percent),
+            version: 0,
+        }
     }
 
     /// The names of the switches that stop this.
@@ -123,7 +163,9 @@ impl Autonomy {
     pub fn stopped(&self, ticket: TicketId) -> Option<Stopped> {
         let engaged = |scope: KillScope| {
             let key = scope.key();
-            self.switches.iter().any(|s| s.scope == key && s.stops(self.at))
+            self.switches
+                .iter()
+                .any(|s| s.scope == key && s.stops(self.at))
         };
         let all = engaged(KillScope::Everything)
             || engaged(KillScope::Tenant)
@@ -133,7 +175,11 @@ impl Autonomy {
             false => Operation::VARIANTS
                 .iter()
                 .copied()
-                .filter(|operation| engaged(KillScope::Operation { operation: *operation }))
+                .filter(|operation| {
+                    engaged(KillScope::Operation {
+                        operation: *operation,
+                    })
+                })
                 .collect(),
         };
         (all || !operations.is_empty()).then_some(Stopped { all, operations })

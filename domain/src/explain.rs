@@ -333,6 +333,7 @@ const fn intent(operation: Operation) -> &'static str {
         Operation::RecordGateReport => "keep a gate report",
         Operation::PromoteStage => "let software do more by itself",
         Operation::DemoteStage => "let software do less by itself",
+        Operation::ApplyStageChange => "apply a change of a stage",
         Operation::UploadBundle => "keep a policy bundle",
         Operation::ActivateBundle => "activate a policy bundle",
     }
@@ -552,7 +553,10 @@ fn event(event: &TicketEvent, place: &Place) -> String {
         TicketEvent::ApprovalWithdrawn {
             approval_id,
             reason,
-        } => format!("Approval {} was withdrawn (`{reason}`).", approval_id.short()),
+        } => format!(
+            "Approval {} was withdrawn (`{reason}`).",
+            approval_id.short()
+        ),
         TicketEvent::ApprovalStale {
             approval_id,
             reason,

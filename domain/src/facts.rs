@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApprovalId, CommandId, CommentId, ContactId, EvidenceId, InvoiceId, MessageId, NoteId,
-    ProposalId, Role, SiteId, TenantId, TicketId, TicketState, VisitId,
+    ActorKind, ApprovalId, CommandId, CommentId, ContactId, EvidenceId, InvoiceId, MessageId,
+    NoteId, ProposalId, Role, SiteId, TenantId, TicketId, TicketState, VisitId,
     approval::{Approval, ApprovalNeed},
     comms::{CommsRules, HoldReason},
     policy::PolicyLoan,
@@ -43,6 +43,8 @@ pub struct FreshIds {
     pub message: MessageId,
     /// For what is said about an approval.
     pub comment: CommentId,
+    /// For the notice that approvals have ended beside something else.
+    pub ended: MessageId,
 }
 
 /// A proposal that no person's act was compared with yet.

@@ -26,7 +26,10 @@ pub fn level(ticket: &Ticket, autonomy: &Autonomy) -> TicketLevel {
 
 /// The level without what is no part of the ticket: stages and kill switches.
 pub fn bare_level(ticket: &Ticket) -> TicketLevel {
-    let waiting = ticket.approvals.iter().filter(|approval| !approval.released);
+    let waiting = ticket
+        .approvals
+        .iter()
+        .filter(|approval| !approval.released);
     let waiting = waiting.map(|approval| approval.id);
     let change = ticket.open_change.iter().map(|change| change.approval_id);
     let open_approvals: BTreeSet<ApprovalId> = waiting.chain(change).collect();
@@ -124,14 +127,14 @@ mod tests {
     #[test]
     fn a_level_follows_the_ticket() {
         let mut desk = Desk::after([create(), triage(Priority::P1)]);
-        let triaged = level(desk.ticket());
+        let triaged = bare_level(desk.ticket());
         assert_eq!((triaged.version, triaged.visit), (2, 1));
         assert_eq!(triaged.waiting_for, WaitingFor::Schedule);
         assert_eq!(triaged.sla, desk.ticket().sla);
         desk.run(CustomerAwait {
             reason: slug("key"),
         });
-        let awaited = level(desk.ticket());
+        let awaited = bare_level(desk.ticket());
         assert_eq!(awaited.waiting_for, WaitingFor::Customer);
     }
 
@@ -143,12 +146,12 @@ mod tests {
             price_delta_cents: 1,
             note: None,
         });
-        let level = level(desk.ticket());
-        let asked = desk.approval.as_ref().unwrap().id;
+        let level = bare_level(desk.ticket());
+        let asked = desk.approval().id;
         assert_eq!(level.open_approvals, [asked]);
         assert_eq!(level.waiting_for, WaitingFor::ChangeApproval);
         assert_eq!(
-            super::level(closed().ticket()).waiting_for,
+            bare_level(closed().ticket()).waiting_for,
             WaitingFor::Nothing
         );
     }
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn advice_is_due_on_whatever_a_person_decides_next() {
         use ProposalKind::*;
-        let due = |desk: &Desk| advice_due(&level(desk.ticket()));
+        let due = |desk: &Desk| advice_due(&bare_level(desk.ticket()));
         assert_eq!(due(&Desk::after([create()])), [Triage]);
         let urgent = Desk::after([create(), triage(Priority::P1)]);
         assert_eq!(due(&urgent), [Slot, Technician]);
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn the_worse_record_of_each_running_clock_is_escalated() {
         let desk = Desk::after([create()]);
-        let level = level(desk.ticket());
+        let level = bare_level(desk.ticket());
         let key = |clock: &str, kind, revision| SlaRecordKey {
             clock: slug(clock),
             kind,
@@ -202,12 +205,12 @@ mod tests {
         let breached = key("answer", Breach, revision);
         let earlier = key("answer", Breach, revision + 1);
         assert_eq!(
-            escalations_due(&level, [&warned, &earlier]),
+            escalations_due(&level.sla, [&warned, &earlier]),
             std::slice::from_ref(&warned)
         );
-        let both = escalations_due(&level, [&breached, &warned]);
+        let both = escalations_due(&level.sla, [&breached, &warned]);
         assert_eq!(both, std::slice::from_ref(&breached));
-        let done = super::level(closed().ticket());
-        assert_eq!(escalations_due(&done, [&breached]), []);
+        let done = bare_level(closed().ticket());
+        assert_eq!(escalations_due(&done.sla, [&breached]), []);
     }
 }

@@ -27,6 +27,7 @@ mod level;
 mod notices;
 mod pairing;
 mod rejection;
+pub mod rollout;
 pub mod sla;
 pub mod ticket;
 

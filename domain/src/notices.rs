@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use contracts::{
     MessageId, Role,
-    approval::StepKind,
+    approval::{ApprovalState, StepKind},
     comms::{Channel, OnlyWhile, Purpose, Recipient},
     event::TicketEvent,
     sla::SlaRecordKind,
@@ -44,11 +44,44 @@ pub(crate) fn notices(
             approval_id: approval.id,
         },
     });
+    let expired = effects.iter().any(has_expired);
+    let ended = expired.then(|| of_end(facts.ids.message, facts)).flatten();
     asked
         .chain(of_promise(event, facts))
+        .chain(ended)
         .filter(|notice| !notice.roles.is_empty())
         .map(Notice::queue)
         .collect()
+}
+
+/// The notice that approvals became void beside something else: one, however many there were.
+pub(crate) fn of_stale<'a>(
+    mut ended: impl Iterator<Item = &'a TicketEvent>,
+    facts: &Facts,
+) -> Option<(TicketEvent, Effect)> {
+    let is_stale = |event: &TicketEvent| matches!(event, TicketEvent::ApprovalStale { .. });
+    let notice = ended
+        .any(is_stale)
+        .then(|| of_end(facts.ids.ended, facts))??;
+    Some(notice.queue())
+}
+
+fn has_expired(effect: &Effect) -> bool {
+    matches!(effect, Effect::WriteApproval(approval) if approval.state == ApprovalState::Expired)
+}
+
+/// Those who asked and those who were to decide, as the rules list them; nobody, if they list
+/// nobody. A job that has ended needs no such notice.
+fn of_end(id: MessageId, facts: &Facts) -> Option<Notice> {
+    let purpose = Purpose::ApprovalEnded;
+    let roles = facts.comms.audiences.get(&purpose)?.clone();
+    (!roles.is_empty()).then_some(Notice {
+        id,
+        purpose,
+        roles,
+        due_at: facts.now,
+        only_while: OnlyWhile::TicketOpen,
+    })
 }
 
 /// Told to whom the rules list for it; to nobody, if they list nobody.
@@ -112,10 +145,14 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{Priority, command::RecordSla, sla::ClockPhase};
+    use contracts::{
+        Priority,
+        command::{RecordApprovalStep, RecordSla},
+        sla::ClockPhase,
+    };
 
     use super::*;
-    use crate::{Decided, testing::*, ticket::CHANGE_APPROVERS};
+    use crate::{Decided, approval::demanded_roles, testing::*};
 
     /// The notices, each told and queued alike.
     fn queued(decided: &Decided) -> Vec<OutboundMessage> {
@@ -141,31 +178,77 @@ mod tests {
         messages
     }
 
+    /// The workflow records the next step of the approval's plan, at its moment.
+    fn step(desk: &mut Desk) -> Decided {
+        let approval = desk.approval().clone();
+        let next = approval.steps.first().expect("a step").clone();
+        desk.now = next.at;
+        desk.run(RecordApprovalStep {
+            approval_id: approval.id,
+            version: approval.version,
+            step: next.step,
+            at: next.at,
+            applied_seq: desk.seq,
+        })
+    }
+
     #[test]
-    fn approvers_are_told_at_once_and_reminded_while_it_waits() {
+    fn approvers_are_told_at_once_reminded_and_more_of_them_are_asked_later() {
         let mut desk = on_site();
         let version = desk.ticket().version;
-        let decided = desk.run(request_change(35_000));
+        let told = desk.run(request_change(35_000));
         assert_eq!(desk.ticket().version, version + 1, "notices do not count");
-        let approval_id = desk.approval.as_ref().unwrap().id;
-        let [told, reminder] = &queued(&decided)[..] else {
-            panic!("two notices");
-        };
-        assert_eq!(told.purpose, Purpose::ApprovalWaiting);
-        assert_eq!(told.due_at, desk.now);
-        assert_eq!(reminder.purpose, Purpose::ApprovalReminder);
-        assert_eq!(reminder.due_at, desk.now + TimeDelta::minutes(15));
-        assert_ne!(told.id, reminder.id);
-        for notice in [told, reminder] {
+        let approval_id = desk.approval().id;
+        let roles = demanded_roles(&change_need());
+        let more: Vec<_> = roles.iter().copied().chain([Role::TenantAdmin]).collect();
+        let reminded = step(&mut desk);
+        let escalated = step(&mut desk);
+        for (decided, purpose, roles) in [
+            (told, Purpose::ApprovalWaiting, roles.clone()),
+            (reminded, Purpose::ApprovalReminder, roles),
+            (escalated, Purpose::ApprovalWaiting, more),
+        ] {
+            let [notice] = &queued(&decided)[..] else {
+                panic!("one notice for {purpose}");
+            };
+            assert_eq!(notice.purpose, purpose);
+            assert_eq!(notice.due_at, decided.changes[0].at);
             assert_eq!(
                 notice.only_while,
                 OnlyWhile::ApprovalPending { approval_id }
             );
             assert_eq!(notice.channel, Channel::Operations);
             assert_eq!(notice.text, None);
-            let roles = CHANGE_APPROVERS.to_vec();
             assert_eq!(notice.recipient, Recipient::Roles { roles });
         }
+        assert_eq!(queued(&step(&mut desk)), [], "the rules list nobody");
+    }
+
+    #[test]
+    fn those_listed_hear_that_nobody_decided() {
+        let mut desk = on_site();
+        desk.run(request_change(35_000));
+        let approval = desk.approval().clone();
+        let end = approval.steps.last().unwrap().clone();
+        desk.row(approval.id).steps = vec![end.clone()];
+        desk.now = end.at;
+        let mut facts = desk.facts();
+        let roles = vec![Role::Dispatcher];
+        facts.comms.audiences = [(Purpose::ApprovalEnded, roles.clone())].into();
+        let expire = RecordApprovalStep {
+            approval_id: approval.id,
+            version: 1,
+            step: StepKind::Expiry,
+            at: end.at,
+            applied_seq: desk.seq,
+        };
+        let decided = desk.try_with(&expire.into(), &facts).unwrap();
+        let [notice] = &queued(&decided)[..] else {
+            panic!("one notice");
+        };
+        assert_eq!(notice.purpose, Purpose::ApprovalEnded);
+        assert_eq!(notice.only_while, OnlyWhile::TicketOpen);
+        assert_eq!(notice.recipient, Recipient::Roles { roles });
     }
 
     fn record(desk: &Desk, kind: SlaRecordKind) -> RecordSla {

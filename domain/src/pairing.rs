@@ -536,9 +536,10 @@ mod tests {
         for (verdict, outcome) in [(Verdict::Approve, Same), (Verdict::Reject, Different)] {
             let desk = asked();
             let act = DecideApproval {
-                approval_id: desk.approval.as_ref().unwrap().id,
+                approval_id: desk.approval().id,
                 verdict,
                 reason: None,
+                version: None,
             };
             assert_eq!(act_on(desk, both(), act), [outcome]);
         }

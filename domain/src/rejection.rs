@@ -7,7 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
-    ApprovalId, ErrorCode, Operation, TemplateId, TicketState,
+    ApprovalId, DelegationId, ErrorCode, Operation, TemplateId, TicketState,
     approval::ApprovalState,
     problem::FieldError,
     sla::{SlaRecordKey, SlaRecordKind},
@@ -62,6 +62,8 @@ pub enum Rejection {
     ApprovalStale {
         /// Which.
         approval_id: ApprovalId,
+        /// Why: `amended`, `facts_changed`, `policy_stricter` …
+        why: Slug,
     },
     /// Nobody decided in time.
     ApprovalExpired {
@@ -69,6 +71,8 @@ pub enum Rejection {
         approval_id: ApprovalId,
         /// When it ended.
         at: DateTime<Utc>,
+        /// Whether it was approved, and was not carried out in time.
+        released: bool,
     },
     /// Somebody else works on it.
     ApprovalClaimed {
@@ -83,6 +87,8 @@ pub enum Rejection {
     NotClaimed(ApprovalId),
     /// The actor asked for it, is no person, or has no role that counts.
     NotAnApprover(ApprovalId),
+    /// The right was lent by somebody else.
+    NotTheLender(DelegationId),
     /// It was not approved, so there is nothing to carry out.
     NotReleased(ApprovalId),
     /// The warning or breach is on record.
@@ -166,7 +172,7 @@ impl Rejection {
             | Self::NotClaimed(_)
             | Self::NotReleased(_) => ErrorCode::IllegalTransition,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
-            Self::NotAnApprover(_) => ErrorCode::Forbidden,
+            Self::NotAnApprover(_) | Self::NotTheLender(_) => ErrorCode::Forbidden,
             Self::InvalidField { .. } => ErrorCode::InvalidField,
             Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
             Self::ApprovalStale { .. } => ErrorCode::ApprovalStale,
@@ -225,7 +231,9 @@ impl Rejection {
             } => json!({
                 "approval_id": approval_id, "state": state, "decided_by": by, "decided_at": at,
             }),
-            Self::ApprovalStale { approval_id } => json!({ "approval_id": approval_id }),
+            Self::ApprovalStale { approval_id, why } => {
+                json!({ "approval_id": approval_id, "why": why })
+            }
             Self::AlreadyRecorded(key) => json!(key),
             Self::PromiseReplaced {
                 clock,
@@ -237,9 +245,14 @@ impl Rejection {
                 given,
                 current,
             } => json!({ "what": what, "given": given, "current": current }),
-            Self::ApprovalExpired { approval_id, at } => {
-                json!({ "approval_id": approval_id, "expired_at": at })
-            }
+            Self::ApprovalExpired {
+                approval_id,
+                at,
+                released,
+            } => json!({
+                "approval_id": approval_id, "expired_at": at,
+                "why": if *released { "not_carried_out" } else { "undecided" },
+            }),
             Self::ApprovalClaimed {
                 approval_id,
                 by,
@@ -248,6 +261,7 @@ impl Rejection {
             Self::NotClaimed(approval_id)
             | Self::NotAnApprover(approval_id)
             | Self::NotReleased(approval_id) => json!({ "approval_id": approval_id }),
+            Self::NotTheLender(delegation_id) => json!({ "delegation_id": delegation_id }),
             Self::SwitchStands {
                 engaged,
                 generation,
@@ -311,12 +325,18 @@ impl fmt::Display for Rejection {
                 }
                 f.write_str(".")
             }
-            Self::ApprovalStale { .. } => f.write_str(
-                "What was asked for is no longer what would take effect: ask for a new approval.",
-            ),
-            Self::ApprovalExpired { at, .. } => write!(
+            Self::ApprovalStale { why, .. } => write!(
                 f,
-                "Nobody had decided it by {}, so it is denied. Send the command again to ask anew.",
+                "What was asked for is no longer what would take effect (`{why}`): look at it \
+                 again, or ask for a new approval.",
+            ),
+            Self::ApprovalExpired { at, released, .. } => write!(
+                f,
+                "{} by {}, so it is denied. Send the command again to ask anew.",
+                match released {
+                    true => "It was approved but could not be carried out",
+                    false => "Nobody had decided it",
+                },
                 instant(*at)
             ),
             Self::ApprovalClaimed { by, until, .. } => write!(
@@ -328,6 +348,9 @@ impl fmt::Display for Rejection {
             Self::NotAnApprover(_) => f.write_str(
                 "Neither the one who asked nor software decides an approval, and whoever does \
                  needs one of its roles: another person decides.",
+            ),
+            Self::NotTheLender(_) => f.write_str(
+                "Somebody else lent this right: they take it back, or an administrator does.",
             ),
             Self::NotReleased(_) => {
                 f.write_str("It was not approved yet, so there is nothing to carry out.")
@@ -460,7 +483,40 @@ mod tests {
                 409,
                 4,
             ),
-            (Rejection::ApprovalStale { approval_id }, 409, 1),
+            (
+                Rejection::ApprovalStale {
+                    approval_id,
+                    why: slug("amended"),
+                },
+                409,
+                2,
+            ),
+            (
+                Rejection::ApprovalExpired {
+                    approval_id,
+                    at: ended_at,
+                    released: false,
+                },
+                410,
+                3,
+            ),
+            (
+                Rejection::ApprovalClaimed {
+                    approval_id,
+                    by: "user:ann".into(),
+                    until: ended_at,
+                },
+                409,
+                3,
+            ),
+            (Rejection::NotClaimed(approval_id), 409, 1),
+            (Rejection::NotAnApprover(approval_id), 403, 1),
+            (Rejection::NotReleased(approval_id), 409, 1),
+            (
+                Rejection::NotTheLender(DelegationId::from_uuid(Default::default())),
+                403,
+                1,
+            ),
             (Rejection::AlreadyRecorded(key), 409, 3),
             (
                 Rejection::PromiseReplaced {

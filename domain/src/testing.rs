@@ -7,13 +7,14 @@ use contracts::{
     ActorKind, ApprovalId, AssetId, Command, CommandId, ContactId, FreeText, InvoiceId, NoteId,
     Priority, ProposalId, Role, SiteId, Slug, TechnicianId, TemplateId, TenantId, TicketId,
     TicketState, VisitId,
-    approval::{Approval, ApprovalState, Verdict},
+    approval::{Approval, ApprovalNeed, ApprovalPlan, Demand, EscalationRung, OnExpiry},
+    autonomy::{AutonomyRules, Caps, Guardrails},
     command::{
         CheckIn, Close, Complete, ConfirmSchedule, CreateTicket, Dispatch, GenerateInvoice,
         ProposeSchedule, QaVerify, RequestChange, ReturnVisit, Triage,
     },
     comms::CommsRules,
-    event::TicketChange,
+    event::{AutonomyMode, TicketChange},
     proposal::{Advice, TriageInput},
     schedule::{TimeWindow, WorkCalendar},
     sla::{ClockCalendar, SlaClock, SlaRecordKey},
@@ -22,7 +23,10 @@ use contracts::{
 };
 use uuid::Uuid;
 
-use crate::{Decided, Effect, Facts, FreshIds, OpenProposal, Rejection, TicketKey, decide};
+use crate::{
+    Autonomy, Decided, Effect, Facts, FreshIds, OpenProposal, Rejection, TicketKey,
+    approval::settle, decide,
+};
 
 pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("an RFC 3339 instant")
@@ -140,8 +144,63 @@ pub(crate) fn comms_rules() -> CommsRules {
     CommsRules {
         attach_window_hours: 72,
         intake_template: glass().id,
-        approval_reminder_minutes: 15,
         audiences: BTreeMap::new(),
+    }
+}
+
+/// Who asks for everything, unless a test says otherwise.
+pub(crate) const DORA: &str = "user:dora";
+/// Who decides: an approver.
+pub(crate) const ANN: &str = "user:ann";
+
+/// One approver or account manager; reminded after 15 minutes, escalated after 60, over after 240.
+pub(crate) fn change_need() -> ApprovalNeed {
+    ApprovalNeed {
+        demands: vec![Demand {
+            code: "CHANGE_ORDER".to_owned(),
+            roles: vec![Role::Approver, Role::AccountManager],
+            count: 1,
+        }],
+        plan: ApprovalPlan {
+            remind_after_minutes: vec![15],
+            escalations: vec![EscalationRung {
+                after_minutes: 60,
+                roles: vec![Role::TenantAdmin],
+            }],
+            expire_after_minutes: 240,
+            on_expiry: OnExpiry::Deny,
+        },
+    }
+}
+
+/// Nothing is set and nothing is stopped: software only proposes.
+pub(crate) fn autonomy() -> Autonomy {
+    Autonomy {
+        at: monday(),
+        stages: Vec::new(),
+        switches: Vec::new(),
+        ceiling: AutonomyMode::Auto,
+        rules: AutonomyRules {
+            kinds: vec![ActorKind::Agent, ActorKind::Workflow],
+            bookkeeping: Vec::new(),
+            through_kill_switch: Vec::new(),
+            default_mode: AutonomyMode::Shadow,
+            default_risk: slug("standard"),
+            risk_classes: BTreeMap::new(),
+            caps: Caps {
+                commands_per_hour: 100,
+                of_operation_per_hour: BTreeMap::new(),
+                spend_cents_per_hour: 100_000,
+            },
+            gates: BTreeMap::new(),
+            guardrails: Guardrails {
+                window_hours: 24,
+                min_acts: 10,
+                max_overridden_permille: 50,
+                max_breaches: 0,
+                max_denied_permille: 100,
+            },
+        },
     }
 }
 
@@ -158,9 +217,10 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
             invoice: InvoiceId::from_uuid(id),
             evidence: contracts::EvidenceId::from_uuid(id),
             message: contracts::MessageId::from_uuid(id),
-            reminder: contracts::MessageId::from_uuid(uuid(500_000 + n)),
+            comment: contracts::CommentId::from_uuid(id),
+            ended: contracts::MessageId::from_uuid(uuid(500_000 + n)),
         },
-        actor_id: "user:dora".to_owned(),
+        actor_id: DORA.to_owned(),
         actor_kind: ActorKind::Person,
         actor_roles: vec![Role::Dispatcher],
         command_id: CommandId::from_uuid(id),
@@ -180,6 +240,9 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         message_held: true,
         contact_reachable: true,
         comms: comms_rules(),
+        lent: Vec::new(),
+        amended: None,
+        change_need: change_need(),
         event_seq: 0,
         expected_version: None,
     }
@@ -192,7 +255,7 @@ pub(crate) struct Desk {
     pub(crate) ticket: Option<Ticket>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) changes: Vec<TicketChange>,
-    pub(crate) approval: Option<Approval>,
+    pub(crate) approvals: Vec<Approval>,
     pub(crate) open_proposals: Vec<OpenProposal>,
     pub(crate) sla_recorded: Vec<SlaRecordKey>,
     pub(crate) seq: u64,
@@ -211,7 +274,7 @@ impl Desk {
             ticket: None,
             now: monday(),
             changes: Vec::new(),
-            approval: None,
+            approvals: Vec::new(),
             open_proposals: Vec::new(),
             sla_recorded: Vec::new(),
             seq: 0,
@@ -243,12 +306,25 @@ impl Desk {
             } else {
                 glass()
             }),
-            approval: self.approval.clone(),
+            approval: self.approvals.last().cloned(),
             open_proposals: self.open_proposals.clone(),
             sla_recorded: self.sla_recorded.clone(),
             event_seq: self.seq,
             ..facts(self.now, self.attempts)
         }
+    }
+
+    /// Facts for this command: its approval, and for a decision somebody who may decide.
+    pub(crate) fn facts_for(&mut self, command: &Command) -> Facts {
+        let mut facts = self.facts();
+        if let Some(id) = command.approval_id() {
+            facts.approval = self.approvals.iter().find(|a| a.id == id).cloned();
+        }
+        if matches!(command, Command::DecideApproval(_)) {
+            facts.actor_id = ANN.to_owned();
+            facts.actor_roles = vec![Role::Approver];
+        }
+        facts
     }
 
     pub(crate) fn try_with(
@@ -257,18 +333,24 @@ impl Desk {
         facts: &Facts,
     ) -> Result<Decided, Rejection> {
         let decided = decide(self.key, self.ticket.as_ref(), command, facts)?;
+        Ok(self.take(decided))
+    }
+
+    /// Writes down what was decided.
+    pub(crate) fn take(&mut self, decided: Decided) -> Decided {
         for effect in &decided.effects {
             self.keep(effect);
         }
         self.ticket = Some(decided.ticket.clone());
         self.seq += decided.changes.iter().filter(|c| heard(c)).count() as u64;
         self.changes.extend(decided.changes.iter().cloned());
-        Ok(decided)
+        decided
     }
 
     pub(crate) fn attempt(&mut self, command: impl Into<Command>) -> Result<Decided, Rejection> {
-        let facts = self.facts();
-        self.try_with(&command.into(), &facts)
+        let command = command.into();
+        let facts = self.facts_for(&command);
+        self.try_with(&command, &facts)
     }
 
     pub(crate) fn run(&mut self, command: impl Into<Command>) -> Decided {
@@ -298,32 +380,37 @@ impl Desk {
         clocks.find(|clock| clock.name.as_str() == name).unwrap()
     }
 
+    /// The approval that was asked for last.
+    pub(crate) fn approval(&self) -> &Approval {
+        self.approvals.last().expect("asked for")
+    }
+
+    pub(crate) fn row(&mut self, id: ApprovalId) -> &mut Approval {
+        let mut rows = self.approvals.iter_mut();
+        rows.find(|row| row.id == id).expect("asked for")
+    }
+
     fn keep(&mut self, effect: &Effect) {
         match effect {
-            Effect::OpenApproval(approval) => {
-                let waits = |earlier: &Approval| earlier.state == ApprovalState::Pending;
-                assert!(!self.approval.as_ref().is_some_and(waits), "two wait");
-                self.approval = Some(approval.clone());
+            Effect::OpenApproval(approval) => self.approvals.push(approval.clone()),
+            Effect::WriteApproval(approval) => {
+                let row = self.row(approval.id);
+                assert_eq!(row.revision + 1, approval.revision, "written over another");
+                *row = (**approval).clone();
             }
-            Effect::DecideApproval {
+            Effect::SettleApproval {
                 id,
-                verdict,
+                state,
                 reason,
                 at,
-                by,
             } => {
-                let approval = self.approval.as_mut().filter(|a| a.id == *id).unwrap();
-                approval.state = match verdict {
-                    Verdict::Approve => ApprovalState::Approved,
-                    Verdict::Reject => ApprovalState::Rejected,
-                };
-                approval.decided_by = Some(by.clone());
-                approval.decided_at = Some(*at);
-                approval.reason.clone_from(reason);
-            }
-            Effect::WithdrawApproval(id) => {
-                let approval = self.approval.as_mut().filter(|a| a.id == *id).unwrap();
-                approval.state = ApprovalState::Withdrawn;
+                let row = self.row(*id);
+                assert!(row.is_open(), "an approval ends twice");
+                settle(row, *state, *at);
+                row.revision += 1;
+                if let Some(reason) = reason {
+                    row.reason = Some(reason.clone());
+                }
             }
             Effect::RecordProposal {
                 id,
@@ -348,6 +435,7 @@ impl Desk {
                 self.sla_recorded.push(key.clone());
             }
             Effect::WriteNote { .. }
+            | Effect::WriteComment { .. }
             | Effect::AddEvidence { .. }
             | Effect::ReceiveMessage { .. }
             | Effect::AttachMessage(_)
@@ -357,7 +445,7 @@ impl Desk {
 }
 
 fn heard(change: &TicketChange) -> bool {
-    change.event.event_type().audience() == contracts::event::Audience::Workflow
+    change.event.event_type().audience().is_workflow()
 }
 
 pub(crate) fn create() -> Command {

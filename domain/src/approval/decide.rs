@@ -8,7 +8,7 @@ use contracts::{
     command::DecideApproval,
 };
 
-use super::{ApprovalFacts, already, settle, unclaimed};
+use super::{ApprovalFacts, already, settle, unclaimed, word};
 use crate::Rejection;
 
 /// Writes the vote down; enough of them release what is held, one no ends it.
@@ -20,7 +20,10 @@ pub(super) fn decide(
     let approval_id = after.id;
     match body.version {
         Some(seen) if seen != after.version => {
-            return Err(Rejection::ApprovalStale { approval_id });
+            return Err(Rejection::ApprovalStale {
+                approval_id,
+                why: word("amended"),
+            });
         }
         None if after.version > 1 => {
             return Err(Rejection::invalid(
@@ -96,7 +99,12 @@ fn standing(
     });
     match loan {
         Some(loan) => {
-            let all: BTreeSet<Role> = facts.actor_roles.iter().chain(&loan.roles).copied().collect();
+            let all: BTreeSet<Role> = facts
+                .actor_roles
+                .iter()
+                .chain(&loan.roles)
+                .copied()
+                .collect();
             Ok((all.into_iter().collect(), Some(loan.from.clone())))
         }
         None => Err(Rejection::NotAnApprover(after.id)),
@@ -106,9 +114,10 @@ fn standing(
 /// Whether enough people said yes.
 fn is_met(approval: &Approval) -> bool {
     demands(approval).iter().all(|demand| {
-        let yes = approval.votes.iter().filter(|vote| {
-            vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles)
-        });
+        let yes = approval
+            .votes
+            .iter()
+            .filter(|vote| vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles));
         yes.count() >= usize::from(demand.count)
     })
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    ActorKind, Command, CommandId, CommentId, FreeText, Role, TicketEvent,
+    ActorKind, Command, CommandId, CommentId, FreeText, Role, Slug, TicketEvent,
     approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind},
     command::RecordApprovalStep,
     policy::PolicyLoan,
@@ -210,7 +210,7 @@ fn step(body: &RecordApprovalStep, after: &mut Approval) -> Result<TicketEvent, 
 fn claim(
     after: &mut Approval,
     minutes: u16,
-    reason: Option<contracts::Slug>,
+    reason: Option<Slug>,
     facts: &ApprovalFacts,
 ) -> Result<TicketEvent, Rejection> {
     if !(1..=240).contains(&minutes) {
@@ -240,9 +240,9 @@ pub(crate) fn settle(after: &mut Approval, state: ApprovalState, at: DateTime<Ut
 
 /// Refuses what was decided before, or is over.
 fn open(approval: &Approval) -> Result<(), Rejection> {
-    match approval.state {
-        ApprovalState::Pending | ApprovalState::Approved => Ok(()),
-        _ => Err(already(approval)),
+    match approval.is_open() {
+        true => Ok(()),
+        false => Err(already(approval)),
     }
 }
 
@@ -251,10 +251,16 @@ fn pending(approval: &Approval, now: DateTime<Utc>) -> Result<(), Rejection> {
     if approval.state != ApprovalState::Pending {
         return Err(already(approval));
     }
+    unexpired(approval, now)
+}
+
+/// Refuses what is over, whether or not its end is on record yet.
+pub(crate) fn unexpired(approval: &Approval, now: DateTime<Utc>) -> Result<(), Rejection> {
     match approval.expires_at {
-        Some(end) if end <= now => Err(Rejection::ApprovalExpired {
+        Some(at) if at <= now => Err(Rejection::ApprovalExpired {
             approval_id: approval.id,
-            at: end,
+            at,
+            released: approval.state == ApprovalState::Approved,
         }),
         _ => Ok(()),
     }
@@ -264,13 +270,17 @@ fn pending(approval: &Approval, now: DateTime<Utc>) -> Result<(), Rejection> {
 pub(crate) fn already(approval: &Approval) -> Rejection {
     let approval_id = approval.id;
     match approval.state {
-        ApprovalState::Stale => Rejection::ApprovalStale { approval_id },
+        ApprovalState::Stale => Rejection::ApprovalStale {
+            approval_id,
+            why: approval
+                .reason
+                .clone()
+                .unwrap_or_else(|| word("facts_changed")),
+        },
         ApprovalState::Expired => Rejection::ApprovalExpired {
             approval_id,
-            at: approval
-                .decided_at
-                .or(approval.expires_at)
-                .unwrap_or(approval.requested_at),
+            at: approval.expires_at.unwrap_or(approval.requested_at),
+            released: approval.decided_by.is_some(),
         },
         state => Rejection::AlreadyDecided {
             approval_id,
@@ -279,6 +289,11 @@ pub(crate) fn already(approval: &Approval) -> Rejection {
             at: approval.decided_at,
         },
     }
+}
+
+/// A word of ours.
+pub(crate) fn word(text: &str) -> Slug {
+    Slug::new(text).expect("codes and these words are lowercase letters and underscores")
 }
 
 fn unclaimed(approval: &Approval, facts: &ApprovalFacts) -> Result<(), Rejection> {

@@ -20,9 +20,11 @@ pub fn steps(plan: &ApprovalPlan, from: DateTime<Utc>) -> Vec<ApprovalStep> {
     let reminders = plan.remind_after_minutes.iter();
     let mut all: Vec<_> = reminders
         .map(|minutes| step(after(*minutes), StepKind::Reminder, &[]))
-        .chain(plan.escalations.iter().map(|rung| {
-            step(after(rung.after_minutes), StepKind::Escalation, &rung.roles)
-        }))
+        .chain(
+            plan.escalations
+                .iter()
+                .map(|rung| step(after(rung.after_minutes), StepKind::Escalation, &rung.roles)),
+        )
         .filter(|step| step.at < end)
         .collect();
     all.sort_by_key(|step| (step.at, step.step));
@@ -33,7 +35,12 @@ pub fn steps(plan: &ApprovalPlan, from: DateTime<Utc>) -> Vec<ApprovalStep> {
 
 /// Every role that some demand names: whoever has one may decide.
 pub fn demanded_roles(need: &ApprovalNeed) -> Vec<Role> {
-    let roles: BTreeSet<Role> = need.demands.iter().flat_map(|d| &d.roles).copied().collect();
+    let roles: BTreeSet<Role> = need
+        .demands
+        .iter()
+        .flat_map(|d| &d.roles)
+        .copied()
+        .collect();
     roles.into_iter().collect()
 }
 

@@ -1,6 +1,696 @@
+//! Whatever is done with an approval, by whomever, in whatever order: nothing is released that the
+//! right people did not release, in time.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use contracts::{
+    ApprovalId, Operation, TicketId,
+    approval::{
+        ApprovalKind, ApprovalPlan, ApprovalStep, Demand, EscalationRung, OnExpiry, Verdict,
+    },
+    canonical::canonical_sha256,
+    command::*,
+};
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
+use crate::{
+    Decided, Effect,
+    testing::*,
+    ticket::{self, evolve, execute},
+};
+
+const PROPOSER: &str = "user:proposer";
+const PEOPLE: [(&str, &[Role]); 6] = [
+    (PROPOSER, &[Role::Dispatcher, Role::Approver]),
+    ("user:a", &[Role::Approver]),
+    ("user:b", &[Role::Approver, Role::AccountManager]),
+    ("user:c", &[Role::AccountManager]),
+    ("user:d", &[Role::TenantAdmin]),
+    ("user:e", &[Role::Technician]),
+];
+
+/// Two approvers and an account manager; reminders, an escalation to administrators, an end.
+fn need(count: u8, on_expiry: OnExpiry) -> ApprovalNeed {
+    let demand = |code: &str, role, count| Demand {
+        code: code.to_owned(),
+        roles: vec![role],
+        count,
+    };
+    ApprovalNeed {
+        demands: vec![
+            demand("DEAR", Role::AccountManager, 1),
+            demand("RISKY", Role::Approver, count),
+        ],
+        plan: ApprovalPlan {
+            remind_after_minutes: vec![10, 30],
+            escalations: vec![EscalationRung {
+                after_minutes: 60,
+                roles: vec![Role::TenantAdmin],
+            }],
+            expire_after_minutes: 120,
+            on_expiry,
+        },
+    }
+}
+
+fn held(need: &ApprovalNeed, facts_sha256: String) -> Approval {
+    let steps = steps(&need.plan, monday());
+    Approval {
+        id: ApprovalId::from_uuid(uuid(77)),
+        ticket_id: Some(TicketId::from_uuid(uuid(2))),
+        kind: ApprovalKind::HeldCommand,
+        state: ApprovalState::Pending,
+        operation: Operation::AddNote,
+        requested_by: PROPOSER.to_owned(),
+        requested_by_kind: ActorKind::Person,
+        required_roles: demanded_roles(need),
+        demands: need.demands.clone(),
+        votes: Vec::new(),
+        version: 1,
+        revision: 0,
+        request_sha256: "0".repeat(64),
+        request: json!({}),
+        facts_sha256: Some(facts_sha256),
+        requested_at: monday(),
+        expires_at: steps.last().map(|step| step.at),
+        on_expiry: need.plan.on_expiry,
+        steps,
+        claim: None,
+        decision_id: None,
+        decided_by: None,
+        decided_at: None,
+        reason: None,
+        executed_command_id: None,
+    }
+}
+
+/// Who acts: a person, or software with somebody's name and roles.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    person: usize,
+    kind: ActorKind,
+    /// Whose right they have on loan.
+    lender: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Act {
+    minutes: i64,
+    who: Who,
+    what: u8,
+    variant: u16,
+}
+
+fn act_strategy() -> impl Strategy<Value = Act> {
+    let kind = prop_oneof![
+        8 => Just(ActorKind::Person),
+        1 => Just(ActorKind::Agent),
+        1 => Just(ActorKind::Workflow),
+    ];
+    let who = (
+        0..PEOPLE.len(),
+        kind,
+        prop::option::weighted(0.3, 0..PEOPLE.len()),
+    );
+    let minutes = prop_oneof![3 => Just(0_i64), 3 => 0..20_i64, 1 => 0..90_i64];
+    // Deciding is what matters: every other act is one.
+    let what = prop_oneof![1 => Just(0_u8), 1 => 0..10_u8];
+    (minutes, who, what, any::<u16>()).prop_map(|(minutes, who, what, variant)| Act {
+        minutes,
+        who: Who {
+            person: who.0,
+            kind: who.1,
+            lender: who.2.filter(|lender| *lender != who.0),
+        },
+        what,
+        variant,
+    })
+}
+
+fn roles(person: usize) -> Vec<Role> {
+    PEOPLE[person].1.to_vec()
+}
+
+/// An approval of a ticket, and the ticket.
+struct Room {
+    desk: Desk,
+    need: ApprovalNeed,
+    last_event: Option<TicketEvent>,
+}
+
+impl Room {
+    fn opens(count: u8, on_expiry: OnExpiry) -> Self {
+        let need = need(count, on_expiry);
+        let mut desk = Desk::after([create(), triage(contracts::Priority::P1)]);
+        desk.now = monday();
+        let facts = facts_sha256(Operation::AddNote, desk.ticket()).unwrap();
+        let approval = held(&need, facts);
+        let decided = ticket::hold(
+            desk.key,
+            &desk.ticket().clone(),
+            &note(),
+            approval,
+            &desk.facts(),
+        );
+        desk.take(decided.unwrap());
+        Self {
+            desk,
+            need,
+            last_event: None,
+        }
+    }
+
+    fn command(&self, act: &Act) -> Command {
+        let approval = self.desk.approval();
+        let approval_id = approval.id;
+        let reason = slug("because");
+        let variant = i64::from(act.variant);
+        match act.what {
+            0 => DecideApproval {
+                approval_id,
+                verdict: match act.variant % 12 {
+                    0 => Verdict::Reject,
+                    _ => Verdict::Approve,
+                },
+                reason: None,
+                version: match act.variant % 7 {
+                    0 => Some(approval.version + 1),
+                    1 => None,
+                    _ => Some(approval.version),
+                },
+            }
+            .into(),
+            1 => ClaimApproval {
+                approval_id,
+                minutes: act.variant % 300,
+            }
+            .into(),
+            2 => ReleaseApproval { approval_id }.into(),
+            3 => TakeOverApproval {
+                approval_id,
+                reason,
+                minutes: 1 + act.variant % 20,
+            }
+            .into(),
+            4 => AmendApproval {
+                approval_id,
+                body: json!({}),
+                reason,
+            }
+            .into(),
+            5 if act.variant % 4 == 0 => WithdrawApproval {
+                approval_id,
+                reason,
+            }
+            .into(),
+            6 => ChangeApprovalDue {
+                approval_id,
+                expires_at: self.desk.now + TimeDelta::minutes(variant % 200 - 20),
+                reason,
+            }
+            .into(),
+            7 | 8 => {
+                // The right step, the right moment; or another one.
+                let index = match act.variant % 5 {
+                    0 => 1,
+                    _ => 0,
+                };
+                let step = approval.steps.get(index).cloned().unwrap_or(ApprovalStep {
+                    at: self.desk.now,
+                    step: StepKind::Expiry,
+                    roles: Vec::new(),
+                });
+                RecordApprovalStep {
+                    approval_id,
+                    version: approval.version - u32::from(act.variant % 11 == 0),
+                    step: step.step,
+                    at: step.at,
+                    applied_seq: self.desk.seq,
+                }
+                .into()
+            }
+            _ => CommentApproval {
+                approval_id,
+                text: FreeText::new("Is it worth it?").unwrap(),
+            }
+            .into(),
+        }
+    }
+
+    fn facts(&mut self, act: &Act, command: &Command) -> crate::Facts {
+        let amended = Amended {
+            request: json!({ "n": act.variant }),
+            request_sha256: canonical_sha256(&act.variant).unwrap(),
+            facts_sha256: self.desk.approval().facts_sha256.clone(),
+            need: self.need.clone(),
+        };
+        let loan = |lender: usize| PolicyLoan {
+            from: PEOPLE[lender].0.to_owned(),
+            roles: roles(lender).into_iter().collect(),
+        };
+        crate::Facts {
+            actor_id: PEOPLE[act.who.person].0.to_owned(),
+            actor_kind: act.who.kind,
+            actor_roles: roles(act.who.person),
+            lent: act.who.lender.map(loan).into_iter().collect(),
+            amended: Some(amended),
+            ..self.desk.facts_for(command)
+        }
+    }
+
+    /// Does it, and checks what must hold whatever it was.
+    fn happens(&mut self, act: &Act) {
+        self.desk.pass(act.minutes);
+        let command = self.command(act);
+        let mut facts = self.facts(act, &command);
+        facts.actor_id = PEOPLE[act.who.person].0.to_owned();
+        let before = self.desk.approval().clone();
+        let result = self.desk.try_with(&command, &facts);
+        let after = self.desk.approval().clone();
+        match result {
+            Ok(decided) => self.accepted(act, &command, &before, &after, &decided),
+            Err(rejection) => {
+                assert_eq!(before, after, "a refusal changed it");
+                assert!(rejection.code().status() < 500, "{rejection:?}");
+            }
+        }
+        crate::ticket::properties::approvals_agree(&self.desk);
+        sound(&after);
+    }
+
+    fn accepted(
+        &mut self,
+        act: &Act,
+        command: &Command,
+        before: &Approval,
+        after: &Approval,
+        decided: &Decided,
+    ) {
+        let now = self.desk.now;
+        assert_eq!(after.revision, before.revision + 1, "each write is one");
+        match command {
+            Command::DecideApproval(body) => {
+                assert_eq!(before.state, ApprovalState::Pending);
+                assert!(
+                    before.expires_at.is_none_or(|end| now < end),
+                    "after the end"
+                );
+                assert_eq!(body.version.unwrap_or(1), before.version, "another version");
+                assert_eq!(act.who.kind, ActorKind::Person, "software decided");
+                assert_ne!(
+                    PEOPLE[act.who.person].0, before.requested_by,
+                    "the proposer did"
+                );
+                let claim = before.claimed_by(now);
+                assert!(claim.is_none_or(|c| c.by == PEOPLE[act.who.person].0));
+                assert_eq!(after.votes.len(), before.votes.len() + 1);
+            }
+            Command::RecordApprovalStep(body) => {
+                let first = &before.steps[0];
+                assert_eq!((first.step, first.at), (body.step, body.at), "out of order");
+                assert_eq!(body.version, before.version);
+                let over = body.step == StepKind::Expiry;
+                let ends = after.state == ApprovalState::Expired;
+                let once_more = before.on_expiry == OnExpiry::Escalate
+                    && before.state == ApprovalState::Pending;
+                assert_eq!(ends, over && !once_more, "an end denies, or asks once more");
+                assert!(!over || ends || after.on_expiry == OnExpiry::Deny, "twice");
+            }
+            Command::AmendApproval(_) => {
+                assert_eq!(after.version, before.version + 1);
+                assert!(after.votes.is_empty() && after.claim.is_none());
+                assert_ne!(after.request_sha256, before.request_sha256);
+            }
+            Command::ClaimApproval(_) => {
+                let by = &after.claim.as_ref().unwrap().by;
+                let held = before.claimed_by(now);
+                assert!(
+                    held.is_none_or(|held| held.by == *by),
+                    "claimed over another's claim"
+                );
+            }
+            Command::CommentApproval(_) => {
+                let mut same = before.clone();
+                same.revision += 1;
+                assert_eq!(same, *after);
+            }
+            _ => {}
+        }
+        if !before.is_open() {
+            assert!(
+                matches!(command, Command::CommentApproval(_)),
+                "it was over"
+            );
+        }
+        let came_free = after.state == ApprovalState::Approved;
+        assert!(
+            !came_free
+                || before.state == ApprovalState::Approved
+                || matches!(command, Command::DecideApproval(_)),
+            "only a word of somebody releases"
+        );
+        self.last_event = Some(decided.changes[0].event.clone());
+    }
+}
+
+/// What is true of any approval at any time.
+fn sound(approval: &Approval) {
+    let yes: Vec<_> = approval
+        .votes
+        .iter()
+        .filter(|vote| vote.verdict == Verdict::Approve)
+        .collect();
+    // Nobody counts twice, by themselves or through what they lent.
+    let behind: Vec<&str> = approval
+        .votes
+        .iter()
+        .flat_map(|vote| [Some(vote.actor_id.as_str()), vote.on_behalf_of.as_deref()])
+        .flatten()
+        .collect();
+    let distinct: BTreeSet<_> = behind.iter().collect();
+    assert_eq!(
+        distinct.len(),
+        behind.len(),
+        "one person, two votes: {behind:?}"
+    );
+    assert!(
+        !behind.contains(&PROPOSER),
+        "the proposer's own word counts"
+    );
+    if matches!(
+        approval.state,
+        ApprovalState::Approved | ApprovalState::Executed
+    ) {
+        for demand in &approval.demands {
+            let met = yes
+                .iter()
+                .filter(|vote| demand.roles.iter().any(|role| vote.roles.contains(role)));
+            assert!(
+                met.count() >= usize::from(demand.count),
+                "{demand:?} is not met"
+            );
+        }
+        let no = |vote: &contracts::approval::Vote| vote.verdict == Verdict::Reject;
+        assert!(!approval.votes.iter().any(no), "in spite of a no");
+    }
+    let times: Vec<_> = approval.steps.iter().map(|step| step.at).collect();
+    assert!(times.is_sorted(), "steps out of order");
+    let ends = approval
+        .steps
+        .iter()
+        .filter(|step| step.step == StepKind::Expiry);
+    match approval.state {
+        ApprovalState::Pending => {
+            assert_eq!(ends.count(), 1, "silence must end");
+            let last = approval.steps.last().unwrap();
+            assert_eq!(
+                (last.step, Some(last.at)),
+                (StepKind::Expiry, approval.expires_at)
+            );
+        }
+        ApprovalState::Approved => assert_eq!(approval.steps.len(), 1, "only its end is left"),
+        _ => assert!(approval.steps.is_empty() && approval.claim.is_none()),
+    }
+}
+
+fn note() -> Command {
+    let text = FreeText::new("Said something.").unwrap();
+    AddNote { text }.into()
+}
+
+fn on_expiry() -> impl Strategy<Value = OnExpiry> {
+    prop_oneof![Just(OnExpiry::Deny), Just(OnExpiry::Escalate)]
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_released_but_by_the_right_people_in_time(
+        count in 1..3_u8,
+        on_expiry in on_expiry(),
+        acts in prop::collection::vec(act_strategy(), 1..40),
+    ) {
+        let mut room = Room::opens(count, on_expiry);
+        for act in &acts {
+            room.happens(act);
+        }
+        let rebuilt = room.desk.changes.iter().fold(None, |ticket, change| {
+            Some(evolve(room.desk.key, ticket, change))
+        });
+        prop_assert_eq!(rebuilt, room.desk.ticket);
+    }
+
+    /// However the plan is written: in time order, and with an end.
+    #[test]
+    fn a_plan_ends(
+        reminders in prop::collection::vec(0..500_u32, 0..6),
+        rungs in prop::collection::vec(0..500_u32, 0..6),
+        end in 1..500_u32,
+    ) {
+        let plan = ApprovalPlan {
+            remind_after_minutes: reminders,
+            escalations: rungs
+                .into_iter()
+                .map(|after_minutes| EscalationRung {
+                    after_minutes,
+                    roles: vec![Role::TenantAdmin],
+                })
+                .collect(),
+            expire_after_minutes: end,
+            on_expiry: OnExpiry::Deny,
+        };
+        let steps = steps(&plan, monday());
+        let (last, others) = steps.split_last().unwrap();
+        prop_assert_eq!(last.step, StepKind::Expiry);
+        prop_assert_eq!(last.at, monday() + TimeDelta::minutes(end.into()));
+        prop_assert!(others.iter().all(|step| step.step != StepKind::Expiry && step.at < last.at));
+        prop_assert!(steps.is_sorted_by_key(|step| step.at));
+    }
+}
+
+/// The property above would hold of approvals that never get anywhere.
+#[test]
+fn random_acts_bring_every_end() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let strategy = (on_expiry(), prop::collection::vec(act_strategy(), 40));
+    let mut reached = BTreeSet::new();
+    for _ in 0..400 {
+        let (on_expiry, acts) = strategy.new_tree(&mut runner).unwrap().current();
+        let mut room = Room::opens(2, on_expiry);
+        for act in &acts {
+            room.happens(act);
+            reached.insert(room.desk.approval().state);
+        }
+    }
+    use ApprovalState::{Approved, Expired, Pending, Rejected, Withdrawn};
+    let all = BTreeSet::from([Pending, Approved, Rejected, Withdrawn, Expired]);
+    assert_eq!(reached, all);
+}
+
+fn decide(room: &mut Room, person: usize, lender: Option<usize>) -> Result<(), Rejection> {
+    let approval_id = room.desk.approval().id;
+    let body = DecideApproval {
+        approval_id,
+        verdict: Verdict::Approve,
+        reason: None,
+        version: None,
+    };
+    let act = Act {
+        minutes: 0,
+        who: Who {
+            person,
+            kind: ActorKind::Person,
+            lender,
+        },
+        what: 0,
+        variant: 2,
+    };
+    let command = body.into();
+    let facts = room.facts(&act, &command);
+    room.desk.try_with(&command, &facts).map(|_| ())
+}
 
 #[test]
-fn longest_is_thirty_days() {
-    assert_eq!(LONGEST.num_days(), 30);
+fn a_vote_that_was_lent_is_no_second_one() {
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    decide(&mut room, 1, None).unwrap();
+    // e has no role of their own and borrows from a, who has voted.
+    let refused = decide(&mut room, 5, Some(1)).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::Forbidden);
+    // From c, who has not: once, and then c may not either.
+    decide(&mut room, 5, Some(3)).unwrap();
+    let vote = room.desk.approval().votes.last().unwrap();
+    assert_eq!(vote.on_behalf_of.as_deref(), Some("user:c"));
+    let refused = decide(&mut room, 3, None).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::AlreadyDecided);
+    // What the proposer lends is worth nothing here.
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    let refused = decide(&mut room, 5, Some(0)).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::Forbidden);
+}
+
+#[test]
+fn a_lease_ends_by_itself() {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    let approval_id = room.desk.approval().id;
+    let claim = |room: &mut Room, who: &str| {
+        let command: Command = ClaimApproval {
+            approval_id,
+            minutes: 15,
+        }
+        .into();
+        let mut facts = room.desk.facts_for(&command);
+        facts.actor_id = who.to_owned();
+        room.desk.try_with(&command, &facts).map(|_| ())
+    };
+    claim(&mut room, "user:a").unwrap();
+    room.desk.pass(14);
+    let refused = claim(&mut room, "user:b").unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::ApprovalClaimed);
+    assert_eq!(refused.meta()["claimed_by"], "user:a");
+    let refused = decide(&mut room, 2, None).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::ApprovalClaimed);
+    room.desk.pass(1);
+    claim(&mut room, "user:b").unwrap();
+    decide(&mut room, 2, None).unwrap();
+    assert_eq!(room.desk.approval().state, ApprovalState::Approved);
+}
+
+/// What became of a released command when it was to be carried out.
+fn carried_out(room: &mut Room, verdict: Result<Option<Slug>, Slug>) -> Result<Decided, Rejection> {
+    let approval = room.desk.approval().clone();
+    let ticket = room.desk.ticket().clone();
+    let facts = room.desk.facts();
+    let decided = execute(room.desk.key, &ticket, &note(), &approval, verdict, &facts)?;
+    Ok(room.desk.take(decided))
+}
+
+fn released() -> Room {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    decide(&mut room, 2, None).unwrap();
+    room
+}
+
+#[test]
+fn what_was_released_is_carried_out_once_and_named() {
+    let mut room = released();
+    let decided = carried_out(&mut room, Ok(None)).unwrap();
+    let names = decided.changes.iter().map(|change| &change.event);
+    let executed = names.clone().find_map(|event| match event {
+        TicketEvent::ApprovalExecuted {
+            proposed_by,
+            approved_by,
+            ..
+        } => Some((proposed_by.as_str(), approved_by.clone())),
+        _ => None,
+    });
+    assert_eq!(executed, Some((PROPOSER, vec!["user:b".to_owned()])));
+    let notes = decided.effects.iter();
+    let notes = notes.filter(|effect| matches!(effect, Effect::WriteNote { .. }));
+    assert_eq!(notes.count(), 1);
+    assert_eq!(room.desk.approval().state, ApprovalState::Executed);
+    assert_eq!(room.desk.ticket().approvals, []);
+    let again = carried_out(&mut room, Ok(None)).unwrap_err();
+    assert_eq!(again.code(), contracts::ErrorCode::AlreadyDecided);
+}
+
+#[test]
+fn what_was_not_released_or_is_over_is_not_carried_out() {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    let early = carried_out(&mut room, Ok(None)).unwrap_err();
+    assert_eq!(early, Rejection::NotReleased(room.desk.approval().id));
+    let mut room = released();
+    room.desk.pass(120);
+    let late = carried_out(&mut room, Ok(None)).unwrap_err();
+    assert_eq!(late.code(), contracts::ErrorCode::Expired);
+    assert_eq!(late.meta()["why"], "not_carried_out");
+}
+
+#[test]
+fn what_stands_against_it_makes_it_void_and_says_what() {
+    let mut room = released();
+    carried_out(&mut room, Err(slug("policy_stricter"))).unwrap();
+    let approval = room.desk.approval();
+    assert_eq!(approval.state, ApprovalState::Stale);
+    assert_eq!(approval.reason, Some(slug("policy_stricter")));
+    assert_eq!(
+        approval.decided_by.as_deref(),
+        Some("user:b"),
+        "it was given"
+    );
+    assert_eq!(room.desk.ticket().approvals, []);
+    let again = carried_out(&mut room, Ok(None)).unwrap_err();
+    assert_eq!(again.meta()["why"], "policy_stricter");
+
+    let mut room = released();
+    room.desk.row(ApprovalId::from_uuid(uuid(77))).facts_sha256 = Some("f".repeat(64));
+    carried_out(&mut room, Ok(None)).unwrap();
+    let reason = room.desk.approval().reason.clone();
+    assert_eq!(reason, Some(slug("facts_changed")));
+}
+
+#[test]
+fn a_change_that_takes_the_ground_away_ends_it_in_the_same_breath() {
+    let mut room = released();
+    let cancelled = room.desk.run(Cancel {
+        reason: slug("customer_request"),
+    });
+    assert!(matches!(
+        cancelled.changes[1].event,
+        TicketEvent::ApprovalWithdrawn { .. }
+    ));
+    assert_eq!(room.desk.approval().state, ApprovalState::Withdrawn);
+    assert_eq!(room.desk.ticket().approvals, []);
+
+    let mut desk = Desk::after([create(), triage(contracts::Priority::P1)]);
+    let operation = Operation::Dispatch;
+    let facts = facts_sha256(operation, desk.ticket()).unwrap();
+    let approval = Approval {
+        operation,
+        ..held(&need(1, OnExpiry::Deny), facts)
+    };
+    let ticket = desk.ticket().clone();
+    let decided = ticket::hold(desk.key, &ticket, &dispatch(), approval, &desk.facts());
+    desk.take(decided.unwrap());
+    // What somebody says leaves it alone; a dispatch by a person does not.
+    desk.run(note());
+    assert_eq!(desk.approval().state, ApprovalState::Pending);
+    let decided = desk.run(dispatch());
+    assert!(decided.changes.iter().any(|change| matches!(
+        &change.event,
+        TicketEvent::ApprovalStale { reason, .. } if reason.as_str() == "facts_changed"
+    )));
+    assert_eq!(desk.approval().state, ApprovalState::Stale);
+}
+
+#[test]
+fn what_could_not_be_done_now_is_not_held() {
+    let desk = Desk::after([create(), triage(contracts::Priority::P1)]);
+    let approval = held(&need(1, OnExpiry::Deny), "0".repeat(64));
+    let facts = desk.clone().facts();
+    let refused = ticket::hold(desk.key, desk.ticket(), &check_in(), approval, &facts);
+    let code = refused.unwrap_err().code();
+    assert_eq!(code, contracts::ErrorCode::IllegalTransition);
+}
+
+#[test]
+fn a_change_order_that_was_approved_is_over() {
+    let mut desk = on_site();
+    desk.run(request_change(12_000));
+    let approval_id = desk.approval().id;
+    desk.run(DecideApproval {
+        approval_id,
+        verdict: Verdict::Approve,
+        reason: None,
+        version: None,
+    });
+    let refused = desk.refuse(WithdrawApproval {
+        approval_id,
+        reason: slug("mistake"),
+    });
+    assert_eq!(refused.code(), contracts::ErrorCode::AlreadyDecided);
+    assert_eq!(desk.ticket().nte_cents, 62_000);
 }

@@ -1,6 +1,7 @@
 use contracts::{
-    ApprovalId, EvidenceId, InvoiceId, MessageId, NoteId, Priority, ProposalId, SiteId, TemplateId,
-    TicketId, VisitId,
+    ApprovalId, CommentId, EvidenceId, InvoiceId, MessageId, NoteId, Priority, ProposalId, Role,
+    SiteId, TemplateId, TicketId, VisitId,
+    approval::{ApprovalKind, ApprovalStep},
     comms::{Channel, Purpose},
     event::EventType,
     policy::DenyClass,
@@ -22,6 +23,7 @@ fn settings(currency: &str, calendar: WorkCalendar) -> TenantSettings {
     TenantSettings {
         calendar,
         currency: currency.to_owned(),
+        quiet_hours: None,
     }
 }
 
@@ -36,6 +38,12 @@ fn window() -> TimeWindow {
 fn sample(event: EventType) -> TicketEvent {
     let visit_id = VisitId::from_uuid(uuid(ID));
     let reason = slug("because");
+    let approval_id = ApprovalId::from_uuid(uuid(ID));
+    let expiry = ApprovalStep {
+        at: at("2026-11-24T18:00:00Z"),
+        step: StepKind::Expiry,
+        roles: Vec::new(),
+    };
     let evidence = vec![EvidenceRef {
         kind: slug("photo_after"),
         sha256: "0d".repeat(32),
@@ -85,13 +93,13 @@ fn sample(event: EventType) -> TicketEvent {
             next_visit_id: visit_id,
         },
         EventType::ChangeRequested => TicketEvent::ChangeRequested {
-            approval_id: ApprovalId::from_uuid(uuid(ID)),
+            approval_id,
             scope: slug("second_pane"),
             price_delta_cents: 35_005,
             note_id: None,
         },
         EventType::ChangeDecided => TicketEvent::ChangeDecided {
-            approval_id: ApprovalId::from_uuid(uuid(ID)),
+            approval_id,
             verdict: Verdict::Approve,
             nte_cents: 85_005,
             reason: Some(reason),
@@ -140,6 +148,72 @@ fn sample(event: EventType) -> TicketEvent {
         },
         EventType::CustomerAwaited => TicketEvent::CustomerAwaited { reason },
         EventType::CustomerResumed => TicketEvent::CustomerResumed {},
+        EventType::AutonomySet => TicketEvent::AutonomySet {
+            opt_out: true,
+            reason,
+        },
+        EventType::ApprovalRequested => TicketEvent::ApprovalRequested {
+            approval_id,
+            kind: ApprovalKind::HeldCommand,
+            operation: Operation::Dispatch,
+            autonomous: true,
+            facts_sha256: None,
+            steps: vec![expiry],
+        },
+        EventType::ApprovalVoted => TicketEvent::ApprovalVoted {
+            approval_id,
+            verdict: Verdict::Approve,
+        },
+        EventType::ApprovalDecided => TicketEvent::ApprovalDecided {
+            approval_id,
+            version: 1,
+            verdict: Verdict::Reject,
+            reason: Some(reason),
+        },
+        EventType::ApprovalAmended => TicketEvent::ApprovalAmended {
+            approval_id,
+            version: 2,
+            facts_sha256: None,
+            steps: vec![expiry],
+            reason,
+        },
+        EventType::ApprovalWithdrawn => TicketEvent::ApprovalWithdrawn {
+            approval_id,
+            reason,
+        },
+        EventType::ApprovalStale => TicketEvent::ApprovalStale {
+            approval_id,
+            reason,
+        },
+        EventType::ApprovalStepTaken => TicketEvent::ApprovalStepTaken {
+            approval_id,
+            step: StepKind::Escalation,
+            roles: vec![Role::AccountManager],
+            steps: vec![expiry],
+        },
+        EventType::ApprovalDueChanged => TicketEvent::ApprovalDueChanged {
+            approval_id,
+            steps: vec![expiry],
+            reason,
+        },
+        EventType::ApprovalExpired => TicketEvent::ApprovalExpired { approval_id },
+        EventType::ApprovalExecuted => TicketEvent::ApprovalExecuted {
+            approval_id,
+            operation: Operation::Dispatch,
+            proposed_by: "agent:scheduler".into(),
+            approved_by: vec!["user:ann".into(), "user:bob".into()],
+            kill_switch_override: None,
+        },
+        EventType::ApprovalClaimed => TicketEvent::ApprovalClaimed {
+            approval_id,
+            until: at("2026-11-24T08:00:00Z"),
+            reason: None,
+        },
+        EventType::ApprovalReleased => TicketEvent::ApprovalReleased { approval_id },
+        EventType::ApprovalCommented => TicketEvent::ApprovalCommented {
+            approval_id,
+            comment_id: CommentId::from_uuid(uuid(ID)),
+        },
         EventType::NoteAdded => TicketEvent::NoteAdded {
             note_id: NoteId::from_uuid(uuid(ID)),
         },

@@ -1,14 +1,43 @@
-//! Software stops acting for this tenant.
+//! Software stops acting, as far as the scope reaches.
 
-use contracts::{command::EngageKillSwitch, filing::Filed};
+use chrono::TimeDelta;
+use contracts::{
+    actor::is_actor_id, command::EngageKillSwitch, filing::Filed, kill_switch::KillScope,
+};
 
-use super::{Filing, FilingFacts, kill_switch};
+use super::{Filing, FilingFacts, check, kill_switch};
 use crate::Rejection;
 
+/// One that is meant to last longer has no end.
+const LONGEST: TimeDelta = TimeDelta::days(90);
+
 pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filing, Rejection> {
-    kill_switch::turn(true, facts, |generation| Filed::KillSwitchEngaged {
-        generation,
-        reason: body.reason.clone(),
-        scope: body.scope.clone(),
-    })
+    let expires_at = body.expires_at.map(check::kept_instant);
+    let filing = kill_switch::engage(&body.scope, expires_at, facts, |generation| {
+        Filed::KillSwitchEngaged {
+            generation,
+            reason: body.reason.clone(),
+            scope: body.scope.clone(),
+            expires_at,
+        }
+    })?;
+    if let KillScope::Agent { actor_id } = &body.scope
+        && !is_actor_id(actor_id)
+    {
+        return Err(Rejection::invalid(
+            "/scope/actor_id",
+            "must be the subject of a token: 1 to 128 characters A-Z, a-z, 0-9, `.`, `_`, `:`, `-`",
+        ));
+    }
+    match expires_at {
+        Some(end) if end <= facts.now => Err(Rejection::invalid(
+            "/expires_at",
+            "must lie ahead: the switch would be released at once",
+        )),
+        Some(end) if end - facts.now > LONGEST => Err(Rejection::invalid(
+            "/expires_at",
+            "must be within 90 days from now; leave it out for a switch without end",
+        )),
+        _ => Ok(filing),
+    }
 }

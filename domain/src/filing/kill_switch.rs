@@ -1,38 +1,82 @@
-//! Turning the kill switch, either way: the generation rises, and people hear of it.
+//! Turning a kill switch, either way: its generation rises, and people hear of it.
 
+use chrono::{DateTime, Utc};
 use contracts::{
     comms::{Channel, OnlyWhile, Purpose, Recipient},
     filing::Filed,
+    kill_switch::{KillScope, KillSwitchRow},
 };
 use uuid::Uuid;
 
 use super::{Filing, FilingFacts, check};
 use crate::{OutboundMessage, Rejection};
 
-/// Turns it, when it stands the other way. The generation is its version.
-pub(super) fn turn(
-    engage: bool,
+/// The switch of this scope, as it stands; `None` when it was never turned.
+pub(super) fn known<'a>(facts: &'a FilingFacts, scope: &KillScope) -> Option<&'a KillSwitchRow> {
+    let key = scope.key();
+    let mut switches = facts.autonomy.switches.iter();
+    switches.find(|switch| switch.scope == key)
+}
+
+/// Engages it, when it is released; one that stands engaged may get another end. It is never open in
+/// between.
+pub(super) fn engage(
+    scope: &KillScope,
+    expires_at: Option<DateTime<Utc>>,
     facts: &FilingFacts,
     filed: impl FnOnce(u64) -> Filed,
 ) -> Result<Filing, Rejection> {
     let before = facts.kill_switch.generation;
     check::expected_version(facts, before)?;
-    if facts.kill_switch.engaged == engage {
-        return Err(Rejection::SwitchStands {
-            engaged: engage,
-            generation: before,
-        });
+    let ends_otherwise = known(facts, scope).is_some_and(|row| row.expires_at != expires_at);
+    if facts.kill_switch.engaged && !ends_otherwise {
+        return Err(stands(true, before));
     }
-    // There is one per tenant: it needs no id of its own.
+    Ok(turned(scope, before, facts, filed))
+}
+
+/// Releases it. One whose end has come stops nothing any more, and is released once all the same:
+/// that is what puts the end on record, and tells the workflows.
+pub(super) fn release(
+    scope: &KillScope,
+    facts: &FilingFacts,
+    filed: impl FnOnce(u64) -> Filed,
+) -> Result<Filing, Rejection> {
+    let before = facts.kill_switch.generation;
+    check::expected_version(facts, before)?;
+    let lapsed = known(facts, scope).is_some_and(|row| row.engaged && !row.stops(facts.now));
+    if !facts.kill_switch.engaged && !lapsed {
+        return Err(stands(false, before));
+    }
+    // Software puts an end on record that has come; it brings none about.
+    if facts.who.actor_kind.is_autonomous() && !lapsed {
+        return Err(stands(true, before));
+    }
+    Ok(turned(scope, before, facts, filed))
+}
+
+fn stands(engaged: bool, generation: u64) -> Rejection {
+    Rejection::SwitchStands {
+        engaged,
+        generation,
+    }
+}
+
+fn turned(
+    scope: &KillScope,
+    before: u64,
+    facts: &FilingFacts,
+    filed: impl FnOnce(u64) -> Filed,
+) -> Filing {
+    // There is one per scope: it needs no id of its own.
     let mut filing = Filing::written(filed(before + 1), Uuid::nil(), before);
+    let notice = notice(scope, filing.produced_version, facts);
+    filing.notices.extend(notice);
     filing
-        .notices
-        .extend(notice(filing.produced_version, facts));
-    Ok(filing)
 }
 
 /// Tells those whom the bundle names; withdrawn when the switch was turned again before it is sent.
-fn notice(generation: u64, facts: &FilingFacts) -> Option<OutboundMessage> {
+fn notice(scope: &KillScope, generation: u64, facts: &FilingFacts) -> Option<OutboundMessage> {
     let roles = facts.comms.audiences.get(&Purpose::KillSwitch)?;
     (!roles.is_empty()).then(|| OutboundMessage {
         id: facts.message,
@@ -43,6 +87,9 @@ fn notice(generation: u64, facts: &FilingFacts) -> Option<OutboundMessage> {
         },
         text: None,
         due_at: facts.now,
-        only_while: OnlyWhile::KillGeneration { generation },
+        only_while: OnlyWhile::KillGeneration {
+            generation,
+            scope: scope.key(),
+        },
     })
 }

@@ -5,13 +5,23 @@
 //! that changes nothing raises the version like any other: it is on record as one.
 
 mod about_approval;
+mod activate_bundle;
+mod apply_stage_change;
 mod cancel_absence;
 mod check;
+mod delegate_approvals;
+mod demote_stage;
 mod engage_kill_switch;
 mod kill_switch;
 mod message;
+mod promote_stage;
 mod record_absence;
+mod record_drill;
+mod record_gate_report;
 mod release_kill_switch;
+mod revoke_delegation;
+mod stage;
+mod upload_bundle;
 mod upsert_asset;
 mod upsert_contact;
 mod upsert_site;
@@ -20,8 +30,6 @@ mod upsert_technician;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use contracts::{
     Command, MessageId, Operation,
@@ -29,12 +37,16 @@ use contracts::{
     comms::CommsRules,
     filing::Filed,
     policy::{BundleRef, PolicyReport},
+    rollout::StageChange,
     schedule::TimeWindow,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts};
+use crate::{
+    Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts,
+    rollout::LedgerFacts,
+};
 
 /// What a filing depends on besides the command.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,12 +92,16 @@ pub struct ControlFacts {
     pub report: Option<PolicyReport>,
     /// The bundle with the hash that the body names, or that came with it.
     pub bundle: Option<BundleRef>,
+    /// The key that signed it, if it was verified.
+    pub signed_by: Option<String>,
     /// SHA-256 of the bundle that decides.
     pub active_bundle: Option<String>,
     /// The delegation that the body names: who made it, and whether it was taken back.
     pub delegation: Option<(String, bool)>,
-    /// The figures of a gate report, over the range that the body names.
-    pub figures: Option<BTreeMap<String, i64>>,
+    /// The rows of a gate report, over the range that the body names.
+    pub ledger: Option<LedgerFacts>,
+    /// The change of a stage that the body names.
+    pub change: Option<StageChange>,
 }
 
 /// A thing as it stands.
@@ -162,7 +178,16 @@ pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejectio
         Command::CancelAbsence(body) => cancel_absence::plan(body, facts),
         Command::EngageKillSwitch(body) => engage_kill_switch::plan(body, facts),
         Command::ReleaseKillSwitch(body) => release_kill_switch::plan(body, facts),
+        Command::RecordDrill(body) => record_drill::plan(body, facts),
+        Command::RecordGateReport(body) => record_gate_report::plan(body, facts),
+        Command::PromoteStage(body) => promote_stage::plan(body, facts),
+        Command::DemoteStage(body) => demote_stage::plan(body, facts),
+        Command::ApplyStageChange(body) => apply_stage_change::plan(body, facts),
         Command::CommsInbound(_) => message::plan(facts),
+        Command::UploadBundle(body) => upload_bundle::plan(body, facts),
+        Command::ActivateBundle(body) => activate_bundle::plan(body, facts),
+        Command::DelegateApprovals(body) => delegate_approvals::plan(body, facts),
+        Command::RevokeDelegation(body) => revoke_delegation::plan(body, facts),
         command if command.approval_id().is_some() => about_approval::plan(command, facts),
         _ => Err(Rejection::Broken {
             what: "a rule for this filing",

@@ -6,7 +6,7 @@ use super::{Filing, FilingFacts, kill_switch};
 use crate::Rejection;
 
 pub(super) fn plan(body: &ReleaseKillSwitch, facts: &FilingFacts) -> Result<Filing, Rejection> {
-    kill_switch::turn(false, facts, |generation| Filed::KillSwitchReleased {
+    kill_switch::release(&body.scope, facts, |generation| Filed::KillSwitchReleased {
         generation,
         reason: body.reason.clone(),
         scope: body.scope.clone(),

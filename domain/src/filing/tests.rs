@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use contracts::{
-    ContactId, PeerAddress, Role, SiteId, TechnicianId,
+    ActorKind, CommandId, CommentId, ContactId, PeerAddress, Role, SiteId, TechnicianId,
     command::*,
     comms::{OnlyWhile, Purpose, Recipient},
+    kill_switch::KillScope,
     schedule::{GeoPoint, WorkCalendar},
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{comms_rules, monday, office, slug};
+use crate::testing::{DORA, autonomy, comms_rules, monday, office, slug};
 
 const HERE: GeoPoint = GeoPoint {
     lat_e6: 52_370_000,
@@ -30,6 +31,19 @@ fn facts() -> FilingFacts {
         kill_switch: KillSwitch::default(),
         comms: comms_rules(),
         route: None,
+        who: ApprovalFacts {
+            now: monday(),
+            actor_id: DORA.to_owned(),
+            actor_kind: ActorKind::Person,
+            actor_roles: vec![Role::TenantAdmin],
+            lent: Vec::new(),
+            command_id: CommandId::from_uuid(Uuid::from_u128(10)),
+            comment: CommentId::from_uuid(Uuid::from_u128(11)),
+            amended: None,
+        },
+        approval: None,
+        autonomy: autonomy(),
+        control: ControlFacts::default(),
     }
 }
 
@@ -318,10 +332,23 @@ fn reason() -> contracts::Slug {
     slug("agent_misbehaves")
 }
 
+fn engage() -> EngageKillSwitch {
+    EngageKillSwitch {
+        reason: reason(),
+        scope: KillScope::Tenant,
+        expires_at: None,
+    }
+}
+
+fn release() -> ReleaseKillSwitch {
+    ReleaseKillSwitch {
+        reason: reason(),
+        scope: KillScope::Tenant,
+    }
+}
+
 #[test]
 fn the_kill_switch_is_turned_to_the_other_side_only() {
-    let engage = || EngageKillSwitch { reason: reason() };
-    let release = || ReleaseKillSwitch { reason: reason() };
     let stands = |engaged, generation| FilingFacts {
         kill_switch: KillSwitch {
             engaged,
@@ -342,7 +369,8 @@ fn the_kill_switch_is_turned_to_the_other_side_only() {
         run(release(), &stands(true, 1)).unwrap().filed,
         Filed::KillSwitchReleased {
             generation: 2,
-            reason: reason()
+            reason: reason(),
+            scope: KillScope::Tenant,
         }
     );
     assert!(run(release(), &stands(false, 0)).is_err());
@@ -360,7 +388,7 @@ fn the_kill_switch_is_turned_to_the_other_side_only() {
 #[test]
 fn whoever_the_bundle_names_hears_of_a_turn() {
     let mut facts = facts();
-    let engage = EngageKillSwitch { reason: reason() };
+    let engage = engage();
     assert_eq!(run(engage.clone(), &facts).unwrap().notices, []);
     facts.comms.audiences = BTreeMap::from([(Purpose::KillSwitch, vec![Role::TenantAdmin])]);
     let filing = run(engage, &facts).unwrap();
@@ -369,7 +397,10 @@ fn whoever_the_bundle_names_hears_of_a_turn() {
     };
     assert_eq!(
         notice.only_while,
-        OnlyWhile::KillGeneration { generation: 1 }
+        OnlyWhile::KillGeneration {
+            generation: 1,
+            scope: "tenant".into()
+        }
     );
     assert_eq!(notice.due_at, monday());
     assert_eq!(
@@ -389,8 +420,8 @@ proptest! {
         let mut turns = 0;
         for engage in sides {
             let command: Command = match engage {
-                true => EngageKillSwitch { reason: reason() }.into(),
-                false => ReleaseKillSwitch { reason: reason() }.into(),
+                true => self::engage().into(),
+                false => release().into(),
             };
             let facts = FilingFacts { kill_switch: stands, ..facts() };
             match decide(&command, &facts) {

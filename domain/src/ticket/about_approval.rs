@@ -25,7 +25,7 @@ pub(super) fn undecided(
         return Ok(());
     }
     match named(command, ticket, facts) {
-        Some(approval) if !approval.state.is_open() => Err(already(approval)),
+        Some(approval) if !approval.is_open() => Err(already(approval)),
         _ => Ok(()),
     }
 }
@@ -58,11 +58,7 @@ pub(super) fn plan(command: &Command, ticket: &Ticket, facts: &Facts) -> Result<
 }
 
 /// What becomes of the approval that the command names.
-pub(super) fn acted(
-    command: &Command,
-    ticket: &Ticket,
-    facts: &Facts,
-) -> Result<Acted, Rejection> {
+pub(super) fn acted(command: &Command, ticket: &Ticket, facts: &Facts) -> Result<Acted, Rejection> {
     if let Command::RecordApprovalStep(body) = command {
         super::check::not_ahead("applied_seq", body.applied_seq, facts.event_seq)?;
     }

@@ -84,8 +84,10 @@ fn wanted(only_while: &OnlyWhile, ticket: &Ticket) -> Result<(), Rejection> {
         }
         OnlyWhile::TicketIn { .. } => Ok(()),
         OnlyWhile::ApprovalPending { approval_id } => {
-            let pending = ticket.open_change.as_ref().map(|open| open.approval_id);
-            match pending == Some(*approval_id) {
+            let change = ticket.open_change.iter().map(|open| open.approval_id);
+            let held = ticket.approvals.iter().filter(|it| !it.released);
+            let mut pending = change.chain(held.map(|it| it.id));
+            match pending.any(|id| id == *approval_id) {
                 true => Ok(()),
                 false => wrong(
                     "/only_while/approval_id",
@@ -104,9 +106,9 @@ fn wanted(only_while: &OnlyWhile, ticket: &Ticket) -> Result<(), Rejection> {
                 Some(_) => Ok(()),
             }
         }
-        OnlyWhile::KillGeneration { .. } => wrong(
+        OnlyWhile::KillGeneration { .. } | OnlyWhile::Always => wrong(
             "/only_while",
-            "must be about the ticket: `kill_generation` is for our own notices",
+            "must be about the ticket: `kill_generation` and `always` are for our own notices",
         ),
     }
 }
@@ -205,14 +207,20 @@ mod tests {
                 },
                 "/only_while/clock",
             ),
-            (OnlyWhile::KillGeneration { generation: 1 }, "/only_while"),
+            (
+                OnlyWhile::KillGeneration {
+                    generation: 1,
+                    scope: "tenant".into(),
+                },
+                "/only_while",
+            ),
         ] {
             assert_eq!(pointer(&desk.refuse(with(&only_while))), wrong);
         }
         desk.run(with(&running(clock.revision)));
         desk.run(with(&in_states(&[TicketState::OnSite])));
         desk.run(request_change(1));
-        let waiting = desk.approval.as_ref().unwrap().id;
+        let waiting = desk.approval().id;
         desk.run(with(&approval(waiting)));
 
         let mut ended = closed();

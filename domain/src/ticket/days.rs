@@ -14,7 +14,9 @@ use contracts::{
 };
 use proptest::prelude::*;
 
-use super::properties::{Step, accepted, command, operation, refused, sound, step};
+use super::properties::{
+    Step, accepted, approvals_agree, command, operation, refused, sound, step,
+};
 use crate::{Decided, Facts, TicketKey, evolve, testing::*};
 
 /// A busy day: more calls than this are notes on those that came before.
@@ -116,7 +118,7 @@ impl Shop {
 
     /// The facts as one database of all tickets gives them.
     fn facts(&mut self, which: usize, command: &Command) -> Facts {
-        let mut facts = self.desks[which].facts();
+        let mut facts = self.desks[which].facts_for(command);
         if let Command::Triage(Triage {
             template: Some(template),
             ..
@@ -158,12 +160,12 @@ impl Shop {
         let desk = &self.desks[which];
         sound(desk.ticket());
         one_visit_is_current(desk.ticket());
-        let waits = desk
-            .approval
-            .as_ref()
-            .filter(|a| a.state == ApprovalState::Pending);
-        let open = desk.ticket().open_change.as_ref();
-        assert_eq!(waits.map(|a| a.id), open.map(|change| change.approval_id));
+        let waits = desk.approvals.iter();
+        let waits = waits.filter(|a| a.state == ApprovalState::Pending);
+        let waits: Vec<_> = waits.map(|approval| approval.id).collect();
+        let open = desk.ticket().open_change.iter();
+        let open: Vec<_> = open.map(|change| change.approval_id).collect();
+        assert_eq!(waits, open);
     }
 
     fn counts(&mut self, command: &Command, decided: &Decided) {
@@ -238,7 +240,8 @@ impl Shop {
                 Some(evolve(desk.key, ticket, change))
             });
             assert_eq!(rebuilt, desk.ticket);
-            assert_eq!(desk.seq, desk.ticket().version, "versions are 1..n");
+            assert!(desk.seq >= desk.ticket().version, "each version has a seq");
+            approvals_agree(desk);
             self.merges_end(desk.ticket());
         }
         let distinct: BTreeSet<_> = self.numbers.iter().collect();

@@ -10,7 +10,7 @@ use contracts::{
 };
 
 use super::{Plan, about_approval::acted, request_change};
-use crate::{Effect, Facts, Rejection};
+use crate::{Effect, Facts, Rejection, approval::word};
 
 pub(super) fn plan(
     body: &DecideApproval,
@@ -50,6 +50,7 @@ pub(super) fn plan(
 fn raised(ticket: &Ticket, approval: &Approval) -> Result<i64, Rejection> {
     let stale = || Rejection::ApprovalStale {
         approval_id: approval.id,
+        why: word("request_changed"),
     };
     let open = ticket
         .open_change

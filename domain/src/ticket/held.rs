@@ -9,7 +9,7 @@ use contracts::{
 use super::{Plan, check, finish, plan, table};
 use crate::{
     Decided, Effect, Facts, Rejection, TicketKey,
-    approval::{already, facts_sha256},
+    approval::{already, facts_sha256, unexpired, word},
 };
 
 /// Holds a command that could be carried out now. One that could not is refused at once: nobody
@@ -48,7 +48,7 @@ pub fn execute(
     facts: &Facts,
 ) -> Result<Decided, Rejection> {
     match approval.state {
-        ApprovalState::Approved => {}
+        ApprovalState::Approved => unexpired(approval, facts.now)?,
         ApprovalState::Pending => return Err(Rejection::NotReleased(approval.id)),
         _ => return Err(already(approval)),
     }
@@ -99,7 +99,12 @@ pub(super) fn ended(
     // A change order of before version 0.3 is not among the ticket's approvals.
     let change = before.and_then(|ticket| ticket.open_change.as_ref());
     let unlisted = change.filter(|change| {
-        let is_open = |ticket: &Ticket| ticket.approvals.iter().any(|it| it.id == change.approval_id);
+        let is_open = |ticket: &Ticket| {
+            ticket
+                .approvals
+                .iter()
+                .any(|it| it.id == change.approval_id)
+        };
         after.state.is_terminal() && !before.is_some_and(is_open)
     });
     if let Some(change) = unlisted {
@@ -149,8 +154,4 @@ fn settled(id: ApprovalId, state: ApprovalState, reason: Option<Slug>, facts: &F
         reason,
         at: facts.now,
     }
-}
-
-fn word(text: &str) -> Slug {
-    Slug::new(text).expect("codes and these words are lowercase letters and underscores")
 }

@@ -25,9 +25,9 @@ mod customer_await;
 mod customer_resume;
 mod decide_approval;
 mod dispatch;
-mod held;
 mod en_route;
 mod generate_invoice;
+mod held;
 mod merge;
 mod no_access;
 mod propose_schedule;
@@ -136,8 +136,14 @@ fn finish(
         after = evolve(key, ticket.cloned(), &changes[0]);
     }
     let mut beside = held::ended(ticket, &after, carried_out, facts)?;
+    let told = beside
+        .iter()
+        .map(|(event, _)| event)
+        .chain([&changes[0].event]);
+    let void = notices::of_stale(told, facts);
     beside.extend(pairing::pair(&changes[0].event, ticket, &after, facts));
     beside.extend(notices);
+    beside.extend(void);
     let also = also.into_iter().map(|event| (event, None));
     let beside = beside
         .into_iter()
@@ -228,6 +234,7 @@ fn plan(
         | Command::RecordGateReport(_)
         | Command::PromoteStage(_)
         | Command::DemoteStage(_)
+        | Command::ApplyStageChange(_)
         | Command::UploadBundle(_)
         | Command::ActivateBundle(_) => Err(Rejection::Broken {
             what: "a ticket to which this filing belongs",
@@ -238,6 +245,6 @@ fn plan(
 #[cfg(test)]
 mod days;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests;

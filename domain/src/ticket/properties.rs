@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use contracts::{
     Command, ContactId, FreeText, MessageId, Operation, Priority, TicketId, TicketState,
-    approval::Verdict,
+    approval::{ApprovalState, StepKind, Verdict},
     command::{CommandClass, *},
     comms::Channel,
     event::{Audience, TicketChange},
@@ -88,6 +88,13 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
     let eta = variant
         .is_multiple_of(2)
         .then(|| desk.now + TimeDelta::minutes(30));
+    let approval = (!desk.approvals.is_empty())
+        .then(|| &desk.approvals[variant as usize % desk.approvals.len()]);
+    let approval_id = approval.map_or(
+        contracts::ApprovalId::from_uuid(uuid(variant.into())),
+        |approval| approval.id,
+    );
+    let minutes = (variant % 100) as u16;
     let clocks = desk.ticket.as_ref().map_or(&[][..], |ticket| &ticket.sla);
     match operation {
         Operation::CreateTicket => create(),
@@ -115,16 +122,14 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
         Operation::NoAccess => NoAccess { reason }.into(),
         Operation::RequestChange => request_change((variant % 100_000) as i64),
         Operation::DecideApproval => DecideApproval {
-            approval_id: desk.approval.as_ref().map_or(
-                contracts::ApprovalId::from_uuid(uuid(variant.into())),
-                |approval| approval.id,
-            ),
+            approval_id,
             verdict: if variant.is_multiple_of(2) {
                 Verdict::Approve
             } else {
                 Verdict::Reject
             },
             reason: None,
+            version: approval.map(|approval| approval.version),
         }
         .into(),
         Operation::ReturnVisit => return_visit(),
@@ -183,6 +188,54 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
             message_id: MessageId::from_uuid(uuid(variant.into())),
         }
         .into(),
+        Operation::SetTicketAutonomy => SetTicketAutonomy {
+            opt_out: variant.is_multiple_of(2),
+            reason,
+        }
+        .into(),
+        Operation::WithdrawApproval if variant.is_multiple_of(4) => WithdrawApproval {
+            approval_id,
+            reason,
+        }
+        .into(),
+        Operation::ChangeApprovalDue => ChangeApprovalDue {
+            approval_id,
+            expires_at: desk.now + TimeDelta::minutes((variant % 3_000) as i64 - 60),
+            reason,
+        }
+        .into(),
+        Operation::RecordApprovalStep => {
+            let next = approval.and_then(|approval| approval.steps.first());
+            RecordApprovalStep {
+                approval_id,
+                version: approval.map_or(1, |approval| approval.version),
+                step: next.map_or(StepKind::Expiry, |step| step.step),
+                at: next.map_or(desk.now, |step| step.at),
+                applied_seq: desk.seq,
+            }
+            .into()
+        }
+        Operation::ClaimApproval => ClaimApproval {
+            approval_id,
+            minutes,
+        }
+        .into(),
+        Operation::ReleaseApproval => ReleaseApproval { approval_id }.into(),
+        Operation::TakeOverApproval => TakeOverApproval {
+            approval_id,
+            reason,
+            minutes,
+        }
+        .into(),
+        // What is amended or carried out is a held command: see `approval::properties`.
+        Operation::CommentApproval
+        | Operation::WithdrawApproval
+        | Operation::AmendApproval
+        | Operation::ExecuteApproval => CommentApproval {
+            approval_id,
+            text: FreeText::new("Too dear?").unwrap(),
+        }
+        .into(),
         Operation::CommsInbound
         | Operation::UpsertSite
         | Operation::UpsertAsset
@@ -191,7 +244,16 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
         | Operation::RecordAbsence
         | Operation::CancelAbsence
         | Operation::EngageKillSwitch
-        | Operation::ReleaseKillSwitch => unreachable!("a filing is not about a ticket"),
+        | Operation::ReleaseKillSwitch
+        | Operation::RecordDrill
+        | Operation::DelegateApprovals
+        | Operation::RevokeDelegation
+        | Operation::RecordGateReport
+        | Operation::PromoteStage
+        | Operation::DemoteStage
+        | Operation::ApplyStageChange
+        | Operation::UploadBundle
+        | Operation::ActivateBundle => unreachable!("a filing is not about a ticket"),
         Operation::RecordSla => {
             let clock = clocks.get(variant as usize % clocks.len().max(1));
             let deadline = clock.map(|clock| match clock.phase {
@@ -229,24 +291,39 @@ pub(super) fn accepted(
     let after = &decided.ticket;
     let to = match before {
         None => Some(TicketState::New),
+        // A change order that ends lets the work go on.
+        Some(before) if before.open_change.is_some() && after.open_change.is_none() => {
+            match operation.class() {
+                CommandClass::Waiting => Some(TicketState::OnSite),
+                _ => next_state(operation, before.state),
+            }
+        }
         Some(before) => next_state(operation, before.state),
     };
     assert_eq!(to, Some(after.state), "{operation} left the table");
-    let heard = |change: &TicketChange| change.event.event_type().audience() == Audience::Workflow;
-    let heard: Vec<_> = decided.changes.iter().map(heard).collect();
+    let audience = |change: &TicketChange| change.event.event_type().audience();
+    let audiences: Vec<_> = decided.changes.iter().map(audience).collect();
+    let changed = |audience: &Audience| *audience == Audience::Workflow;
     match operation.class() {
         CommandClass::Change => {
             assert_eq!(after.version, before.map_or(0, |b| b.version) + 1);
-            assert!(heard[0], "the workflow event comes first");
+            assert!(changed(&audiences[0]), "the change comes first");
             assert!(
-                !heard[1..].contains(&true),
-                "one workflow event per command"
+                !audiences[1..].iter().any(changed),
+                "one change per command"
             );
+        }
+        CommandClass::Waiting => {
+            let before = before.expect("an approval has a ticket");
+            let changes = u64::from(changed(&audiences[0]));
+            assert_eq!(after.version, before.version + changes);
+            assert!(!audiences[1..].iter().any(changed), "one change at most");
         }
         CommandClass::Filing => unreachable!("a filing is not about a ticket"),
         CommandClass::Bookkeeping => {
             assert_eq!(Some(after), before, "{operation} changed the ticket");
-            assert!(!heard.contains(&true), "{operation} told the workflow");
+            let told = audiences.iter().any(|audience| audience.is_workflow());
+            assert!(!told, "{operation} told the workflow");
         }
     }
     let refolded = decided
@@ -339,6 +416,28 @@ pub(super) fn sound(ticket: &Ticket) {
     assert!(!needed || technician.is_some(), "nobody is on site");
 }
 
+/// What the ticket says of its approvals is what their rows say.
+pub(crate) fn approvals_agree(desk: &Desk) {
+    let open: Vec<_> = desk
+        .approvals
+        .iter()
+        .filter(|row| row.is_open())
+        .map(|row| {
+            (
+                row.id,
+                row.version,
+                row.state == ApprovalState::Approved,
+                &row.steps,
+            )
+        })
+        .collect();
+    let carried = desk.ticket().approvals.iter();
+    let carried: Vec<_> = carried
+        .map(|it| (it.id, it.version, it.released, &it.steps))
+        .collect();
+    assert_eq!(carried, open);
+}
+
 /// Runs the steps and returns the states that were visited.
 fn play(steps: &[Step]) -> Vec<TicketState> {
     let mut desk = Desk::new();
@@ -348,7 +447,7 @@ fn play(steps: &[Step]) -> Vec<TicketState> {
         let before = desk.ticket.clone();
         let operation = operation(&desk, &step.pick);
         let command = command(&desk, operation, step.variant);
-        let mut facts = desk.facts();
+        let mut facts = desk.facts_for(&command);
         if let Command::Triage(Triage {
             template: Some(template),
             ..
@@ -373,7 +472,8 @@ fn play(steps: &[Step]) -> Vec<TicketState> {
         .iter()
         .fold(None, |ticket, change| Some(evolve(key(), ticket, change)));
     assert_eq!(rebuilt, desk.ticket);
-    assert_eq!(desk.seq, desk.ticket().version);
+    assert!(desk.seq >= desk.ticket().version, "each version has a seq");
+    approvals_agree(&desk);
     states
 }
 

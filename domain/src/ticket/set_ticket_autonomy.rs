@@ -7,7 +7,10 @@ use crate::Rejection;
 
 pub(super) fn plan(body: &SetTicketAutonomy, ticket: &Ticket) -> Result<Plan, Rejection> {
     if body.opt_out == ticket.autonomy_opt_out {
-        return Err(Rejection::invalid("/opt_out", "is what the ticket has already"));
+        return Err(Rejection::invalid(
+            "/opt_out",
+            "is what the ticket has already",
+        ));
     }
     Ok(Plan::from(TicketEvent::AutonomySet {
         opt_out: body.opt_out,

@@ -66,10 +66,11 @@ const fn row(operation: Operation) -> Row {
         | Operation::CustomerResume
         | Operation::SetTicketAutonomy =>
             [SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,SAME,__, __],
-        // Where these lead is a matter of the approval, see `crate::approval`; a change order leads
-        // from CHANGE_REQUESTED to ON_SITE.
-        Operation::DecideApproval
-        | Operation::AmendApproval
+        // A change order leads back to work; a held command is carried out by `execute_approval`.
+        Operation::DecideApproval =>
+            [SAME,SAME,SAME,SAME,SAME,SAME,ONS, SAME,SAME,SAME,SAME,SAME,SAME],
+        // Where these lead is a matter of the approval, see `crate::approval`.
+        Operation::AmendApproval
         | Operation::WithdrawApproval
         | Operation::ChangeApprovalDue
         | Operation::RecordApprovalStep
@@ -101,6 +102,7 @@ const fn row(operation: Operation) -> Row {
         | Operation::RecordGateReport
         | Operation::PromoteStage
         | Operation::DemoteStage
+        | Operation::ApplyStageChange
         | Operation::UploadBundle
         | Operation::ActivateBundle =>
             [__,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],

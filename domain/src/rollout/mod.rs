@@ -1,0 +1,23 @@
+//! Whether software may get further: what the ledger says of its advice and its acts, the gate
+//! report that a promotion is decided on, and the guardrails that demote by themselves.
+//!
+//! Everything here is arithmetic over what was recorded before one moment: the same rows give the
+//! same report, byte for byte.
+
+mod guardrail;
+mod ledger;
+mod overrides;
+mod report;
+mod wilson;
+
+#[cfg(test)]
+mod tests;
+
+pub use guardrail::{Breached, acts, breached, window};
+pub use ledger::{
+    ActFacts, AttemptFacts, LedgerFacts, PairFacts, PromiseFacts, StepFacts, TicketRisk, ledger,
+    rule,
+};
+pub use overrides::undone;
+pub use report::{GATE_V, checks, gate_report, policy_figures, rank};
+pub use wilson::lower_bound_permille;

@@ -1,0 +1,109 @@
+//! The gate report.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    autonomy::{Gate, StageTarget},
+    event::AutonomyMode,
+    rollout::{GateCheck, GateReport, LedgerFigures},
+};
+use strum::VariantArray;
+
+use super::{LedgerFacts, ledger, ledger::sample};
+use crate::Autonomy;
+
+/// The shape of the document.
+pub const GATE_V: u16 = 1;
+
+/// The report on a stage, over the rows of a range of time.
+pub fn gate_report(
+    target: &StageTarget,
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+    facts: LedgerFacts,
+    autonomy: &Autonomy,
+) -> GateReport {
+    let standing = autonomy.standing(target);
+    let figures = ledger(target.operation, &facts.governed_by(target, autonomy));
+    let further = AutonomyMode::VARIANTS
+        .iter()
+        .filter(|mode| **mode >= standing.mode);
+    let gates = further
+        .filter_map(|mode| Some((*mode, checks(autonomy.rules.gates.get(mode)?, &figures))))
+        .filter(|(mode, _)| *mode > standing.mode || *mode == AutonomyMode::Canary)
+        .collect();
+    GateReport {
+        v: GATE_V,
+        target: target.clone(),
+        from: standing.mode,
+        percent: standing.percent,
+        stage_version: standing.version,
+        since,
+        until,
+        figures,
+        gates,
+    }
+}
+
+/// What a gate wants of these figures; its report's age is looked at when it is used.
+pub fn checks(gate: &Gate, figures: &LedgerFigures) -> Vec<GateCheck> {
+    let check = |code: &str, figure: u64, needed: u64, met: bool| GateCheck {
+        code: code.to_owned(),
+        figure,
+        needed,
+        met,
+    };
+    let at_least = |code, figure: u64, needed: u32| {
+        check(code, figure, needed.into(), figure >= needed.into())
+    };
+    let at_most = |code, figure: u64, needed: u32| {
+        check(code, figure, needed.into(), figure <= needed.into())
+    };
+    vec![
+        at_least("GATE_SAMPLE", sample(&figures.unseen), gate.min_sample),
+        at_least(
+            "GATE_AGREEMENT",
+            figures.agreement_permille.into(),
+            gate.min_agreement_permille,
+        ),
+        at_most(
+            "GATE_DENIED",
+            figures.denied_permille.into(),
+            gate.max_denied_permille,
+        ),
+        at_most(
+            "GATE_OVERRIDDEN",
+            figures.overridden_permille.into(),
+            gate.max_overridden_permille,
+        ),
+        at_most("GATE_BREACHES", figures.breaches, gate.max_breaches),
+    ]
+}
+
+/// What rules see of a report.
+pub fn policy_figures(report: &GateReport) -> BTreeMap<String, i64> {
+    let figures = &report.figures;
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    [
+        ("sample", whole(sample(&figures.unseen))),
+        ("agreement_permille", figures.agreement_permille.into()),
+        ("denied_permille", figures.denied_permille.into()),
+        ("overridden_permille", figures.overridden_permille.into()),
+        ("breaches", whole(figures.breaches)),
+        ("from_mode", rank(report.from)),
+        ("stage_version", whole(report.stage_version)),
+    ]
+    .into_iter()
+    .map(|(name, figure)| (name.to_owned(), figure))
+    .collect()
+}
+
+/// The place of a mode among all, from 0 for OFF.
+pub fn rank(mode: AutonomyMode) -> i64 {
+    let place = AutonomyMode::VARIANTS
+        .iter()
+        .position(|known| *known == mode);
+    place
+        .and_then(|place| i64::try_from(place).ok())
+        .unwrap_or(0)
+}
