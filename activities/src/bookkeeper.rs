@@ -1,12 +1,15 @@
-//! All that the activities can reach of dispatch-api: two reads and two records.
+//! All that the activities can reach of dispatch-api: a few reads, the books, what software may do
+//! by itself and what people have released. Every command is one that stage, kill switch and policy
+//! are asked about there; none decides an approval.
 
 use std::time::Duration;
 
-use client::{CallOptions, Client, ClientError, RetryPolicy};
+use client::{Answer, CallOptions, Client, ClientError, RetryPolicy};
 use contracts::{
-    Slug, TenantId, TicketId, TraceContext,
-    command::{RecordProposal, RecordSla},
-    proposal::{AdvisorInput, ProposalKind},
+    Command, Slug, TenantId, TicketId, TraceContext,
+    autonomy::{ControlDue, DueCommand},
+    command::{ExecuteApproval, RecordApprovalStep, RecordProposal, RecordSla},
+    proposal::{AdvisorInput, Proposal, ProposalKind},
     signal::TicketSnapshot,
 };
 use url::Url;
@@ -40,6 +43,13 @@ impl Bookkeeper {
             client: Client::new(base, nobody)?.with_retry(RETRY),
             tokens,
         })
+    }
+
+    /// The same for what a tenant has besides tickets.
+    pub(crate) fn of_tenant(&self, tenant: TenantId) -> ControlDesk {
+        ControlDesk {
+            client: self.client.with_token(self.tokens.of(tenant)),
+        }
     }
 
     /// The same for one ticket, within the conversation and the trace of what led to the call.
@@ -104,5 +114,58 @@ impl Desk {
         let options = CallOptions::with_key(key);
         let receipt = self.client.record_sla(self.ticket, body, &options);
         receipt.await.map(drop)
+    }
+
+    /// What is on record about a kind of advice, oldest first.
+    pub(crate) async fn proposals(&self) -> Result<Vec<Proposal>, ClientError> {
+        let page = self.client.proposals(self.ticket).await?;
+        Ok(page.items)
+    }
+
+    /// Does what advice says, if policy lets it, at this version only.
+    pub(crate) async fn act(
+        &self,
+        command: &Command,
+        version: u64,
+        key: Uuid,
+    ) -> Result<Answer, ClientError> {
+        let options = CallOptions::with_key(key).expecting(version);
+        self.client
+            .try_command(self.ticket, command, &options)
+            .await
+    }
+
+    pub(crate) async fn record_approval_step(
+        &self,
+        body: &RecordApprovalStep,
+        key: Uuid,
+    ) -> Result<(), ClientError> {
+        let options = CallOptions::with_key(key);
+        self.client.record_approval_step(body, &options).await
+    }
+
+    pub(crate) async fn execute_approval(
+        &self,
+        body: &ExecuteApproval,
+        key: Uuid,
+    ) -> Result<(), ClientError> {
+        let options = CallOptions::with_key(key);
+        self.client.execute_approval(body, &options).await
+    }
+}
+
+/// [`Bookkeeper`] for what a tenant has besides tickets.
+#[derive(Debug)]
+pub(crate) struct ControlDesk {
+    client: Client,
+}
+
+impl ControlDesk {
+    pub(crate) async fn due(&self) -> Result<ControlDue, ClientError> {
+        self.client.control_due().await
+    }
+
+    pub(crate) async fn send(&self, due: &DueCommand) -> Result<(), ClientError> {
+        self.client.send_due(due).await
     }
 }

@@ -1,8 +1,10 @@
-//! The ticket workflow's activities: thin calls of dispatch-api.
+//! The workflows' activities: thin calls of dispatch-api.
 //!
-//! There are three, and in shadow mode none of them changes a ticket: their only way to
-//! dispatch-api is [`Bookkeeper`], which has no other command. Each may run any number of times:
-//! its command's key follows from what is asked for, so a second run finds the first one's effect.
+//! Their only way there is [`Bookkeeper`]: it keeps the books, carries out what people have
+//! released, and follows advice where the call says that software may, which in SHADOW is nowhere.
+//! dispatch-api asks stage, kill switch and policy again at each. Each activity may run any number
+//! of times: its command's key follows from what is asked for, so a second run finds the first
+//! one's effect.
 //!
 //! Whether a failure is worth another attempt is decided here, where the API's error code is
 //! known. What is final comes back as a value; an activity fails only when trying again can help.
@@ -11,11 +13,15 @@
     reason = "the SDK's macro makes a marker type of each activity"
 )]
 
+mod act;
 mod advise;
+mod approval_step;
 mod bookkeeper;
+mod execute_approval;
 mod failure;
 mod record_sla;
 mod snapshot;
+mod tenant_control;
 mod token;
 
 use std::sync::Arc;
@@ -23,10 +29,12 @@ use std::sync::Arc;
 pub use bookkeeper::Bookkeeper;
 pub use token::TokenSource;
 
+use contracts::autonomy::TenantControlStart;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::activity::{
-    AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome, TicketActivity,
+    AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall, SnapshotCall,
+    SnapshotOutcome, TicketActivity,
 };
 
 /// Implements the definitions of [`workflows::activity`].
@@ -79,6 +87,42 @@ impl TicketActivities {
             .await
             .map_err(|error| failure::retryable(workflows::activity::RecordSla::NAME, error))
     }
+
+    /// Reminds, escalates or ends an approval that nobody decided.
+    #[activity(definition = workflows::activity::TakeApprovalStep)]
+    pub async fn approval_step(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        call: ApprovalStepCall,
+    ) -> Result<Outcome, ActivityError> {
+        approval_step::record(&self.api, &call)
+            .await
+            .map_err(|error| failure::retryable(workflows::activity::TakeApprovalStep::NAME, error))
+    }
+
+    /// Carries out what people have released.
+    #[activity(definition = workflows::activity::CarryOut)]
+    pub async fn execute_approval(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        call: CarryOutCall,
+    ) -> Result<Outcome, ActivityError> {
+        execute_approval::carry_out(&self.api, &call)
+            .await
+            .map_err(|error| failure::retryable(workflows::activity::CarryOut::NAME, error))
+    }
+
+    /// Sends what is due for a tenant without a ticket.
+    #[activity(definition = workflows::activity::ControlTenant)]
+    pub async fn tenant_control(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        start: TenantControlStart,
+    ) -> Result<Controlled, ActivityError> {
+        tenant_control::run(&self.api.of_tenant(start.tenant_id))
+            .await
+            .map_err(|error| failure::retryable(workflows::activity::ControlTenant::NAME, error))
+    }
 }
 
 #[cfg(test)]
@@ -87,15 +131,17 @@ mod tests {
 
     use workflows::activity::ALL;
 
-    /// The definitions say what each activity sends, and a test there that it is bookkeeping; here:
-    /// the implementations are those and no others, and reach nothing else.
+    /// The definitions say what each activity may send, and a test there what of it changes a
+    /// ticket; here: the implementations are those and no others, and reach nothing else. What acts
+    /// sends is made by [`domain::advisor::command_of`] alone, which has a test of its own.
     #[test]
-    fn only_the_defined_activities_exist_and_they_reach_only_bookkeeping() {
+    fn only_the_defined_activities_exist_and_they_reach_nothing_else() {
         let markers = include_str!("lib.rs")
             .lines()
             .filter(|line| line.trim_start().starts_with("#[activity("));
         let markers: BTreeSet<_> = markers.map(str::trim).collect();
-        assert_eq!(markers.len(), ALL.len(), "{markers:?}");
+        // The ticket's, and the tenant's one.
+        assert_eq!(markers.len(), ALL.len() + 1, "{markers:?}");
         let defined = "#[activity(definition = workflows::activity::";
         assert!(
             markers.iter().all(|m| m.starts_with(defined)),
@@ -109,11 +155,19 @@ mod tests {
             .collect();
         let allowed = [
             "advisor_input",
+            "control_due",
             "escalation_input",
+            "execute_approval",
+            "proposals",
+            "record_approval_step",
             "record_proposal",
             "record_sla",
+            "send_due",
             "snapshot",
+            "try_command",
         ];
         assert_eq!(reached, BTreeSet::from(allowed));
+        let attempts = include_str!("act.rs").matches("desk.act(").count();
+        assert_eq!(attempts, 1, "advice is followed in one place");
     }
 }

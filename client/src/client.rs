@@ -170,8 +170,20 @@ impl Client {
         body: &B,
         options: &CallOptions,
     ) -> Result<R, ClientError> {
-        let path = match ticket {
-            Some(ticket) => operation.path().replace("{id}", &ticket.to_string()),
+        self.send_about(operation, ticket.map(|id| id.to_string()), body, options)
+            .await
+    }
+
+    /// Sends a command; `about` stands in its path.
+    pub(crate) async fn send_about<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        about: Option<String>,
+        body: &B,
+        options: &CallOptions,
+    ) -> Result<R, ClientError> {
+        let path = match about {
+            Some(id) => operation.path().replace("{id}", &id),
             None => operation.path().to_owned(),
         };
         let mut headers = vec![("idempotency-key", options.key())];

@@ -12,6 +12,7 @@ mod call;
 mod client;
 mod commands;
 mod comms;
+mod control;
 mod directory;
 mod error;
 mod polling;
@@ -22,6 +23,7 @@ mod token;
 
 pub use call::CallOptions;
 pub use client::Client;
+pub use control::Answer;
 pub use error::ClientError;
 pub use retry::RetryPolicy;
 pub use token::{TokenError, TokenProvider};

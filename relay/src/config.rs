@@ -101,6 +101,9 @@ pub struct Tuning {
     pub reconcile_full_interval: Duration,
     /// How old a ticket's newest event must be before its workflow is missed.
     pub reconcile_grace: Duration,
+    /// How often it is looked for what is due for a tenant without a ticket; never without it. What
+    /// a schedule was once made with stays.
+    pub control_interval: Option<Duration>,
 }
 
 impl Default for Tuning {
@@ -122,6 +125,7 @@ impl Default for Tuning {
             reconcile_interval: Duration::from_secs(10),
             reconcile_full_interval: Duration::from_secs(300),
             reconcile_grace: Duration::from_secs(5),
+            control_interval: Some(Duration::from_secs(15)),
         }
     }
 }

@@ -14,6 +14,9 @@
 //!   told to take a snapshot, it ends;
 //! - after a new epoch: every open ticket of the partition, once.
 //!
+//! Besides, every tenant has a schedule in Temporal that looks for what is due without a ticket. One
+//! that is missing is put there by the relay that holds the first partition.
+//!
 //! A full round finds all suspects and costs Temporal a row per open ticket. It is run at the
 //! start, when partitions came to us, after a new epoch, after an outage, and now and then. The
 //! quick round every few seconds finds those whose workflow was broken off lately, which is where
@@ -28,13 +31,14 @@ use std::{
 };
 
 use chrono::{TimeDelta, Utc};
-use contracts::event::TicketLevel;
+use contracts::{TenantId, event::TicketLevel};
 use futures::{StreamExt, stream};
 use rand::RngExt;
 use sqlx::PgPool;
 use store::{
     leases,
     outbox::{self, TicketHead, partition_of},
+    tenants,
 };
 use temporalio_client::tonic::Code;
 use tokio::{sync::Notify, time::sleep};
@@ -76,6 +80,9 @@ pub struct Reconciler {
     interval: Duration,
     full_interval: Duration,
     grace: Duration,
+    control_interval: Option<Duration>,
+    /// Tenants whose schedule was there when last looked.
+    controlled: HashSet<TenantId>,
     suspects: Suspects,
 }
 
@@ -115,6 +122,8 @@ impl Reconciler {
             interval: tuning.reconcile_interval,
             full_interval: tuning.reconcile_full_interval,
             grace: tuning.reconcile_grace,
+            control_interval: tuning.control_interval,
+            controlled: HashSet::new(),
             suspects: Suspects::new(tuning.reconcile_interval),
         }
     }
@@ -169,6 +178,7 @@ impl Reconciler {
         // Before the long list, so that trouble with that one does not keep it from these.
         let more = self.examine_due(&broken_off).await?;
         if !full {
+            self.schedule_control(&held, full).await?;
             return Ok(more);
         }
         self.follow_epoch(&held).await?;
@@ -177,7 +187,31 @@ impl Reconciler {
         let open = self.open(&held).await?;
         let differing = open.symmetric_difference(&running);
         self.suspects.add(differing, Instant::now());
-        self.examine_due(&broken_off).await
+        let more = self.examine_due(&broken_off).await?;
+        self.schedule_control(&held, full).await?;
+        Ok(more)
+    }
+
+    /// Puts the schedules there that are missing: those of new tenants, in a full round also those
+    /// that somebody removed.
+    async fn schedule_control(&mut self, held: &HashSet<u8>, full: bool) -> Result<(), RoundError> {
+        let Some(interval) = self.control_interval.filter(|_| held.contains(&0)) else {
+            return Ok(());
+        };
+        if full {
+            self.controlled.clear();
+        }
+        for tenant in bounded(tenants::all(&self.pool)).await? {
+            if self.controlled.contains(&tenant) {
+                continue;
+            }
+            let created = self.temporal.create_control_schedule(tenant, interval);
+            if self.call(created).await? {
+                tracing::info!(%tenant, "its control was scheduled");
+            }
+            self.controlled.insert(tenant);
+        }
+        Ok(())
     }
 
     /// Looks at the suspects whose turn has come, at those in `first` before the others. True when

@@ -24,6 +24,7 @@ pub mod seal;
 pub mod seed;
 pub mod sending;
 mod tenant_tx;
+pub mod tenants;
 pub mod verify;
 mod wake;
 

@@ -82,6 +82,8 @@ pub fn quick() -> Tuning {
         max_attempts: 3,
         reconcile_interval: Duration::from_secs(1),
         reconcile_grace: Duration::from_millis(500),
+        // Its tests ask for it; the others need no schedules that outlive them on the server.
+        control_interval: None,
         ..Tuning::default()
     }
 }

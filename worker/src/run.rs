@@ -21,7 +21,7 @@ use temporalio_sdk::{
 };
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
-use workflows::TicketWorkflow;
+use workflows::{TenantControl, TicketWorkflow};
 
 use crate::{WorkerConfig, WorkerError};
 
@@ -107,6 +107,7 @@ pub fn options(config: &WorkerConfig) -> Result<WorkerOptions, WorkerError> {
         .detect_nondeterministic_futures(true)
         .register_activities(TicketActivities::new(api))
         .register_workflow::<TicketWorkflow>()?
+        .register_workflow::<TenantControl>()?
         .build();
     Ok(options)
 }

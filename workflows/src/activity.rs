@@ -1,16 +1,19 @@
 //! What the ticket workflow can ask for: names, inputs and outputs of its activities.
 //!
 //! The workflow knows only these definitions; the crate `activities` implements them as thin calls
-//! of dispatch-api. The list is closed: [`TicketActivity`] is sealed and says which command each
-//! activity sends, so a test can tell that in shadow mode none of them changes a ticket.
+//! of dispatch-api. The list is closed: [`TicketActivity`] is sealed and says which commands each
+//! activity may send. Two of them can change a ticket: [`Advise`], where the call says on which
+//! advice software may act (in SHADOW on none), and [`CarryOut`], of what people have released.
+//! None decides an approval, and dispatch-api asks stage and kill switch again at each of them.
 //!
 //! An answer that is final is a *value* ([`Outcome`]), decided where the API's error code is known;
 //! an activity *fails* only when trying again later can help.
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    CorrelationId, Operation, TenantId, TicketId, TraceContext, ids::workflow_request_id,
-    proposal::ProposalKind, signal::TicketSnapshot, sla::SlaRecordKey,
+    ApprovalId, CorrelationId, Operation, TenantId, TicketId, TraceContext, approval::StepKind,
+    autonomy::TenantControlStart, ids::workflow_request_id, proposal::ProposalKind,
+    signal::TicketSnapshot, sla::SlaRecordKey,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::common::ActivityDefinition;
@@ -24,8 +27,8 @@ mod sealed {
 pub trait TicketActivity: ActivityDefinition + sealed::Sealed {
     /// Its name in histories, for ever.
     const NAME: &'static str;
-    /// The command it sends; `None` for a read.
-    const SENDS: Option<Operation>;
+    /// The commands it may send; none for a read.
+    const SENDS: &'static [Operation];
 }
 
 macro_rules! activities {
@@ -39,7 +42,7 @@ macro_rules! activities {
 
             impl TicketActivity for $marker {
                 const NAME: &'static str = $name;
-                const SENDS: Option<Operation> = $sends;
+                const SENDS: &'static [Operation] = $sends;
             }
 
             impl ActivityDefinition for $marker {
@@ -52,19 +55,61 @@ macro_rules! activities {
             }
         )+
 
-        /// Every activity there is, with the command it sends.
-        pub const ALL: &[(&str, Option<Operation>)] =
+        /// Every activity of a ticket's workflow, with the commands it may send.
+        pub const ALL: &[(&str, &[Operation])] =
             &[$(($marker::NAME, $marker::SENDS),)+];
     };
 }
 
 activities! {
     /// Reads the truth about the ticket.
-    TakeSnapshot = "ticket_snapshot" (SnapshotCall) -> SnapshotOutcome, sends None;
-    /// Reads what each advisor looks at, asks it, records what it says as a proposal.
-    Advise = "advise" (AdviseCall) -> Outcome, sends Some(Operation::RecordProposal);
+    TakeSnapshot = "ticket_snapshot" (SnapshotCall) -> SnapshotOutcome, sends &[];
+    /// Reads what each advisor looks at, asks it, records what it says as a proposal; and acts on
+    /// it, where the call says that software may.
+    Advise = "advise" (AdviseCall) -> Outcome, sends &[
+        Operation::RecordProposal,
+        Operation::Triage,
+        Operation::ProposeSchedule,
+        Operation::Dispatch,
+        Operation::QaVerify,
+        Operation::GenerateInvoice,
+    ];
     /// Records an SLA warning or breach.
-    RecordSla = "record_sla" (RecordSlaCall) -> Outcome, sends Some(Operation::RecordSla);
+    RecordSla = "record_sla" (RecordSlaCall) -> Outcome, sends &[Operation::RecordSla];
+    /// Reminds, escalates or ends an approval that nobody decided.
+    TakeApprovalStep = "approval_step" (ApprovalStepCall) -> Outcome,
+        sends &[Operation::RecordApprovalStep];
+    /// Carries out what people have released.
+    CarryOut = "execute_approval" (CarryOutCall) -> Outcome, sends &[Operation::ExecuteApproval];
+}
+
+/// Asks dispatch-api what is due for a tenant and sends it: the one activity of
+/// [`TenantControl`](crate::TenantControl).
+#[derive(Debug, Clone, Copy)]
+pub struct ControlTenant;
+
+impl ActivityDefinition for ControlTenant {
+    type Input = TenantControlStart;
+    type Output = Controlled;
+
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+}
+
+impl ControlTenant {
+    /// Its name in histories, for ever.
+    pub const NAME: &'static str = "tenant_control";
+}
+
+/// What one round of a tenant's control did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controlled {
+    /// Commands that took effect, now or by an earlier round.
+    pub done: u32,
+    /// Commands that were refused: the operation and the code.
+    #[serde(default)]
+    pub refused: Vec<String>,
 }
 
 /// The event that led to a call: its conversation and its trace go along to dispatch-api.
@@ -106,6 +151,16 @@ pub struct AdviseCall {
     /// What led to it.
     #[serde(default)]
     pub cause: Option<Cause>,
+    /// Advice that software may act on by itself, in this order; the first that can be done is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub act: Vec<ProposalKind>,
+    /// The turn of the kill switches that this was asked under.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kill_generation: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl AdviseCall {
@@ -128,6 +183,12 @@ impl AdviseCall {
             ),
         };
         workflow_request_id(self.tenant_id, self.ticket_id, "proposal", &name, revision)
+    }
+
+    /// Key of the command that follows advice of this kind: one per version, whatever the advice.
+    pub fn act_request_id(&self, kind: ProposalKind) -> Uuid {
+        let (tenant, ticket) = (self.tenant_id, self.ticket_id);
+        workflow_request_id(tenant, ticket, "act", &kind.to_string(), self.version)
     }
 }
 
@@ -175,7 +236,79 @@ impl RecordSlaCall {
     }
 }
 
-/// How a bookkeeping call ended, for good.
+/// Input of [`TakeApprovalStep`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalStepCall {
+    /// Whose ticket.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub ticket_id: TicketId,
+    /// The approval.
+    pub approval_id: ApprovalId,
+    /// Its version.
+    pub version: u32,
+    /// What is due.
+    pub step: StepKind,
+    /// The moment that the plan names for it.
+    pub at: DateTime<Utc>,
+    /// The last event that the workflow applied.
+    pub applied_seq: u64,
+    /// What led to it.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+}
+
+impl ApprovalStepCall {
+    /// Key of the command. All that its body holds is in it, so equal keys have equal bodies; that
+    /// a step is taken once follows from the plan, which loses it.
+    pub fn request_id(&self) -> Uuid {
+        let name = format!(
+            "{}:{}:{}@{}",
+            self.approval_id,
+            self.step,
+            self.at.timestamp_micros(),
+            self.applied_seq,
+        );
+        let (tenant, ticket) = (self.tenant_id, self.ticket_id);
+        workflow_request_id(tenant, ticket, "approval_step", &name, self.version.into())
+    }
+}
+
+/// Input of [`CarryOut`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryOutCall {
+    /// Whose ticket.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub ticket_id: TicketId,
+    /// The approval.
+    pub approval_id: ApprovalId,
+    /// The version that was approved.
+    pub version: u32,
+    /// What it releases; for people who read the history.
+    pub operation: Operation,
+    /// The last event that the workflow applied.
+    pub applied_seq: u64,
+    /// The turn of the kill switches that this was asked under.
+    pub kill_generation: u64,
+    /// Advice that software might act on then: a sign of the stages it was asked under.
+    #[serde(default)]
+    pub acts_on: Vec<ProposalKind>,
+    /// What led to it.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+}
+
+impl CarryOutCall {
+    /// Key of the command: an approved version is carried out once, however often it is asked for.
+    pub fn request_id(&self) -> Uuid {
+        let (tenant, ticket) = (self.tenant_id, self.ticket_id);
+        let approval = self.approval_id.to_string();
+        workflow_request_id(tenant, ticket, "approval", &approval, self.version.into())
+    }
+}
+
+/// How a call that writes ended, for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -183,6 +316,12 @@ pub enum Outcome {
     Recorded,
     /// The ticket has moved on, there is nothing to record; the newer event is on its way.
     Moot {
+        /// The API's error code.
+        reason: String,
+    },
+    /// A kill switch or the stage stands against it. What of it needs neither is on record; the
+    /// rest is tried again when these have changed.
+    Held {
         /// The API's error code.
         reason: String,
     },
@@ -210,16 +349,80 @@ pub enum SnapshotOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use contracts::{command::CommandClass, sla::SlaRecordKind};
+    use strum::VariantArray;
+
+    /// What each activity may send is what the stage lets software do by itself, and the books.
+    #[test]
+    fn only_advice_that_is_followed_and_released_commands_change_a_ticket() {
+        let followed = ProposalKind::VARIANTS
+            .iter()
+            .filter_map(|kind| domain::autonomy::operation_of(*kind))
+            .collect::<BTreeSet<_>>();
+        let names: Vec<_> = ALL.iter().map(|(name, _)| *name).collect();
+        let all = [
+            "ticket_snapshot",
+            "advise",
+            "record_sla",
+            "approval_step",
+            "execute_approval",
+        ];
+        assert_eq!(names, all);
+        for (name, sends) in ALL {
+            assert!(!sends.contains(&Operation::DecideApproval), "{name}");
+            let changes = sends.iter().filter(|o| o.class() == CommandClass::Change);
+            let changes: BTreeSet<_> = changes.copied().collect();
+            match *name {
+                "advise" => assert_eq!(changes, followed),
+                _ => assert_eq!(changes, BTreeSet::new(), "{name}"),
+            }
+        }
+    }
 
     #[test]
-    fn in_shadow_mode_no_activity_changes_a_ticket() {
-        assert_eq!(ALL.len(), 3);
-        for (name, sends) in ALL {
-            let bookkeeping = sends.is_none_or(|o| o.class() == CommandClass::Bookkeeping);
-            assert!(bookkeeping, "{name} sends {sends:?}, which changes tickets");
-        }
+    fn an_approved_version_and_an_act_have_one_key_each() {
+        let call = CarryOutCall {
+            tenant_id: TenantId::from_uuid(Uuid::from_u128(1)),
+            ticket_id: TicketId::from_uuid(Uuid::from_u128(2)),
+            approval_id: ApprovalId::from_uuid(Uuid::from_u128(3)),
+            version: 1,
+            operation: Operation::Dispatch,
+            applied_seq: 4,
+            kill_generation: 5,
+            acts_on: Vec::new(),
+            cause: None,
+        };
+        let later = CarryOutCall {
+            applied_seq: 9,
+            kill_generation: 9,
+            ..call.clone()
+        };
+        assert_eq!(call.request_id(), later.request_id());
+        let amended = CarryOutCall {
+            version: 2,
+            ..call.clone()
+        };
+        assert_ne!(call.request_id(), amended.request_id());
+
+        let advise = |version| AdviseCall {
+            tenant_id: call.tenant_id,
+            ticket_id: call.ticket_id,
+            kinds: Vec::new(),
+            escalations: Vec::new(),
+            version,
+            applied_seq: version,
+            cause: None,
+            act: vec![ProposalKind::Slot],
+            kill_generation: 0,
+        };
+        let key = |version| advise(version).act_request_id(ProposalKind::Slot);
+        assert_eq!(key(1), key(1));
+        assert_ne!(key(1), key(2));
+        let proposal = advise(1).request_id(Wanted::Kind(ProposalKind::Slot));
+        assert_ne!(key(1), proposal);
     }
 
     #[test]

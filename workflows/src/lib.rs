@@ -1,8 +1,10 @@
-//! Deterministic workflows of Real Dispatch: one [`TicketWorkflow`] beside each open ticket.
+//! Deterministic workflows of Real Dispatch: one [`TicketWorkflow`] beside each open ticket, and
+//! short rounds of [`TenantControl`] for what is due without a ticket.
 //!
 //! The workflow follows the ticket, it does not run it: people and systems act through
-//! dispatch-api, the workflow hears of it, keeps the SLA clocks and asks for proposals. All it can
-//! do is in [`activity`]: three calls, none of which changes a ticket.
+//! dispatch-api, the workflow hears of it, keeps the SLA clocks and the plans of approvals, carries
+//! out what people have released and asks for proposals, which it acts on as far as the stage lets
+//! it. All it can do is in [`activity`], and dispatch-api asks stage and kill switch again at each.
 //!
 //! Everything worth arguing about is in plain modules without the SDK ([`ticket::inbox`],
 //! [`ticket::follower`]); the SDK's shell around them ([`ticket::workflow`]) is thin.
@@ -18,10 +20,13 @@
 //! | patch | since | what |
 //! |---|---|---|
 //! | [`ticket::backlog::EVERY_KIND`] | 0.2.0 | all advice that is due is asked for, in one call |
+//! | [`ticket::backlog::APPROVALS`] | 0.3.0 | approvals are followed, and advice where it may be; met when the level first has something of it |
 
 pub mod activity;
+pub mod control;
 pub mod ticket;
 
+pub use control::TenantControl;
 pub use ticket::workflow::TicketWorkflow;
 
 /// Hash over the sources that decide what a workflow does: the part of a worker's build id that

@@ -12,7 +12,7 @@ use std::{
 };
 
 use contracts::signal::{TICKET_WORKFLOW, WorkflowView};
-use dispatch_workflows::{TicketWorkflow, ticket::TicketInput};
+use dispatch_workflows::{TenantControl, TicketWorkflow, ticket::TicketInput};
 use temporalio_client::WorkflowHistory;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{
@@ -40,6 +40,8 @@ fn read(file: &Path) -> WorkflowHistory {
 async fn every_captured_history_replays() {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<TicketWorkflow>()
+        .unwrap()
+        .register_workflow::<TenantControl>()
         .unwrap()
         .build();
     let replayer = WorkflowReplayer::new(options).unwrap();

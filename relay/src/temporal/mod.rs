@@ -6,6 +6,7 @@
 
 mod connection;
 mod executions;
+mod schedule;
 mod search_attributes;
 mod signal;
 

@@ -236,7 +236,7 @@ fn header(signal: &TicketSignal) -> Option<Header> {
     Some(Header { fields })
 }
 
-fn payloads<T: Serialize>(value: &T) -> Payloads {
+pub(super) fn payloads<T: Serialize>(value: &T) -> Payloads {
     Payloads {
         payloads: vec![payload(value)],
     }
@@ -286,6 +286,10 @@ mod tests {
             open_approvals: Vec::new(),
             autonomy: AutonomyMode::Shadow,
             kill_generation: 0,
+            approvals: Vec::new(),
+            acts_on: Vec::new(),
+            silent_on: Vec::new(),
+            stopped: None,
         })
     }
 

@@ -8,7 +8,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    Priority, TicketState,
+    ApprovalId, Operation, Priority, TicketState,
+    approval::{StepKind, TicketApproval},
     event::TicketLevel,
     proposal::ProposalKind,
     sla::{ClockPhase, SlaClock, SlaRecordKey, SlaRecordKind},
@@ -47,7 +48,79 @@ pub enum Duty {
         escalations: Vec<SlaRecordKey>,
         /// The ticket's version.
         version: u64,
+        /// Advice that software may act on, in this order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        act: Vec<ProposalKind>,
+        /// The turn of the kill switches under which it may; 0 when it may not.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kill_generation: u64,
     },
+    /// Remind, escalate or end an approval that nobody decided.
+    ApprovalStep {
+        /// Which.
+        approval_id: ApprovalId,
+        /// Its version.
+        version: u32,
+        /// What is due.
+        step: StepKind,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Carry out what was approved. What a kill switch or a stage stood against is another duty
+    /// once these have changed.
+    CarryOut {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The version that was approved.
+        version: u32,
+        /// What it releases.
+        operation: Operation,
+        /// The turn of the kill switches.
+        kill_generation: u64,
+        /// Advice that software may act on: a sign of the stages.
+        acts_on: Vec<ProposalKind>,
+    },
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The patch since which approvals are waited for and carried out, and software acts where it may.
+/// A run meets it when its level first has something of this, so that one which began before it
+/// takes it up too, unless an older worker has seen such a level in it.
+pub const APPROVALS: &str = "approvals";
+
+/// What the open approvals call for: what was released is carried out at once, and the next step of
+/// each comes at its time. What software asked for is not even tried while a kill switch stops it.
+pub fn approval_duties(level: &TicketLevel) -> Vec<Duty> {
+    let stopped = |approval: &TicketApproval| {
+        let stopped = level.stopped.as_ref();
+        approval.autonomous && stopped.is_some_and(|s| s.stops(approval.operation))
+    };
+    let released = level
+        .approvals
+        .iter()
+        .filter(|approval| approval.released && !stopped(approval))
+        .map(|approval| Duty::CarryOut {
+            approval_id: approval.id,
+            version: approval.version,
+            operation: approval.operation,
+            kill_generation: level.kill_generation,
+            acts_on: level.acts_on.clone(),
+        });
+    let steps = level.approvals.iter().filter_map(|approval| {
+        let next = approval.steps.first()?;
+        Some(Duty::ApprovalStep {
+            approval_id: approval.id,
+            version: approval.version,
+            step: next.step,
+            at: next.at,
+        })
+    });
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort_by_key(Duty::due);
+    released.chain(steps).collect()
 }
 
 /// The patch since which every kind of advice is asked for. Runs that began before it ask for
@@ -69,8 +142,11 @@ impl Duty {
     /// The moment from which it is due; `None` for at once.
     fn due(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Sla { at, .. } => Some(*at),
-            Self::Snapshot | Self::Advice { .. } | Self::Proposals { .. } => None,
+            Self::Sla { at, .. } | Self::ApprovalStep { at, .. } => Some(*at),
+            Self::Snapshot
+            | Self::Advice { .. }
+            | Self::Proposals { .. }
+            | Self::CarryOut { .. } => None,
         }
     }
 }

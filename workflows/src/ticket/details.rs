@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
+use contracts::{
+    approval::TicketApproval,
+    event::{AutonomyMode, TicketLevel},
+};
 
 use super::follower::TicketFollower;
 
@@ -30,16 +34,26 @@ pub fn markdown(follower: &TicketFollower) -> String {
             "- next deadline: {} {} at {}",
             key.clock,
             key.kind,
-            at.to_rfc3339_opts(SecondsFormat::Secs, true)
+            time(at)
         ),
         None => writeln!(text, "- next deadline: none is running"),
     };
     if let Some(level) = &view.level {
-        let _ = writeln!(
-            text,
-            "- autonomy: {} (proposes, never acts)",
-            level.autonomy
-        );
+        for approval in &level.approvals {
+            let _ = writeln!(text, "- {}", waits(approval));
+        }
+        let _ = writeln!(text, "- autonomy: {} ({})", level.autonomy, means(level));
+        if let Some(stopped) = &level.stopped {
+            let what = match stopped.all {
+                true => "all that software does".to_owned(),
+                false => {
+                    let names = stopped.operations.iter().map(ToString::to_string);
+                    names.collect::<Vec<_>>().join(", ")
+                }
+            };
+            let turn = level.kill_generation;
+            let _ = writeln!(text, "- **kill switch** (turn {turn}): stops {what}");
+        }
     }
     let _ = match view.proposed.iter().max_by_key(|(_, version)| *version) {
         Some((kind, version)) => {
@@ -59,4 +73,35 @@ pub fn markdown(follower: &TicketFollower) -> String {
         let _ = writeln!(text, "- **trouble**: {trouble}");
     }
     text
+}
+
+/// `approval apr_… (dispatch, version 1): waits for people; next: reminder at …`
+fn waits(approval: &TicketApproval) -> String {
+    let (stands, then) = match approval.released {
+        true => ("approved, is carried out", "else"),
+        false => ("waits for people", "next"),
+    };
+    let mut text = format!(
+        "approval {} ({}, version {}): {stands}",
+        approval.id, approval.operation, approval.version
+    );
+    if let Some(next) = approval.steps.first() {
+        let at = time(next.at);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {then}: {} at {at}", next.step);
+    }
+    text
+}
+
+fn means(level: &TicketLevel) -> &'static str {
+    match level.autonomy {
+        AutonomyMode::Off => "does not even propose",
+        AutonomyMode::Shadow => "proposes, never acts",
+        AutonomyMode::Approve => "acts when people have released it",
+        AutonomyMode::Canary | AutonomyMode::Auto => "acts by itself where its stage lets it",
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    TenantId, TicketId,
+    Operation, TenantId, TicketId,
     event::TicketLevel,
     proposal::ProposalKind,
     signal::{SignalEnvelope, TicketWorkflowStart, WorkflowView},
@@ -17,10 +17,13 @@ use contracts::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backlog::{Attempts, Duty, When, deadlines, first_advice_due},
+    backlog::{Attempts, Duty, When, approval_duties, deadlines, first_advice_due},
     inbox::{Distrust, Inbox},
 };
-use crate::activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome};
+use crate::activity::{
+    AdviseCall, ApprovalStepCall, CarryOutCall, Outcome, RecordSlaCall, SnapshotCall,
+    SnapshotOutcome,
+};
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +32,12 @@ pub enum Step {
     Snapshot(SnapshotCall),
     /// Record a warning or breach.
     RecordSla(RecordSlaCall),
-    /// Propose something.
+    /// Propose something, and act on it where software may.
     Advise(AdviseCall),
+    /// Remind of an approval, escalate or end it.
+    TakeApprovalStep(ApprovalStepCall),
+    /// Carry out what was approved.
+    CarryOut(CarryOutCall),
     /// Sleep until then, or until something comes.
     Wait(Option<DateTime<Utc>>),
     /// The ticket has ended, or never was.
@@ -61,6 +68,13 @@ pub struct TicketFollower {
     /// Whether every kind of advice is asked for; [`EVERY_KIND`](super::backlog::EVERY_KIND).
     #[serde(default)]
     every_kind: bool,
+    /// Whether approvals are followed, and advice where it may be;
+    /// [`APPROVALS`](super::backlog::APPROVALS).
+    #[serde(default)]
+    approvals: bool,
+    /// Advice that software acted on, or tried to: there is no second time at one version.
+    #[serde(default)]
+    acted: BTreeSet<(ProposalKind, u64)>,
     #[serde(default)]
     attempts: Attempts,
     #[serde(default)]
@@ -80,6 +94,8 @@ impl TicketFollower {
             proposed: BTreeSet::new(),
             escalated: BTreeSet::new(),
             every_kind: false,
+            approvals: false,
+            acted: BTreeSet::new(),
             attempts: Attempts::default(),
             trouble: None,
             gone: false,
@@ -89,6 +105,22 @@ impl TicketFollower {
     /// Says whether this run asks for every kind of advice; it is the same all through the run.
     pub fn ask_every_kind(&mut self, every_kind: bool) {
         self.every_kind = every_kind;
+    }
+
+    /// Says whether this run follows approvals, and acts where it may.
+    pub fn follow_approvals(&mut self, approvals: bool) {
+        self.approvals = approvals;
+    }
+
+    /// Whether it has met something that it can only do once it follows approvals.
+    pub fn meets_approvals(&self) -> bool {
+        let level = self.inbox.level.as_ref();
+        !self.approvals
+            && level.is_some_and(|level| {
+                !level.approvals.is_empty()
+                    || !level.acts_on.is_empty()
+                    || !level.silent_on.is_empty()
+            })
     }
 
     /// Whether it follows the ticket that the run was started for.
@@ -227,31 +259,111 @@ impl TicketFollower {
         answer: Result<Outcome, Failure>,
         now: DateTime<Utc>,
     ) {
-        let duty = match (self.every_kind, call.kinds.as_slice()) {
+        let duty = |kinds: &[ProposalKind], escalations: &[SlaRecordKey]| Duty::Proposals {
+            kinds: kinds.to_vec(),
+            escalations: escalations.to_vec(),
+            version: call.version,
+            act: call.act.clone(),
+            kill_generation: call.kill_generation,
+        };
+        let asked = match (self.every_kind, call.kinds.as_slice()) {
             (false, [kind]) => Duty::Advice {
                 kind: *kind,
                 version: call.version,
             },
-            (_, kinds) => Duty::Proposals {
-                kinds: kinds.to_vec(),
-                escalations: call.escalations.clone(),
-                version: call.version,
-            },
+            (_, kinds) => duty(kinds, &call.escalations),
         };
-        if self.settle("advise", duty, answer, now) {
-            let kinds = call.kinds.iter().map(|kind| (*kind, call.version));
-            self.proposed.extend(kinds);
+        // What was held is left of it.
+        let duty = match &answer {
+            Ok(Outcome::Held { .. }) => duty(&[], &[]),
+            _ => asked,
+        };
+        let held = matches!(answer, Ok(Outcome::Held { .. }));
+        if self.settle("advise", duty, answer, now) || held {
+            let version = call.version;
+            let of = |kinds: &[ProposalKind]| -> Vec<_> {
+                kinds.iter().map(|kind| (*kind, version)).collect()
+            };
+            self.proposed.extend(of(&call.kinds));
             self.escalated.extend(call.escalations.iter().cloned());
+            if !held {
+                self.acted.extend(of(&call.act));
+            }
         }
     }
 
-    /// All that the level calls for and that is not on record, deadlines first.
+    /// A step of an approval was answered. What is left of the plan comes with the next event.
+    pub fn on_approval_step(
+        &mut self,
+        call: &ApprovalStepCall,
+        answer: Result<Outcome, Failure>,
+        now: DateTime<Utc>,
+    ) {
+        let duty = Duty::ApprovalStep {
+            approval_id: call.approval_id,
+            version: call.version,
+            step: call.step,
+            at: call.at,
+        };
+        if self.settle("approval_step", duty.clone(), answer, now) {
+            self.attempts.settle(duty);
+        }
+    }
+
+    /// The carrying out of what was approved was answered. What became of it comes with the next
+    /// event.
+    pub fn on_carried_out(
+        &mut self,
+        call: &CarryOutCall,
+        answer: Result<Outcome, Failure>,
+        now: DateTime<Utc>,
+    ) {
+        let duty = Duty::CarryOut {
+            approval_id: call.approval_id,
+            version: call.version,
+            operation: call.operation,
+            kill_generation: call.kill_generation,
+            acts_on: call.acts_on.clone(),
+        };
+        if self.settle("execute_approval", duty.clone(), answer, now) {
+            self.attempts.settle(duty);
+        }
+    }
+
+    /// All that the level calls for and that is not on record: what people have released, then
+    /// deadlines, then advice.
     fn duties(&self, level: &TicketLevel) -> Vec<Duty> {
+        let approvals = match self.approvals {
+            true => approval_duties(level),
+            false => Vec::new(),
+        };
         let sla = deadlines(level)
             .into_iter()
             .filter(|(key, _)| !self.sla_recorded.contains(key))
             .map(|(key, at)| Duty::Sla { key, at });
-        sla.chain(self.advice(level)).collect()
+        let all = approvals.into_iter().chain(sla);
+        all.chain(self.advice(level)).collect()
+    }
+
+    /// Advice that software may act on at this level, in the order in which it does: whoever can be
+    /// sent at once is sent, before a window is offered. What is held already is left to people.
+    fn to_act_on(&self, level: &TicketLevel) -> Vec<ProposalKind> {
+        if !self.approvals {
+            return Vec::new();
+        }
+        let may = |operation: Operation| {
+            let is_stopped = level.stopped.as_ref().is_some_and(|s| s.stops(operation));
+            let is_held = level.approvals.iter().any(|it| it.operation == operation);
+            !is_stopped && !is_held
+        };
+        let mut kinds: Vec<_> = domain::advice_due(level)
+            .into_iter()
+            .filter(|kind| level.acts_on.contains(kind))
+            .filter(|kind| domain::autonomy::operation_of(*kind).is_some_and(may))
+            .filter(|kind| !self.acted.contains(&(*kind, level.version)))
+            .collect();
+        kinds.sort_by_key(|kind| (*kind != ProposalKind::Technician, *kind));
+        kinds
     }
 
     /// The proposals that are due and not on record: one duty, as they are made in one call.
@@ -262,19 +374,27 @@ impl TicketFollower {
             let kind = first_advice_due(level).filter(is_new)?;
             return Some(Duty::Advice { kind, version });
         }
+        let is_wanted = |kind: &ProposalKind| !self.approvals || !level.silent_on.contains(kind);
         let kinds: Vec<_> = domain::advice_due(level)
             .into_iter()
             .filter(is_new)
+            .filter(is_wanted)
             .collect();
-        let escalations: Vec<_> = domain::escalations_due(level, &self.sla_recorded)
+        let act = self.to_act_on(level);
+        let escalations: Vec<_> = domain::escalations_due(&level.sla, &self.sla_recorded)
             .into_iter()
             .filter(|record| !self.escalated.contains(record))
             .collect();
-        let nothing = kinds.is_empty() && escalations.is_empty();
+        let nothing = kinds.is_empty() && escalations.is_empty() && act.is_empty();
         (!nothing).then_some(Duty::Proposals {
             kinds,
             escalations,
             version,
+            kill_generation: match act.is_empty() {
+                true => 0,
+                false => level.kill_generation,
+            },
+            act,
         })
     }
 
@@ -303,11 +423,15 @@ impl TicketFollower {
                 version,
                 applied_seq,
                 cause,
+                act: Vec::new(),
+                kill_generation: 0,
             }),
             Duty::Proposals {
                 kinds,
                 escalations,
                 version,
+                act,
+                kill_generation,
             } => Step::Advise(AdviseCall {
                 tenant_id,
                 ticket_id,
@@ -315,6 +439,40 @@ impl TicketFollower {
                 escalations,
                 version,
                 applied_seq,
+                cause,
+                act,
+                kill_generation,
+            }),
+            Duty::ApprovalStep {
+                approval_id,
+                version,
+                step,
+                at,
+            } => Step::TakeApprovalStep(ApprovalStepCall {
+                tenant_id,
+                ticket_id,
+                approval_id,
+                version,
+                step,
+                at,
+                applied_seq,
+                cause,
+            }),
+            Duty::CarryOut {
+                approval_id,
+                version,
+                operation,
+                kill_generation,
+                acts_on,
+            } => Step::CarryOut(CarryOutCall {
+                tenant_id,
+                ticket_id,
+                approval_id,
+                version,
+                operation,
+                applied_seq,
+                kill_generation,
+                acts_on,
                 cause,
             }),
         }
@@ -339,7 +497,7 @@ impl TicketFollower {
                 self.postpone(duty, now);
                 self.inbox.doubt(Distrust::Ahead);
             }
-            Ok(Outcome::Refused { reason }) => {
+            Ok(Outcome::Refused { reason } | Outcome::Held { reason }) => {
                 self.trouble = Some(format!("{what}: {reason}"));
                 self.attempts.settle(duty);
             }

@@ -36,12 +36,14 @@ use temporalio_workflow::{
 
 use super::{
     attributes,
-    backlog::EVERY_KIND,
+    backlog::{APPROVALS, EVERY_KIND},
     details,
     follower::{Failure, Step, TicketFollower},
     input::TicketInput,
 };
-use crate::activity::{Advise, AdviseCall, RecordSla, TakeSnapshot, TicketActivity};
+use crate::activity::{
+    Advise, AdviseCall, CarryOut, RecordSla, TakeApprovalStep, TakeSnapshot, TicketActivity,
+};
 
 /// How long one call may take, all of the client's attempts together. Below the eight seconds
 /// after which the SDK would have to keep the workflow task alive with another one.
@@ -80,9 +82,16 @@ impl TicketWorkflow {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<WorkflowView> {
         let ctx = &*ctx;
         let every_kind = ctx.patched(EVERY_KIND);
-        ctx.state_mut(|s| s.follower.ask_every_kind(every_kind));
+        ctx.state_mut(|s| {
+            s.follower.ask_every_kind(every_kind);
+            s.follower.follow_approvals(false);
+        });
         let mut alarm: Option<(DateTime<Utc>, Alarm<'_>)> = None;
         loop {
+            if ctx.state(|s| s.follower.meets_approvals()) {
+                let approvals = ctx.patched(APPROVALS);
+                ctx.state_mut(|s| s.follower.follow_approvals(approvals));
+            }
             match ctx.state_mut(|s| s.follower.next_step(now(ctx))) {
                 Step::Snapshot(call) => {
                     let answer = perform(ctx, TakeSnapshot, call, "the truth").await?;
@@ -97,6 +106,16 @@ impl TicketWorkflow {
                     let summary = summary(&call);
                     let answer = perform(ctx, Advise, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_advice(&call, answer, now(ctx)));
+                }
+                Step::TakeApprovalStep(call) => {
+                    let summary = format!("{} of {}", call.step, call.approval_id);
+                    let answer = perform(ctx, TakeApprovalStep, call.clone(), &summary).await?;
+                    ctx.state_mut(|s| s.follower.on_approval_step(&call, answer, now(ctx)));
+                }
+                Step::CarryOut(call) => {
+                    let summary = format!("{} by {}", call.operation, call.approval_id);
+                    let answer = perform(ctx, CarryOut, call.clone(), &summary).await?;
+                    ctx.state_mut(|s| s.follower.on_carried_out(&call, answer, now(ctx)));
                 }
                 Step::Finish => {
                     publish(ctx);
@@ -185,13 +204,18 @@ fn set_alarm(ctx: &WorkflowContext<TicketWorkflow>, at: DateTime<Utc>) -> Alarm<
     Box::pin(ctx.timer(pause))
 }
 
-/// `slot, technician on version 2`
+/// `slot, technician on version 2, to act on technician`
 fn summary(call: &AdviseCall) -> String {
     let kinds = call.kinds.iter().map(ToString::to_string);
     let told = call.escalations.iter();
     let told = told.map(|record| format!("escalation of {} {}", record.clock, record.kind));
     let all: Vec<_> = kinds.chain(told).collect();
-    format!("{} on version {}", all.join(", "), call.version)
+    let mut text = format!("{} on version {}", all.join(", "), call.version);
+    if !call.act.is_empty() {
+        let act: Vec<_> = call.act.iter().map(ToString::to_string).collect();
+        text += &format!(", to act on {}", act.join(", "));
+    }
+    text
 }
 
 /// Makes one call. `Err` only when somebody cancelled the workflow.

@@ -10,7 +10,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    CorrelationId, EventId, Priority, TenantId, TicketId, TicketState, TraceContext,
+    ApprovalId, CorrelationId, EventId, Priority, TenantId, TicketId, TicketState, TraceContext,
+    approval::StepKind,
+    autonomy::TenantControlStart,
     event::{AutonomyMode, TicketLevel, WaitingFor},
     ids::ticket_workflow_id,
     proposal::ProposalKind,
@@ -21,8 +23,11 @@ use contracts::{
     sla::{ClockCalendar, ClockPhase, SlaClock, SlaRecordKey},
 };
 use dispatch_workflows::{
-    TicketWorkflow,
-    activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome, Wanted},
+    TenantControl, TicketWorkflow,
+    activity::{
+        AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall,
+        SnapshotCall, SnapshotOutcome, Wanted,
+    },
     ticket::{TicketInput, attributes},
 };
 use embedded::{Progress, TemporalOptions, TemporalServer};
@@ -93,6 +98,14 @@ pub struct Truth {
     pub calls: BTreeMap<&'static str, u32>,
     /// When each record was asked for.
     pub recorded: Vec<(SlaRecordKey, DateTime<Utc>)>,
+    /// Steps of approvals that were taken.
+    pub steps: Vec<(ApprovalId, StepKind, DateTime<Utc>)>,
+    /// What was carried out.
+    pub carried_out: Vec<(ApprovalId, u32)>,
+    /// Advice that was acted on, with the ticket's version.
+    pub acted: Vec<(ProposalKind, u64)>,
+    /// The kill switch is engaged.
+    pub stopped: bool,
 }
 
 /// Activities that answer from memory.
@@ -136,7 +149,53 @@ impl Api {
             };
             assert!(fresh, "asked twice: {call:?}");
         }
+        let acted = call.act.first().map(|kind| (*kind, call.version));
+        truth.acted.extend(acted);
         Ok(Outcome::Recorded)
+    }
+
+    #[activity(definition = dispatch_workflows::activity::TakeApprovalStep)]
+    pub async fn approval_step(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        call: ApprovalStepCall,
+    ) -> Result<Outcome, ActivityError> {
+        let mut truth = self.called("approval_step")?;
+        let step = (call.approval_id, call.step, call.at);
+        assert!(!truth.steps.contains(&step), "taken twice: {call:?}");
+        truth.steps.push(step);
+        Ok(Outcome::Recorded)
+    }
+
+    #[activity(definition = dispatch_workflows::activity::CarryOut)]
+    pub async fn execute_approval(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        call: CarryOutCall,
+    ) -> Result<Outcome, ActivityError> {
+        let mut truth = self.called("execute_approval")?;
+        if truth.stopped {
+            return Ok(Outcome::Held {
+                reason: "KILL_SWITCH".into(),
+            });
+        }
+        let one = (call.approval_id, call.version);
+        assert!(!truth.carried_out.contains(&one), "carried out twice");
+        truth.carried_out.push(one);
+        Ok(Outcome::Recorded)
+    }
+
+    #[activity(definition = dispatch_workflows::activity::ControlTenant)]
+    pub async fn tenant_control(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        _start: TenantControlStart,
+    ) -> Result<Controlled, ActivityError> {
+        drop(self.called("tenant_control")?);
+        Ok(Controlled {
+            done: 1,
+            refused: Vec::new(),
+        })
     }
 
     #[activity(definition = dispatch_workflows::activity::RecordSla)]
@@ -235,6 +294,8 @@ impl Fixture {
         let options = WorkerOptions::new(self.task_queue.clone())
             .register_activities(self.api.clone())
             .register_workflow::<TicketWorkflow>()
+            .unwrap()
+            .register_workflow::<TenantControl>()
             .unwrap()
             .build();
         let mut worker = Worker::new(&runtime, self.client.clone(), options).unwrap();
@@ -354,9 +415,14 @@ impl Fixture {
 
     /// Events of one run, the newest without an id.
     pub async fn history(&self, run_id: Option<&str>) -> Vec<HistoryEvent> {
+        self.history_of(&self.workflow_id(), run_id).await
+    }
+
+    /// Events of one run of any workflow.
+    pub async fn history_of(&self, workflow: &str, run_id: Option<&str>) -> Vec<HistoryEvent> {
         let info = WorkflowExecutionInfo::builder()
             .namespace(NAMESPACE)
-            .workflow_id(self.workflow_id())
+            .workflow_id(workflow)
             .maybe_run_id(run_id)
             .build();
         WorkflowHandle::<_, UntypedWorkflow>::new(self.client.clone(), info)
@@ -377,6 +443,8 @@ pub async fn replay(name: &str, events: Vec<HistoryEvent>) {
     }
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<TicketWorkflow>()
+        .unwrap()
+        .register_workflow::<TenantControl>()
         .unwrap()
         .build();
     WorkflowReplayer::new(options)
@@ -440,6 +508,10 @@ pub fn level(state: TicketState, waiting_for: WaitingFor) -> TicketLevel {
         open_approvals: Vec::new(),
         autonomy: AutonomyMode::Shadow,
         kill_generation: 0,
+        approvals: Vec::new(),
+        acts_on: Vec::new(),
+        silent_on: Vec::new(),
+        stopped: None,
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "these tests are the edge where time and ids come from"
 )]
 
+mod approvals;
+mod control;
 #[expect(
     dead_code,
     reason = "the SDK makes a constant of each activity, for callers by name"

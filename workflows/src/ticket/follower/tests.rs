@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::*;
 use crate::ticket::inbox::{BUFFER_LIMIT, GAP_PATIENCE};
 
+mod any_approvals;
 mod any_delivery;
+mod approvals;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -21,6 +23,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 fn follower() -> TicketFollower {
     let mut follower = unpatched();
     follower.ask_every_kind(true);
+    follower.follow_approvals(true);
     follower
 }
 
@@ -45,6 +48,10 @@ fn level(state: TicketState, version: u64) -> TicketLevel {
         open_approvals: Vec::new(),
         autonomy: AutonomyMode::Shadow,
         kill_generation: 0,
+        approvals: Vec::new(),
+        acts_on: Vec::new(),
+        silent_on: Vec::new(),
+        stopped: None,
     }
 }
 
@@ -490,7 +497,7 @@ fn what_the_first_version_carried_over_is_read() {
     f.on_advice(&call, Err(away()), at(0));
     let mut json = serde_json::to_value(&f).unwrap();
     let fields = json.as_object_mut().unwrap();
-    for newer in ["escalated", "every_kind"] {
+    for newer in ["escalated", "every_kind", "approvals", "acted"] {
         assert!(fields.remove(newer).is_some(), "{newer}");
     }
     let duty = &json["attempts"][0]["duty"];

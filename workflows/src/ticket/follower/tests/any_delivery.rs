@@ -188,6 +188,7 @@ impl World {
                     return until;
                 }
                 Step::Finish => panic!("no level here is terminal"),
+                Step::TakeApprovalStep(_) | Step::CarryOut(_) => panic!("no level has approvals"),
                 Step::Snapshot(_) => {
                     let answer = self.answer(|world| SnapshotOutcome::Found {
                         snapshot: Box::new(TicketSnapshot {
@@ -303,7 +304,7 @@ proptest! {
             prop_assert!(world.sla.contains(&key), "not recorded: {key:?}");
         }
         prop_assert!(world.proposals.contains(&(ProposalKind::Technician, world.head().seq)));
-        for record in domain::escalations_due(&world.head_level(), &world.sla) {
+        for record in domain::escalations_due(&world.head_level().sla, &world.sla) {
             prop_assert!(world.escalations.contains(&record), "nobody is told of {record:?}");
         }
     }
