@@ -263,6 +263,53 @@ fn the_catalogue_is_that_of_the_schemas() {
     );
 }
 
+/// Codes that the rules of the starter give, and those that hold.
+fn codes() -> BTreeSet<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/bundle/dispatch");
+    let mut codes = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().ends_with("_test.rego") {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
+        for constructor in ["unmet", "forbidden", "stage", "stopped", "held"] {
+            let call = format!("{constructor}(\"");
+            let calls = text.split(&call).skip(1);
+            codes.extend(calls.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    codes
+}
+
+#[test]
+fn the_page_about_the_starter_names_every_code() {
+    let page = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/starter-policy.md"
+    ))
+    .unwrap();
+    let codes = codes();
+    assert!(codes.len() > 40, "{codes:?}");
+    let unnamed: Vec<_> = codes
+        .iter()
+        .filter(|code| !page.contains(&format!("`{code}`")))
+        .collect();
+    assert!(
+        unnamed.is_empty(),
+        "docs/starter-policy.md lacks {unnamed:?}"
+    );
+    let capitals = |word: &&str| {
+        word.contains('_') && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    };
+    let gone: Vec<_> = page
+        .split('`')
+        .filter(capitals)
+        .filter(|word| *word != "CHANGE_ORDER" && !codes.contains(*word))
+        .collect();
+    assert!(gone.is_empty(), "docs/starter-policy.md names {gone:?}");
+}
+
 #[test]
 fn it_names_what_the_rules_of_the_starter_name() {
     let catalogue = render();
