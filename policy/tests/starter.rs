@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use common::*;
 use contracts::{
@@ -19,7 +23,7 @@ use contracts::{
     ticket::{EvidenceRef, Priority},
     value::DetailValue,
 };
-use dispatch_policy::{Bundle, primary_code};
+use dispatch_policy::{Bundle, BundleError, BundleFiles, Trust, primary_code};
 use strum::VariantArray;
 
 fn evidence(kinds: &[&str]) -> Vec<EvidenceRef> {
@@ -234,6 +238,66 @@ fn change_orders_are_decided_by_those_of_the_bundle() {
         [Role::Approver, Role::AccountManager]
     );
     assert_eq!(need.plan.remind_after_minutes, [15]);
+}
+
+/// The starter bundle with one word of one file replaced.
+fn spoilt(path: &str, word: &str, by: &str) -> Result<Bundle, BundleError> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
+    let mut files = vec![(
+        ".manifest".to_owned(),
+        fs::read_to_string(root.join(".manifest")).unwrap(),
+    )];
+    for folder in fs::read_dir(&root).unwrap() {
+        let folder = folder.unwrap();
+        if !folder.path().is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            let name = Path::new(&folder.file_name()).join(file.file_name());
+            let text = fs::read_to_string(file.path()).unwrap();
+            files.push((name.to_str().unwrap().to_owned(), text));
+        }
+    }
+    let (_, text) = files.iter_mut().find(|(name, _)| name == path).unwrap();
+    assert!(text.contains(word), "{path} has no {word}");
+    *text = text.replacen(word, by, 1);
+    Bundle::load(Trust::Anybody.accept(BundleFiles::from_texts(files)?)?)
+}
+
+#[test]
+fn a_bundle_that_would_let_too_much_pass_is_no_bundle() {
+    assert!(spoilt("nte/data.json", "250000", "250001").is_ok());
+    let refused = |path, word, by| spoilt(path, word, by).map(drop).unwrap_err().to_string();
+    for (path, word, by, says) in [
+        (
+            "approvals/data.json",
+            "\"deny\"",
+            "\"approve\"",
+            "expected `deny` or `escalate`",
+        ),
+        ("approvals/data.json", "\"REARM\"", "\"REAM\"", "REARM"),
+        (
+            "autonomy/data.json",
+            "\"add_note\"",
+            "\"cancel\"",
+            "more than keep the books",
+        ),
+        ("nte/data.json", "delta_cents", "delta", "unknown field"),
+        ("quiet_hours/data.json", "1320", "1440", "0 to 1439"),
+        (
+            "activation/data.json",
+            "false",
+            "\"no\"",
+            "expected a boolean",
+        ),
+    ] {
+        let message = refused(path, word, by);
+        assert!(
+            message.contains(path) && message.contains(says),
+            "{message}"
+        );
+    }
 }
 
 #[test]
