@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use axum::body::Bytes;
-use policy::BundleSource;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    bundles::Bundles,
     config::Limits,
     endpoint::{PREFIXES, endpoints},
     metrics::Metrics,
@@ -25,7 +25,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     pipeline: Pipeline,
     pool: PgPool,
-    bundles: Arc<dyn BundleSource>,
+    bundles: Arc<Bundles>,
     readiness: Readiness,
     verifier: Verifier,
     limits: Limits,
@@ -46,7 +46,7 @@ impl App {
     pub fn new(
         pipeline: Pipeline,
         pool: PgPool,
-        bundles: Arc<dyn BundleSource>,
+        bundles: Arc<Bundles>,
         verifier: Verifier,
         limits: Limits,
     ) -> Self {
@@ -76,8 +76,8 @@ impl App {
         &self.0.pool
     }
 
-    pub(crate) fn bundles(&self) -> &dyn BundleSource {
-        &*self.0.bundles
+    pub(crate) fn bundles(&self) -> &Bundles {
+        &self.0.bundles
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use policy::BundleSource;
+use policy::{BundleSource, Trust};
 
 /// Text that prints masked.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct ApiConfig {
     pub sealing_interval: Duration,
     /// Where policy bundles come from.
     pub bundles: Arc<dyn BundleSource>,
+    /// Whose uploaded bundles may decide.
+    pub trust: Trust,
     /// Bounds.
     pub limits: Limits,
     /// Arms the failpoint that the environment names ([`store::failpoint`]). For tests only.

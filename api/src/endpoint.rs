@@ -7,7 +7,11 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use axum::routing::MethodRouter;
-use contracts::{ErrorCode, Operation, command::CommandBody};
+use contracts::{
+    ApprovalId, ErrorCode, Operation,
+    command::{CommandBody, CommandReceipt},
+    filing::FilingReceipt,
+};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -86,21 +90,49 @@ const ALWAYS: &[ErrorCode] = &[
     ErrorCode::Unavailable,
 ];
 
-/// What every command can answer besides.
-const COMMAND: &[ErrorCode] = &[
+/// What everything with a body can answer besides.
+const PARSED: &[ErrorCode] = &[
     ErrorCode::Malformed,
     ErrorCode::RequestIdMissing,
+    ErrorCode::TooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::InvalidField,
+];
+
+/// What every command can answer besides.
+const COMMAND: &[ErrorCode] = &[
     ErrorCode::Forbidden,
     ErrorCode::PolicyDenied,
     ErrorCode::KillSwitch,
     ErrorCode::Stage,
     ErrorCode::IdempotencyMismatch,
     ErrorCode::InFlight,
-    ErrorCode::TooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::InvalidField,
     ErrorCode::PolicyUnavailable,
 ];
+
+/// Whether the path's id is an approval.
+pub(crate) fn is_about_approval(path: &str) -> bool {
+    path.contains("/approvals/{id}")
+}
+
+fn dry_run() -> Parameter {
+    Parameter {
+        name: "dry_run",
+        description: "`true`: change nothing, record nothing, only say what would happen.",
+        required: false,
+        schema: |generator| generator.subschema_for::<bool>(),
+    }
+}
+
+/// What a command on an approval answers: what its ticket is now, or what became of an approval
+/// that has none.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it is the shape of two answers, and is never made")]
+enum AboutApproval {
+    OfTicket(Box<CommandReceipt>),
+    OfNone(Box<FilingReceipt>),
+}
 
 impl Endpoint {
     /// A command. Path, id and body follow from `B`.
@@ -113,23 +145,29 @@ impl Endpoint {
             command: Some(operation),
             summary: "",
             description: "",
-            path_id: None,
-            parameters: vec![Parameter {
-                name: "dry_run",
-                description: "`true`: change nothing, record nothing, only say what would happen.",
-                required: false,
-                schema: |generator| generator.subschema_for::<bool>(),
-            }],
+            path_id: is_about_approval(operation.path()).then_some(PathParameter {
+                description: "The approval.",
+                schema: |generator| generator.subschema_for::<ApprovalId>(),
+            }),
+            parameters: vec![dry_run()],
             request: Some(|generator| generator.root_schema_for::<B>()),
             success: Success {
                 description: "Done, or it was done before under this request id.",
-                schema: |generator| generator.subschema_for::<B::Receipt>(),
+                schema: |generator| match is_about_approval(B::OPERATION.path()) {
+                    true => generator.subschema_for::<AboutApproval>(),
+                    false => generator.subschema_for::<B::Receipt>(),
+                },
                 media_type: JSON,
                 etag: false,
                 creates: false,
                 health: false,
             },
-            problems: ALWAYS.iter().chain(COMMAND).copied().collect(),
+            problems: ALWAYS
+                .iter()
+                .chain(PARSED)
+                .chain(COMMAND)
+                .copied()
+                .collect(),
             route,
         }
     }
@@ -171,6 +209,30 @@ impl Endpoint {
     pub(crate) fn description(mut self, description: &'static str) -> Self {
         self.description = description;
         self
+    }
+
+    /// Served at another path too, under another id.
+    pub(crate) fn at(mut self, path: &str, id: &'static str) -> Self {
+        self.path = format!("{PREFIX}{path}");
+        self.id = id.to_owned();
+        self.path_id = None;
+        self
+    }
+
+    /// Several commands in one request; each is one of the list, so this is none itself.
+    pub(crate) fn bulk<B: JsonSchema, T: JsonSchema>(
+        id: &'static str,
+        path: &str,
+        route: MethodRouter<App>,
+    ) -> Self {
+        let read = Self::read::<T>(id, path, route);
+        Self {
+            method: Method::POST,
+            parameters: vec![dry_run()],
+            request: Some(|generator| generator.root_schema_for::<B>()),
+            problems: read.problems.iter().chain(PARSED).copied().collect(),
+            ..read
+        }
     }
 
     /// What it can answer besides what all of its kind can.

@@ -5,15 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use contracts::{CorrelationId, ErrorCode, Operation, Problem, TicketId, command::CommandClass};
+use contracts::{
+    CorrelationId, ErrorCode, Operation, Problem, TicketId,
+    approval::ApprovalKind,
+    command::{CommandClass, HeldReceipt},
+};
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    endpoint::{Endpoint, PREFIX, endpoints},
+    endpoint::{Endpoint, PREFIX, endpoints, is_about_approval},
     problem::PROBLEM_JSON,
-    request::{EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER},
+    request::{APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER},
 };
 
 /// The whole document, with the paths under one of [`crate::endpoint::PREFIXES`].
@@ -105,14 +109,16 @@ fn operation(
     if let Some(schema) = endpoint.request {
         operation["requestBody"] = json!({
             "required": true,
-            "content": { "application/json": { "schema": command_body(schema(generator).to_value()) } },
+            "content": { "application/json": {
+                "schema": command_body(endpoint, schema(generator).to_value()),
+            }},
         });
     }
     operation
 }
 
 /// The command's members and the two that belong to the request.
-fn command_body(mut schema: Value) -> Value {
+fn command_body(endpoint: &Endpoint, mut schema: Value) -> Value {
     let object = schema.as_object_mut().expect("a body is an object");
     object.remove("components");
     object.remove("$defs");
@@ -135,6 +141,12 @@ fn command_body(mut schema: Value) -> Value {
             "description": "Refuse unless the ticket has this version; If-Match says the same.",
         }),
     );
+    // The path says it.
+    if is_about_approval(&endpoint.path)
+        && let Some(Value::Array(required)) = schema.get_mut("required")
+    {
+        required.retain(|name| name != APPROVAL_MEMBER);
+    }
     schema
 }
 
@@ -202,6 +214,18 @@ fn responses(
             done("200", there, generator);
         }
         false => done("200", success.description, generator),
+    }
+    if endpoint.command.is_some_and(|o| ApprovalKind::of_held(o).is_some()) {
+        responses.insert(
+            "202".into(),
+            json!({
+                "description": "Held until people decide; nothing else was done.",
+                "headers": common,
+                "content": { "application/json": {
+                    "schema": generator.subschema_for::<HeldReceipt>(),
+                }},
+            }),
+        );
     }
     if success.etag {
         responses.insert(

@@ -6,9 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use contracts::read::Health;
-use policy::BundleSource;
 use sqlx::PgPool;
+use store::bundles::Place;
 use tokio::{sync::Mutex, time::Instant};
+
+use crate::bundles::Bundles;
 
 const AGE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,7 +20,7 @@ const OK: &str = "ok";
 #[derive(Debug)]
 pub(crate) struct Readiness {
     pool: PgPool,
-    bundles: Arc<dyn BundleSource>,
+    bundles: Arc<Bundles>,
     last: Mutex<Option<(Instant, Health)>>,
 }
 
@@ -33,7 +35,7 @@ pub(crate) fn health(parts: BTreeMap<String, String>) -> Health {
 }
 
 impl Readiness {
-    pub(crate) fn new(pool: PgPool, bundles: Arc<dyn BundleSource>) -> Self {
+    pub(crate) fn new(pool: PgPool, bundles: Arc<Bundles>) -> Self {
         Self {
             pool,
             bundles,
@@ -89,7 +91,11 @@ impl Readiness {
         let Some(bundle) = bundle else {
             return "no bundle is active: every command is refused".into();
         };
-        match self.bundles.load(&bundle.sha256) {
+        match self
+            .bundles
+            .load(Place::Pool(&self.pool), &bundle.sha256)
+            .await
+        {
             Ok(_) => OK.into(),
             Err(error) => {
                 tracing::warn!(%error, "not ready: policy");

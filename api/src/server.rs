@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     App,
+    bundles::Bundles,
     config::ApiConfig,
     net,
     pipeline::{Pipeline, PipelineOptions},
@@ -75,13 +76,16 @@ impl Server {
         settings.max_connections = 1;
         let maintenance = store::connect(config.maintenance_url.expose(), &settings).await?;
         let waker = OutboxWaker::start((*pool.connect_options()).clone());
+        let bundles = Arc::new(Bundles::new(
+            Arc::clone(&config.bundles),
+            config.trust.clone(),
+        ));
         let pipeline = Pipeline::new(
             pool.clone(),
-            Arc::clone(&config.bundles),
+            Arc::clone(&bundles),
             waker,
             PipelineOptions::default(),
         );
-        let bundles = Arc::clone(&config.bundles);
         let app = App::new(pipeline, pool, bundles, verifier, config.limits);
         Ok(Self {
             config,

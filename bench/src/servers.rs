@@ -77,7 +77,10 @@ impl Servers {
         let pool = pool(&owner, 1).await?;
         store::seed::tenant(&pool, TENANT.tenant_id, &TENANT.slug).await?;
         let bundles = StarterBundles::new()?;
-        store::deployment::activate_bundle(&pool, bundles.starter().reference()).await?;
+        let bundle = bundles.starter();
+        let archive = bundle.files().to_archive()?;
+        let now = chrono::Utc::now();
+        store::bundles::install(&pool, bundle.reference(), &archive, "bench", "first", now).await?;
         // A database that somebody is connected to cannot be copied.
         pool.close().await;
         Ok(Self {

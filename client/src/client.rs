@@ -28,7 +28,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: Arc<dyn TokenProvider>,
-    retry: RetryPolicy,
+    pub(crate) retry: RetryPolicy,
     correlation_id: Option<CorrelationId>,
     trace: Option<TraceContext>,
 }

@@ -1,4 +1,4 @@
-//! Sites, assets, people, the kill switch and evidence: what commands and reads say of them.
+//! Sites, assets, people and evidence: what commands and reads say of them.
 
 use chrono::NaiveDate;
 use contracts::{
@@ -6,7 +6,7 @@ use contracts::{
     command::*,
     directory::{
         AssetPage, AssetRecord, ContactPage, ContactRecord, DirectoryFilter, EvidencePage,
-        KillSwitchView, SitePage, SiteRecord, TechnicianCalendar, TechnicianPage, TechnicianRecord,
+        SitePage, SiteRecord, TechnicianCalendar, TechnicianPage, TechnicianRecord,
     },
     filing::FilingReceipt,
 };
@@ -41,10 +41,6 @@ filings! {
     record_absence = RecordAbsence;
     /// A technician will be there after all.
     cancel_absence = CancelAbsence;
-    /// Software stops acting for this tenant.
-    engage_kill_switch = EngageKillSwitch;
-    /// Software may act again.
-    release_kill_switch = ReleaseKillSwitch;
 }
 
 macro_rules! lists {
@@ -89,11 +85,6 @@ impl Client {
             .filter_map(|(name, date)| Some((name, date?.to_string())));
         self.read(format!("api/v1/technicians/{id}/calendar"), query.collect())
             .await
-    }
-
-    /// Whether software is stopped.
-    pub async fn kill_switch(&self) -> Result<KillSwitchView, ClientError> {
-        self.read("api/v1/kill-switch", Vec::new()).await
     }
 
     /// The evidence on record of a ticket, oldest first.

@@ -8,7 +8,8 @@ use ::api::ServeError;
 use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
-use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles, Trust};
+use chrono::Utc;
+use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys};
 use sqlx::{Connection, PgConnection, PgPool};
 use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
@@ -123,11 +124,16 @@ pub async fn migrate(
         return Ok(other.then_some(active.version));
     }
     let bundle = match dir {
-        Some(dir) => Bundle::open(dir, &Trust::Anybody)
+        Some(dir) => Bundle::open(dir, &trust(settings)?)
             .map_err(|error| Failure::failed(chain(&error)))?,
         None => starter()?,
     };
-    store::deployment::activate_bundle(&owner, bundle.reference())
+    let archive = bundle
+        .files()
+        .to_archive()
+        .map_err(|error| Failure::failed(chain(&error)))?;
+    let (by, reason) = ("dispatch migrate", "migrated");
+    store::bundles::install(&owner, bundle.reference(), &archive, by, reason, Utc::now())
         .await
         .map_err(trouble)?;
     Ok(None)
@@ -151,11 +157,38 @@ pub async fn seed(settings: &Settings) -> Result<(), Failure> {
 /// Where policy bundles come from.
 pub fn bundles(settings: &Settings) -> Result<Arc<dyn BundleSource>, Failure> {
     match &settings.policy.bundle_dir {
-        Some(dir) => Ok(Arc::new(DirectoryBundles::new(dir, Trust::Anybody))),
+        Some(dir) => Ok(Arc::new(DirectoryBundles::new(dir, trust(settings)?))),
         None => Ok(Arc::new(StarterBundles::new().map_err(|error| {
             Failure::failed(format!("the starter bundle: {}", chain(&error)))
         })?)),
     }
+}
+
+/// Whose bundles this installation takes: with a folder of keys only what they signed.
+pub fn trust(settings: &Settings) -> Result<Trust, Failure> {
+    let Some(dir) = &settings.policy.keys_dir else {
+        return Ok(Trust::Anybody);
+    };
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!("`policy.keys_dir` {}: {error}", dir.display()))
+    };
+    let mut keys = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let id = path.file_stem().and_then(|stem| stem.to_str());
+        if let (Some(id), Some("pem")) = (id, path.extension().and_then(|e| e.to_str())) {
+            keys.push((id.to_owned(), std::fs::read(&path).map_err(unreadable)?));
+        }
+    }
+    keys.sort();
+    let keys = VerificationKeys::from_pem(keys).map_err(|error| {
+        Failure::usage(format!(
+            "`policy.keys_dir` {} must hold public keys as ID.pem: {}",
+            dir.display(),
+            chain(&error)
+        ))
+    })?;
+    Ok(Trust::SignedBy(keys))
 }
 
 /// dispatch-api, until `shutdown`.
@@ -180,6 +213,7 @@ pub fn api(
         sealing_key: secret("audit.seal_key", settings.audit.seal_key.as_ref())?,
         sealing_interval: SEALING_INTERVAL,
         bundles: bundles(settings)?,
+        trust: trust(settings)?,
         limits: ::api::Limits::default(),
         failpoints: settings.system.failpoints,
     };

@@ -231,3 +231,121 @@ pub fn is_in_canary(ticket: TicketId, percent: u8) -> bool {
         .map_or(100, |head| head % 100);
     bucket < u64::from(percent)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use contracts::autonomy::RiskClass;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::{autonomy, on_site, slug};
+
+    fn id(n: u128) -> TicketId {
+        TicketId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn mode() -> impl Strategy<Value = AutonomyMode> {
+        prop::sample::select(AutonomyMode::VARIANTS)
+    }
+
+    fn setting(risk: Option<&str>, mode: AutonomyMode, percent: u8) -> StageSetting {
+        StageSetting {
+            target: StageTarget {
+                operation: Operation::Dispatch,
+                risk: risk.map(slug),
+            },
+            mode,
+            percent: (mode == AutonomyMode::Canary).then_some(percent),
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_tickets_is_about_that_share() {
+        let among = 10_000_u128;
+        for percent in [0, 1, 10, 50, 99, 100] {
+            let held = (0..among).filter(|n| is_in_canary(id(n * 7919), percent)).count();
+            let wanted = among as f64 * f64::from(percent) / 100.0;
+            assert!((held as f64 - wanted).abs() <= 200.0, "{percent} %: {held}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn who_is_in_a_share_stays_in_a_larger_one(n: u128, percent in 0_u8..100, more in 0_u8..100) {
+            let larger = percent.saturating_add(more).min(100);
+            prop_assert!(!is_in_canary(id(n), percent) || is_in_canary(id(n), larger));
+            prop_assert_eq!(is_in_canary(id(n), percent), is_in_canary(id(n), percent));
+        }
+
+        #[test]
+        fn the_mode_is_never_more_than_it_may_be(
+            configured in mode(), ceiling in mode(), opted_out: bool, percent in 1_u8..100, n: u128,
+        ) {
+            let mut ticket = on_site().ticket().clone();
+            ticket.id = id(n);
+            ticket.autonomy_opt_out = opted_out;
+            let autonomy = Autonomy {
+                stages: vec![setting(None, configured, percent)],
+                ceiling,
+                ..autonomy()
+            };
+            let (mode, stage) = autonomy.stage(Operation::Dispatch, Some(&ticket));
+            prop_assert_ne!(mode, AutonomyMode::Canary, "it is resolved");
+            let by_share = configured.min(ceiling) == AutonomyMode::Canary;
+            match by_share {
+                true => prop_assert!(mode <= AutonomyMode::Auto),
+                false => prop_assert!(mode <= configured.min(ceiling)),
+            }
+            if mode == AutonomyMode::Auto {
+                prop_assert!(configured == AutonomyMode::Auto && ceiling == AutonomyMode::Auto
+                    || by_share && stage.in_canary);
+            }
+            if opted_out {
+                prop_assert!(mode <= AutonomyMode::Shadow);
+            } else if by_share && !stage.in_canary {
+                prop_assert_eq!(mode, AutonomyMode::Approve);
+            }
+            // What nobody set is at the default.
+            let (other, _) = autonomy.stage(Operation::Triage, Some(&ticket));
+            prop_assert!(other <= AutonomyMode::Shadow);
+        }
+    }
+
+    #[test]
+    fn a_risk_class_may_have_a_stage_of_its_own() {
+        let ticket = on_site().ticket().clone();
+        let mut autonomy = autonomy();
+        let urgent = RiskClass {
+            priorities: vec![ticket.priority],
+            templates: Vec::new(),
+        };
+        autonomy.rules.risk_classes = BTreeMap::from([(slug("urgent"), urgent)]);
+        autonomy.stages = vec![setting(None, AutonomyMode::Auto, 0)];
+        let effective = |autonomy: &Autonomy| autonomy.stage(Operation::Dispatch, Some(&ticket)).0;
+        assert_eq!(effective(&autonomy), AutonomyMode::Auto);
+        autonomy.stages.push(setting(Some("urgent"), AutonomyMode::Approve, 0));
+        assert_eq!(effective(&autonomy), AutonomyMode::Approve);
+        autonomy.stages.push(setting(Some("standard"), AutonomyMode::Off, 0));
+        assert_eq!(effective(&autonomy), AutonomyMode::Approve, "of another class");
+        assert_eq!(autonomy.stage(Operation::Dispatch, None).0, AutonomyMode::Off);
+
+        let standing = |risk: Option<&str>| {
+            autonomy.standing(&StageTarget {
+                operation: Operation::Dispatch,
+                risk: risk.map(slug),
+            })
+        };
+        assert_eq!((standing(None).mode, standing(None).version), (AutonomyMode::Auto, 1));
+        let unset = standing(Some("other"));
+        assert_eq!((unset.mode, unset.version), (AutonomyMode::Auto, 0), "as for all");
+        let elsewhere = autonomy.standing(&StageTarget {
+            operation: Operation::Triage,
+            risk: None,
+        });
+        assert_eq!((elsewhere.mode, elsewhere.version), (AutonomyMode::Shadow, 0));
+    }
+}

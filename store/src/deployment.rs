@@ -42,13 +42,3 @@ pub async fn raise_epoch(pool: &PgPool) -> Result<u64, Error> {
     .await?;
     Ok(epoch.unsigned_abs())
 }
-
-/// Makes a bundle the one that decides, from the next transaction on. As `dispatch_owner`.
-pub async fn activate_bundle(pool: &PgPool, bundle: &BundleRef) -> Result<(), Error> {
-    sqlx::query("update deployment set bundle_version = $1, bundle_sha256 = $2")
-        .bind(&bundle.version)
-        .bind(&bundle.sha256)
-        .execute(pool)
-        .await?;
-    Ok(())
-}

@@ -10,7 +10,9 @@
 
 pub mod audit;
 pub mod bootstrap;
+pub mod bundles;
 pub mod command;
+pub mod control;
 pub mod deployment;
 mod error;
 pub mod failpoint;

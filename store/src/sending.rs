@@ -82,6 +82,11 @@ pub enum Begun {
         /// Such as `approval_decided`.
         reason: Slug,
     },
+    /// A kill switch stops what software says; it is queued again.
+    Held {
+        /// Which.
+        scope: String,
+    },
     /// The person has no address for this channel any more, or none that can be used; it is given up.
     NoAddress,
     /// Another sender has it, or it has ended.

@@ -60,6 +60,20 @@ impl TenantTx {
         Ok(tx)
     }
 
+    /// Lets the statements that follow wait for locks up to `patience`, whatever the login's usual
+    /// bound on a statement is.
+    pub async fn wait_longer(&mut self, patience: Duration) -> Result<(), Error> {
+        let millis = patience.as_millis().max(1);
+        // A number: nothing can be injected.
+        let sql = format!(
+            "select set_config('lock_timeout', '{millis}ms', true), \
+             set_config('statement_timeout', '{}ms', true)",
+            millis + 1_000,
+        );
+        raw_sql(AssertSqlSafe(sql)).execute(self.connection()).await?;
+        Ok(())
+    }
+
     /// Whose rows it sees.
     pub fn tenant_id(&self) -> TenantId {
         self.tenant_id

@@ -150,7 +150,18 @@ async fn make_template(server: &'static str) -> String {
         .await
         .expect("the migrations run on an empty database");
     let owner = pool(&addresses.owner).await;
-    store::deployment::activate_bundle(&owner, STARTER.starter().reference())
+    store::bundles::install(
+        &owner,
+        STARTER.starter().reference(),
+        &STARTER
+            .starter()
+            .files()
+            .to_archive()
+            .expect("the starter bundle can be packed"),
+        "tests",
+        "first",
+        chrono::Utc::now(),
+    )
         .await
         .expect("the owner may");
     // A database that somebody is connected to cannot be copied.

@@ -12,9 +12,10 @@ pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<EngageKillSwitch>(post(handler))
         .summary("Stop software")
         .description(
-            "From its answer on, every command of an agent or workflow is refused (KILL_SWITCH), \
-             but for the proposals and SLA records that a workflow keeps. People go on, and so do \
-             SLA clocks.",
+            "From its answer on, every command of an agent or workflow that the scope fits is \
+             refused (KILL_SWITCH), but for the books that a workflow keeps. People go on, and so do \
+             SLA clocks. It waits up to 25 seconds for commands that are under way; new ones wait \
+             behind it. One that stands engaged can get another `expires_at` in this way.",
         )
         .problems(TURNS)
 }

@@ -4,13 +4,19 @@
 //! its line in [`endpoints`]. Route, id, request schema and the whole way from bytes to a typed
 //! body follow from the body's type; the file says what the operation is and what it can refuse.
 
+mod activate_bundle;
 mod add_evidence;
 mod add_note;
+mod amend_approval;
+mod apply_stage_change;
 mod attach_message;
 mod cancel;
 mod cancel_absence;
+mod change_approval_due;
 mod check_in;
+mod claim_approval;
 mod close;
+mod comment_approval;
 mod comms_inbound;
 mod comms_outbound;
 mod complete;
@@ -19,34 +25,48 @@ mod create_ticket;
 mod customer_await;
 mod customer_resume;
 mod decide_approval;
+mod decide_many;
+mod delegate_approvals;
+mod demote_stage;
 mod dispatch;
 mod en_route;
 mod engage_kill_switch;
+mod execute_approval;
 mod generate_invoice;
 mod merge;
 mod no_access;
+mod promote_stage;
 mod propose_schedule;
 mod qa_reject;
 mod qa_verify;
 mod record_absence;
+mod record_approval_step;
+mod record_drill;
+mod record_gate_report;
 mod record_proposal;
 mod record_sla;
+mod release_approval;
 mod release_kill_switch;
 mod reopen;
 mod request_change;
 mod reschedule;
 mod return_visit;
+mod revoke_delegation;
+mod set_ticket_autonomy;
+mod take_over_approval;
 mod triage;
 mod unassign;
+mod upload_bundle;
 mod upsert_asset;
 mod upsert_contact;
 mod upsert_site;
 mod upsert_technician;
+mod withdraw_approval;
 
 use contracts::ErrorCode;
 
 use crate::{endpoint::Endpoint, problem::Failure, request::CommandRequest};
-use axum::{response::Response, routing::post};
+use axum::{Json, response::Response, routing::post};
 
 /// All commands that have a route.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -63,6 +83,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         no_access::endpoint(),
         request_change::endpoint(),
         decide_approval::endpoint(),
+        decide_approval::of_ticket(),
+        decide_many::endpoint(),
         return_visit::endpoint(),
         complete::endpoint(),
         qa_verify::endpoint(),
@@ -74,6 +96,16 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         merge::endpoint(),
         customer_await::endpoint(),
         customer_resume::endpoint(),
+        set_ticket_autonomy::endpoint(),
+        amend_approval::endpoint(),
+        withdraw_approval::endpoint(),
+        change_approval_due::endpoint(),
+        record_approval_step::endpoint(),
+        execute_approval::endpoint(),
+        claim_approval::endpoint(),
+        release_approval::endpoint(),
+        take_over_approval::endpoint(),
+        comment_approval::endpoint(),
         add_note::endpoint(),
         record_proposal::endpoint(),
         record_sla::endpoint(),
@@ -87,8 +119,17 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         upsert_technician::endpoint(),
         record_absence::endpoint(),
         cancel_absence::endpoint(),
+        delegate_approvals::endpoint(),
+        revoke_delegation::endpoint(),
         engage_kill_switch::endpoint(),
         release_kill_switch::endpoint(),
+        record_gate_report::endpoint(),
+        promote_stage::endpoint(),
+        demote_stage::endpoint(),
+        apply_stage_change::endpoint(),
+        record_drill::endpoint(),
+        upload_bundle::endpoint(),
+        activate_bundle::endpoint(),
     ]
 }
 
@@ -100,6 +141,23 @@ const CHANGES: &[ErrorCode] = &[
 ];
 /// A record about a ticket.
 const RECORDS: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::VersionConflict];
+/// What can be wrong with an approval.
+const ABOUT: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::VersionConflict,
+    ErrorCode::AlreadyDecided,
+    ErrorCode::ApprovalStale,
+    ErrorCode::Expired,
+];
+/// Somebody may work on it besides.
+const CLAIMS: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::VersionConflict,
+    ErrorCode::AlreadyDecided,
+    ErrorCode::ApprovalStale,
+    ErrorCode::Expired,
+    ErrorCode::ApprovalClaimed,
+];
 /// Of something that is no ticket.
 const FILINGS: &[ErrorCode] = &[ErrorCode::VersionConflict];
 /// Of the kill switch.

@@ -11,6 +11,9 @@ async fn handler(request: CommandRequest<ReleaseKillSwitch>) -> Result<Response,
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<ReleaseKillSwitch>(post(handler))
         .summary("Let software act again")
-        .description("As far as its stage lets it.")
+        .description(
+            "As far as its stage lets it. Policy may want a second person (202, an approval of kind \
+             `rearm`): the switch is released with the last yes.",
+        )
         .problems(TURNS)
 }

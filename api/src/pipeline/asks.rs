@@ -19,13 +19,17 @@ pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks 
     let inner = about
         .inner()
         .map(|inner| of_command(inner, proposer.kind, at));
-    let lent = matches!(call.command, Command::DecideApproval(_)).then_some(at);
     let by_itself = call.actor.kind.is_autonomous();
+    let lent = (!by_itself).then_some(at);
     let mut asks = inner.unwrap_or_default();
     asks.approval = call.command.approval_id();
     asks.lent = lent;
     asks.hour = None;
     asks.kill_switch |= by_itself;
+    // Only what is carried out with the decision takes the locks of what is held.
+    if let Some(control) = &mut asks.control {
+        control.stages &= lent.is_some();
+    }
     asks
 }
 
@@ -51,7 +55,14 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
         control: Some(control),
         ..none.clone()
     };
-
+    // The lock of a change is stronger than the one that the kill switch asks of software.
+    let of_stage = |named: ControlAsks| Asks {
+        kill_switch: false,
+        ..control(ControlAsks {
+            stages: true,
+            ..named
+        })
+    };
     let filing = |thing, code: Option<&Slug>, absences_of, at_site| {
         Some(FilingAsks {
             thing,
@@ -135,19 +146,22 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             delegation: Some(body.delegation_id),
             ..ControlAsks::default()
         }),
-        Command::PromoteStage(body) => control(ControlAsks {
+        Command::PromoteStage(body) => of_stage(ControlAsks {
             report: body.report_sha256.clone(),
             ..ControlAsks::default()
         }),
+        Command::DemoteStage(_) => of_stage(ControlAsks::default()),
+        Command::ApplyStageChange(body) => of_stage(ControlAsks {
+            change: Some(body.change),
+            ..ControlAsks::default()
+        }),
         Command::ActivateBundle(body) => control(ControlAsks {
-            report: body.report_sha256.clone(),
             bundle: Some(body.sha256.clone()),
             ..ControlAsks::default()
         }),
         Command::RecordDrill(_)
         | Command::DelegateApprovals(_)
         | Command::RecordGateReport(_)
-        | Command::DemoteStage(_)
         | Command::UploadBundle(_) => control(ControlAsks::default()),
         Command::Triage(_)
         | Command::ProposeSchedule(_)

@@ -17,7 +17,7 @@ use contracts::{
 };
 use domain::Autonomy;
 use serde_json::Value;
-use store::command::{KnownEvidence, OpenFacts};
+use store::command::{KnownEvidence, OpenFacts, ReportRow};
 
 use super::Call;
 
@@ -95,18 +95,49 @@ pub(super) fn of(
             spent_cents: hour.spent_cents,
             spends_cents: spends_cents(asked.command),
         }),
-        report: facts.control.report.as_ref().map(|report| PolicyReport {
-            kind: report.kind.clone(),
-            age_minutes: (asked.at - report.made_at)
-                .num_minutes()
-                .try_into()
-                .unwrap_or(0),
-            subject: report.subject.clone(),
-            figures: report.figures.clone(),
+        report: comparison(asked.command, asked.at).or_else(|| {
+            let kept = facts.control.report.as_ref();
+            kept.map(|report| report_of(report, asked.at))
         }),
         lent: facts.lent.clone(),
         actor: asked.actor,
     }
+}
+
+/// A kept report as rules see it.
+pub(super) fn report_of(report: &ReportRow, at: DateTime<Utc>) -> PolicyReport {
+    let age = (at - report.made_at).num_minutes();
+    PolicyReport {
+        kind: report.kind.clone(),
+        age_minutes: age.try_into().unwrap_or(0),
+        subject: report.subject.clone(),
+        figures: report.figures.clone(),
+    }
+}
+
+/// What a bundle would have decided, as whoever activates it says.
+fn comparison(command: &Command, at: DateTime<Utc>) -> Option<PolicyReport> {
+    let Command::ActivateBundle(body) = command else {
+        return None;
+    };
+    let report = body.report.as_ref()?;
+    let age = (at - report.until).num_minutes();
+    let figures = [
+        ("decisions", report.decisions),
+        ("newly_allowed", report.newly_allowed),
+        ("newly_denied", report.newly_denied),
+        ("newly_held", report.newly_held),
+        ("undecided", report.undecided),
+    ];
+    Some(PolicyReport {
+        kind: "policy_diff".to_owned(),
+        age_minutes: age.try_into().unwrap_or(0),
+        subject: report.candidate_sha256.clone(),
+        figures: figures
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect(),
+    })
 }
 
 /// The channel that a message would take.

@@ -2,7 +2,7 @@
 //! be kept.
 
 use contracts::{
-    ActorKind, Command,
+    ActorKind, Command, actor::is_actor_id,
     canonical::{canonical_json, canonical_sha256},
     policy::PolicyInput,
     template::IncidentTemplate,
@@ -163,6 +163,16 @@ fn payload(command: &Command) -> Value {
         }
         Command::ActivateBundle(body) if !is_hash(&body.sha256) => {
             hide(&mut payload, &["sha256"]);
+        }
+        Command::ActivateBundle(body) => {
+            let hashes = body.report.iter();
+            let mut hashes = hashes.flat_map(|r| [&r.report_sha256, &r.candidate_sha256]);
+            if hashes.any(|hash| !is_hash(hash)) {
+                mask("report", Value::Null);
+            }
+        }
+        Command::DelegateApprovals(body) if !is_actor_id(&body.to) => {
+            hide(&mut payload, &["to"]);
         }
         Command::CommsOutbound(body) => mask("text", chars(&body.text)),
         Command::CommsInbound(_) => {

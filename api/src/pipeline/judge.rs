@@ -3,6 +3,8 @@
 //! The first that objects answers: a key used for something else; a ticket that is not there (it
 //! beats a missing right, or a right would tell who has which tickets); the policy; the domain.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use contracts::{
     ActorKind, Command, ErrorCode, Slug, TemplateId, TicketId,
@@ -27,6 +29,7 @@ use store::command::{FilingRow, LockedTicket, OpenFacts, Stored};
 use super::{
     Call, Minted,
     held::{About, Hold, approval_for, sha256, text},
+    input::report_of,
     intent::{Intent, body},
 };
 
@@ -54,7 +57,12 @@ pub(super) struct Situation<'a> {
     pub inner_payload: Option<&'a Value>,
     /// Stages and kill switches as they stand.
     pub autonomy: &'a Autonomy,
+    /// The bundle that an upload brought.
+    pub brought: Option<Brought>,
 }
+
+/// A checked bundle, or why it cannot decide.
+pub(super) type Brought = Result<Arc<Bundle>, String>;
 
 /// What becomes of the attempt.
 pub(super) enum Outcome {
@@ -121,7 +129,7 @@ impl Outcome {
             return true;
         };
         let class = call.command.operation().class();
-        let beside = matches!(class, CommandClass::Bookkeeping | CommandClass::Waiting);
+        let beside = class != CommandClass::Change;
         let by_workflow = call.actor.kind == ActorKind::Workflow && beside;
         let passing = matches!(
             refusal.code,
@@ -151,9 +159,24 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
         return Some(Refusal::from(Rejection::NotFound));
     }
     match situation.decision.result {
-        PolicyResult::Allow | PolicyResult::RequireApproval => None,
+        PolicyResult::Allow | PolicyResult::RequireApproval => unusable(situation),
         PolicyResult::Deny => Some(denied(situation.decision)),
     }
+}
+
+/// A bundle that was brought and cannot decide.
+fn unusable(situation: &Situation<'_>) -> Option<Refusal> {
+    let reason = situation.brought.as_ref()?.as_ref().err()?;
+    Some(Refusal {
+        code: ErrorCode::InvalidBundle,
+        detail: format!("{reason}. `dispatch policy check` finds the same before it is sent."),
+        errors: vec![FieldError {
+            pointer: "/archive".into(),
+            message: reason.clone(),
+        }],
+        reasons: Vec::new(),
+        meta: Map::new(),
+    })
 }
 
 fn mismatch(call: &Call, intent: &Intent, stored: &Stored) -> Refusal {
@@ -309,6 +332,7 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
         route,
         autonomy,
         about,
+        brought,
         ..
     } = situation;
     let at = *at;
@@ -352,15 +376,23 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
         approval: facts.approval.clone(),
         autonomy: (*autonomy).clone(),
         control: ControlFacts {
-            report: None,
-            bundle: facts.control.bundle.clone(),
+            report: facts.control.report.as_ref().map(|report| report_of(report, at)),
+            bundle: match brought {
+                Some(Ok(brought)) => Some(brought.reference().clone()),
+                _ => facts.control.bundle.clone(),
+            },
+            signed_by: match brought {
+                Some(Ok(brought)) => brought.signer().map(ToOwned::to_owned),
+                _ => None,
+            },
             active_bundle: Some(bundle.reference().sha256.clone()),
             delegation: facts
                 .control
                 .delegation
                 .as_ref()
                 .map(|row| (row.from.clone(), row.revoked)),
-            figures: None,
+            ledger: facts.control.ledger.take(),
+            change: facts.control.change.take(),
         },
     }
 }
@@ -448,6 +480,7 @@ fn execute(
     if body.version != approval.version {
         return Err(Rejection::ApprovalStale {
             approval_id: approval.id,
+            why: word("amended"),
         }
         .into());
     }

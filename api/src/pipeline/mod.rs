@@ -37,11 +37,12 @@ use contracts::{
     ticket::Ticket,
 };
 use domain::{Autonomy, FreshIds};
-use policy::{Bundle, BundleSource};
+use policy::Bundle;
 use sqlx::PgPool;
 use store::{
     OutboxWaker, TenantTx,
     audit::{AuditRow, actor_stream, filing_stream, stored_instant, ticket_stream},
+    bundles::Place,
     command::{
         self, Attempt, Counted, DecisionRow, HeldCommand, OpenFacts, OpenRequest, Opened,
         StoredAnswer, Writes,
@@ -51,12 +52,19 @@ use store::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::bundles::{Bundles, NoBundle};
+
 pub use call::{Answer, Call};
 use held::About;
 use input::Asked;
 use intent::Intent;
-use judge::{Outcome, Situation};
+use judge::{Brought, Outcome, Situation};
 use unrecorded::Unrecorded;
+
+/// How long a turn of the kill switch waits for the commands of software that are under way. None
+/// holds its locks longer: Postgres ends a session of ours that rests in its transaction, or a
+/// statement, after ten seconds. Below the bound on a request.
+const TURN_PATIENCE: Duration = Duration::from_secs(25);
 
 /// What may be tuned.
 #[derive(Debug, Clone)]
@@ -95,7 +103,7 @@ impl Default for PipelineOptions {
 #[derive(Debug)]
 pub struct Pipeline {
     pool: PgPool,
-    bundles: Arc<dyn BundleSource>,
+    bundles: Arc<Bundles>,
     waker: OutboxWaker,
     options: PipelineOptions,
 }
@@ -104,7 +112,7 @@ impl Pipeline {
     /// `pool` is that of `dispatch_app`.
     pub fn new(
         pool: PgPool,
-        bundles: Arc<dyn BundleSource>,
+        bundles: Arc<Bundles>,
         waker: OutboxWaker,
         options: PipelineOptions,
     ) -> Self {
@@ -135,11 +143,16 @@ impl Pipeline {
     async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
+        // Before anything is locked: it takes a while.
+        let brought = self.brought(call).await?;
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
-        let inbound = routing::find(&mut tx, self.bundles.as_ref(), call, at).await?;
+        let inbound = routing::find(&mut tx, &self.bundles, call, at).await?;
         let about = held::find(&mut tx, call).await?;
         let asks = asks::of(call, about.as_ref(), at);
+        if asks.turns_kill_switch() {
+            tx.wait_longer(TURN_PATIENCE).await?;
+        }
         let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
         let target = routed
             .or(call.ticket_id)
@@ -164,9 +177,14 @@ impl Pipeline {
                 facts,
             } => (mismatch, ticket, facts),
         };
+        if let Command::RecordGateReport(body) = &call.command {
+            let range = (body.since, body.until);
+            let rows = store::read::ledger(&mut tx, body.target.operation, range).await?;
+            facts.control.ledger = Some(rows);
+        }
         let settings = facts.settings.take().ok_or(Unrecorded::UnknownTenant)?;
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
-        let bundle = self.bundles.load(&sha256)?;
+        let bundle = self.bundles.load(Place::Tx(&mut tx), &sha256).await?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
         let template = judge::template(&call.command, before, &bundle);
         intent.hide_unlisted_details(&call.command, template);
@@ -229,6 +247,7 @@ impl Pipeline {
             inner: inner.as_ref().map(|inner| &inner.decision),
             inner_payload: inner.as_ref().map(|inner| &inner.input.body),
             autonomy: &autonomy,
+            brought,
         });
         let answer = answer::new(call, at, &ids, before, &outcome, &decision.reasons);
         if call.dry_run {
@@ -310,6 +329,18 @@ impl Pipeline {
             self.waker.wake();
         }
         Ok(answer)
+    }
+
+    /// The bundle that an upload brings along, checked as one that may decide.
+    async fn brought(&self, call: &Call) -> Result<Option<Brought>, Unrecorded> {
+        let Command::UploadBundle(body) = &call.command else {
+            return Ok(None);
+        };
+        match self.bundles.admit(&body.archive).await {
+            Ok(bundle) => Ok(Some(Ok(bundle))),
+            Err(passing @ (NoBundle::Store(_) | NoBundle::Interrupted)) => Err(passing.into()),
+            Err(refused) => Ok(Some(Err(refused.to_string()))),
+        }
     }
 
     /// What policy says to the command that an approval holds: when it is to be carried out, with
@@ -544,6 +575,7 @@ impl Minted {
                 evidence: EvidenceId::from_uuid(id()),
                 message: MessageId::from_uuid(id()),
                 comment: CommentId::from_uuid(id()),
+                ended: MessageId::from_uuid(id()),
             },
         }
     }

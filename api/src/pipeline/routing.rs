@@ -5,13 +5,14 @@ use contracts::{
     Command, ContactId, TicketId, command::CommsInbound, filing::Filed, value::PeerAddress,
 };
 use domain::{Effect, Filing, Route, comms};
-use policy::BundleSource;
 use store::{
     TenantTx,
+    bundles::Place,
     command::{self, ReceivedMessage},
 };
 
 use super::{Call, Unrecorded};
+use crate::bundles::Bundles;
 
 /// An inbound message with where it belongs.
 pub(super) struct Inbound<'a> {
@@ -26,7 +27,7 @@ pub(super) struct Inbound<'a> {
 /// command. What was found stays locked until the transaction ends.
 pub(super) async fn find<'a>(
     tx: &mut TenantTx,
-    bundles: &dyn BundleSource,
+    bundles: &Bundles,
     call: &'a Call,
     at: DateTime<Utc>,
 ) -> Result<Option<Inbound<'a>>, Unrecorded> {
@@ -41,7 +42,8 @@ pub(super) async fn find<'a>(
         }
     };
     let rows = command::route(tx, body, &peer, call.dry_run).await?;
-    let bundle = bundles.load(rows.bundle.as_ref().ok_or(Unrecorded::NoBundle)?)?;
+    let sha256 = rows.bundle.as_ref().ok_or(Unrecorded::NoBundle)?;
+    let bundle = bundles.load(Place::Tx(tx), sha256).await?;
     let route = comms::route(&rows.facts(body, at, bundle.comms()));
     Ok(Some(Inbound { body, peer, route }))
 }

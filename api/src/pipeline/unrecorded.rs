@@ -2,11 +2,14 @@
 //! again.
 
 use contracts::ErrorCode;
-use policy::{BundleError, EvaluationError};
+use policy::EvaluationError;
 use uuid::Uuid;
 
 use super::{Answer, Call, answer::text};
-use crate::problem::{PROBLEM_JSON, problem};
+use crate::{
+    bundles,
+    problem::{PROBLEM_JSON, problem},
+};
 
 /// Why there is no record.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +19,7 @@ pub(super) enum Unrecorded {
     #[error("no policy bundle is active")]
     NoBundle,
     #[error("the active policy bundle cannot be loaded")]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] bundles::NoBundle),
     #[error("the policy gave no decision")]
     Evaluation(#[from] EvaluationError),
     #[error("the token's tenant does not exist")]
@@ -29,6 +32,9 @@ impl Unrecorded {
             Self::Store(store::Error::LockTimeout(_)) => ErrorCode::InFlight,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
             Self::Store(_) => ErrorCode::Internal,
+            Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
+                ErrorCode::Unavailable
+            }
             Self::NoBundle | Self::Bundle(_) | Self::Evaluation(_) => ErrorCode::PolicyUnavailable,
             Self::UnknownTenant => ErrorCode::Forbidden,
         }

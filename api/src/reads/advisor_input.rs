@@ -27,8 +27,8 @@ async fn handler(
 
     let sha256 = facts.bundle_sha256.as_deref().ok_or_else(no_policy)?;
     let bundle = request
-        .bundles()
-        .load(sha256)
+        .bundle(sha256)
+        .await
         .map_err(|error| no_policy().caused_by(error))?;
     let template = bundle
         .template(&facts.ticket.template)

@@ -1,10 +1,10 @@
-//! `GET /api/v1/kill-switch`
+//! `GET /api/v1/kill-switch` and `/kill-switch/drills`
 
-use contracts::directory::KillSwitchView;
+use contracts::{directory::KillSwitchView, kill_switch::DrillPage};
 
 use super::{Endpoint, Failure, Json, ReadRequest, get};
 
-async fn handler(request: ReadRequest) -> Result<Json<KillSwitchView>, Failure> {
+async fn switches(request: ReadRequest) -> Result<Json<KillSwitchView>, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
     let switch = store::read::kill_switch(&mut tx).await?;
@@ -12,8 +12,25 @@ async fn handler(request: ReadRequest) -> Result<Json<KillSwitchView>, Failure> 
     Ok(Json(switch))
 }
 
-pub(super) fn endpoint() -> Endpoint {
-    Endpoint::read::<KillSwitchView>("get_kill_switch", "/kill-switch", get(handler))
-        .summary("Whether software is stopped")
-        .description("`generation` is the version that a turn expects.")
+async fn drills(request: ReadRequest) -> Result<Json<DrillPage>, Failure> {
+    request.query(&[])?;
+    let mut tx = request.open().await?;
+    let items = store::read::drills(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Json(DrillPage { items }))
+}
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::read::<KillSwitchView>("get_kill_switch", "/kill-switch", get(switches))
+            .summary("Whether software is stopped")
+            .description(
+                "Every switch that was ever turned. `generation` is the version that a turn expects; \
+                 `phase` says whether something from before a stop is still under way (STOPPING) or \
+                 not (STOPPED, with the time from the engagement to the last effect of software).",
+            ),
+        Endpoint::read::<DrillPage>("list_drills", "/kill-switch/drills", get(drills))
+            .summary("Drills of the kill switch")
+            .description("The newest first."),
+    ]
 }

@@ -6,6 +6,7 @@
 
 mod advisor_input;
 mod agreement;
+mod control_due;
 mod decisions;
 mod evidence;
 mod get_asset;
@@ -16,6 +17,7 @@ mod get_technician;
 mod get_ticket;
 mod health;
 mod kill_switch;
+mod ledger;
 mod list_assets;
 mod list_comms;
 mod list_contacts;
@@ -23,7 +25,9 @@ mod list_sites;
 mod list_technicians;
 mod list_tickets;
 mod openapi;
+mod policy_bundles;
 mod proposals;
+mod rollout;
 mod snapshot;
 mod technician_calendar;
 mod ticket_comms;
@@ -60,13 +64,17 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         list_technicians::endpoint(),
         get_technician::endpoint(),
         technician_calendar::endpoint(),
-        kill_switch::endpoint(),
         list_comms::endpoint(),
         ticket_comms::endpoint(),
         openapi::endpoint(),
     ];
     all.extend(get_comms::endpoints());
     all.extend(decisions::endpoints());
+    all.extend(kill_switch::endpoints());
+    all.extend(policy_bundles::endpoints());
+    all.extend(rollout::endpoints());
+    all.push(ledger::endpoint());
+    all.push(control_due::endpoint());
     all.extend(health::endpoints());
     all
 }

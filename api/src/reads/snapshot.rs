@@ -16,8 +16,8 @@ async fn handler(
     let rows = rows.ok_or_else(Failure::no_ticket)?;
     let sha256 = rows.bundle_sha256.as_deref().ok_or_else(no_policy)?;
     let bundle = request
-        .bundles()
-        .load(sha256)
+        .bundle(sha256)
+        .await
         .map_err(|error| no_policy().caused_by(error))?;
     let autonomy = rows.autonomy(request.received_at(), request.ceiling(), bundle.autonomy());
     Ok(Json(rows.snapshot(&autonomy)))

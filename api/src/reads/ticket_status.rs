@@ -15,10 +15,10 @@ async fn handler(
     let facts = facts.ok_or_else(Failure::no_ticket)?;
 
     // Without a bundle no command passes, but where the ticket stands can still be told.
-    let bundle = facts
-        .bundle_sha256
-        .as_deref()
-        .and_then(|sha256| request.bundles().load(sha256).ok());
+    let bundle = match facts.bundle_sha256.as_deref() {
+        Some(sha256) => request.bundle(sha256).await.ok(),
+        None => None,
+    };
     let template = bundle
         .as_ref()
         .and_then(|bundle| bundle.template(&facts.ticket.template));

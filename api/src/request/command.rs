@@ -11,17 +11,22 @@ use std::time::Duration;
 use axum::{
     RequestPartsExt,
     body::{Body, HttpBody},
-    extract::{FromRequest, Request},
-    http::HeaderMap,
+    extract::{FromRequest, MatchedPath, Request},
+    http::{HeaderMap, request::Parts},
     response::{IntoResponse, Response},
 };
-use contracts::{Command, ErrorCode, Problem, actor::TOOL_NAME_HEADER, command::CommandBody};
+use contracts::{
+    ApprovalId, Command, ErrorCode, Problem, TicketId, actor::TOOL_NAME_HEADER,
+    command::CommandBody,
+};
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use super::{Caller, Query, TicketPath, context::header as text, decode::decode, json};
+use super::{Caller, PathId, Query, TicketPath, context::header as text, decode::decode, json};
 use crate::{
     App,
     config::Limits,
@@ -35,6 +40,8 @@ pub const REQUEST_ID_HEADER: &str = "idempotency-key";
 pub const REQUEST_ID_MEMBER: &str = "request_id";
 /// The member of a body that is the expected version.
 pub const EXPECTED_VERSION_MEMBER: &str = "expected_version";
+/// The member of a body that is the approval, where the path does not name it.
+pub const APPROVAL_MEMBER: &str = "approval_id";
 /// The query parameter of a trial.
 pub const DRY_RUN: &str = "dry_run";
 
@@ -50,13 +57,60 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let envelope = Envelope::read(request, app).await?;
+        let (named, mut members) = (envelope.named, envelope.members);
+        if let Named::Approval(id) = named {
+            about_approval(id, &mut members)?;
+        }
+        let command: Command = decode::<B>(&Value::Object(members))?.into();
+
+        Ok(Self {
+            app: app.clone(),
+            call: Call {
+                ticket_id: named.ticket().or(command.ticket_id()),
+                ..envelope.of.call(command)?
+            },
+            body: std::marker::PhantomData,
+        })
+    }
+}
+
+impl<B> CommandRequest<B> {
+    /// Runs the command. It runs in a task of its own: once begun it is finished, whether or not
+    /// its caller waits for it, and the process does not stop before (within its grace time).
+    pub async fn execute(self) -> Result<Response, Failure> {
+        let Self { app, call, .. } = self;
+        let commands = app.commands().clone();
+        let run = async move { app.pipeline().execute(call).await };
+        let answer = commands.spawn(run.in_current_span()).await;
+        reply(answer.map_err(Failure::internal)?)
+    }
+}
+
+/// Everything of a request but the command's own body.
+#[derive(Debug)]
+struct Envelope {
+    named: Named,
+    members: Map<String, Value>,
+    of: Sender,
+}
+
+/// Who asks, under which name, in which conversation.
+#[derive(Debug)]
+struct Sender {
+    caller: Caller,
+    request_id: String,
+    tool_name: Option<String>,
+    expected_version: Option<u64>,
+    dry_run: bool,
+}
+
+impl Envelope {
+    async fn read(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let caller: Caller = parts.extract_with_state(app).await?;
         json_only(&parts.headers)?;
-        let ticket_id = match B::OPERATION.path().contains("{id}") {
-            true => Some(parts.extract_with_state::<TicketPath, _>(app).await?.0),
-            false => None,
-        };
+        let named = Named::by(&mut parts, app).await?;
         let dry_run = Query::read(&parts, &[DRY_RUN])?.get(DRY_RUN)?;
         let tool_name = tool_name(&parts.headers)?;
         let header_id = request_id_header(&parts.headers)?;
@@ -75,37 +129,136 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
         let request_id = request_id(header_id, &mut members)?;
         caller.context.set_request_id(&request_id);
         let expected_version = expected_version(if_match, &mut members)?;
-        let command: Command = decode::<B>(&Value::Object(members))?.into();
-
         Ok(Self {
-            app: app.clone(),
-            call: Call {
-                actor: (*caller.actor).clone(),
+            named,
+            members,
+            of: Sender {
+                caller,
                 request_id,
-                correlation_id: caller.context.correlation_id()?.clone(),
-                trace: caller.context.trace.clone(),
                 tool_name,
-                ticket_id: ticket_id.or(command.ticket_id()),
                 expected_version,
                 dry_run: dry_run.unwrap_or(false),
-                received_at: caller.context.received_at,
-                command,
             },
-            body: std::marker::PhantomData,
         })
     }
 }
 
-impl<B> CommandRequest<B> {
-    /// Runs the command. It runs in a task of its own: once begun it is finished, whether or not
-    /// its caller waits for it, and the process does not stop before (within its grace time).
-    pub async fn execute(self) -> Result<Response, Failure> {
-        let Self { app, call, .. } = self;
-        let commands = app.commands().clone();
-        let run = async move { app.pipeline().execute(call).await };
-        let answer = commands.spawn(run.in_current_span()).await;
-        reply(answer.map_err(Failure::internal)?)
+impl Sender {
+    fn call(&self, command: Command) -> Result<Call, Failure> {
+        let context = &self.caller.context;
+        Ok(Call {
+            actor: (*self.caller.actor).clone(),
+            request_id: self.request_id.clone(),
+            correlation_id: context.correlation_id()?.clone(),
+            trace: context.trace.clone(),
+            tool_name: self.tool_name.clone(),
+            ticket_id: None,
+            expected_version: self.expected_version,
+            dry_run: self.dry_run,
+            received_at: context.received_at,
+            command,
+        })
     }
+}
+
+/// A request for several commands at once, each with its own outcome.
+#[derive(Debug)]
+pub struct BulkRequest<B> {
+    app: App,
+    of: Sender,
+    /// What is asked for.
+    pub body: B,
+}
+
+impl<B: DeserializeOwned + Send> FromRequest<App> for BulkRequest<B> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let Envelope { members, of, .. } = Envelope::read(request, app).await?;
+        if of.expected_version.is_some() {
+            return Err(Failure::parameter(
+                EXPECTED_VERSION_MEMBER,
+                "One version cannot be that of several things; name each one's own.",
+            ));
+        }
+        Ok(Self {
+            app: app.clone(),
+            of,
+            body: decode::<B>(&Value::Object(members))?,
+        })
+    }
+}
+
+impl<B> BulkRequest<B> {
+    /// The request id of one of the commands: the same for the same whole and the same part, so
+    /// that a repetition of the whole repeats each part.
+    pub fn part_id(&self, part: &str) -> String {
+        let digest = Sha256::digest(format!("{} {part}", self.of.request_id));
+        format!("bulk-{}", hex::encode(&digest[..16]))
+    }
+
+    /// Runs one of the commands under its own request id, to its end, as if it had come alone.
+    pub async fn run(&self, request_id: String, command: Command) -> Result<Answer, Failure> {
+        let call = Call {
+            request_id,
+            ..self.of.call(command)?
+        };
+        let app = self.app.clone();
+        let run = async move { app.pipeline().execute(call).await };
+        let answer = self.app.commands().spawn(run.in_current_span()).await;
+        answer.map_err(Failure::internal)
+    }
+}
+
+/// What the path names.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    Nothing,
+    Ticket(TicketId),
+    Approval(ApprovalId),
+}
+
+impl Named {
+    async fn by(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let route = parts
+            .extensions
+            .get::<MatchedPath>()
+            .map(|matched| matched.as_str().to_owned())
+            .unwrap_or_default();
+        Ok(match route {
+            route if route.contains("/tickets/{id}") => {
+                Self::Ticket(parts.extract_with_state::<TicketPath, _>(app).await?.0)
+            }
+            route if route.contains("/approvals/{id}") => {
+                Self::Approval(parts.extract_with_state::<PathId<_>, _>(app).await?.0)
+            }
+            _ => Self::Nothing,
+        })
+    }
+
+    const fn ticket(self) -> Option<TicketId> {
+        match self {
+            Self::Ticket(id) => Some(id),
+            Self::Nothing | Self::Approval(_) => None,
+        }
+    }
+}
+
+/// The path says which approval is meant; a body may say it too, but not another one.
+fn about_approval(id: ApprovalId, members: &mut Map<String, Value>) -> Result<(), Failure> {
+    match members.get(APPROVAL_MEMBER) {
+        None => {}
+        Some(Value::String(said)) if *said == id.to_string() => {}
+        Some(_) => {
+            const RULE: &str = "must be the approval that the path names, or be left out";
+            return Err(
+                Failure::new(ErrorCode::InvalidField, format!("`approval_id` {RULE}."))
+                    .at(format!("/{APPROVAL_MEMBER}"), RULE),
+            );
+        }
+    }
+    members.insert(APPROVAL_MEMBER.into(), id.to_string().into());
+    Ok(())
 }
 
 fn reply(answer: Answer) -> Result<Response, Failure> {
@@ -427,6 +580,24 @@ mod tests {
                 Err(ErrorCode::InvalidParameter),
                 "{etag}"
             );
+        }
+    }
+
+    #[test]
+    fn the_path_says_which_approval_is_meant() {
+        let id: ApprovalId = format!("apr_{}", "1".repeat(32)).parse().unwrap();
+        let read = |body: Value| {
+            let mut members = members(body);
+            about_approval(id, &mut members)
+                .map(|()| members[APPROVAL_MEMBER].clone())
+                .map_err(|failure| failure.code())
+        };
+        assert_eq!(read(json!({})), Ok(json!(id)));
+        assert_eq!(read(json!({ "approval_id": id })), Ok(json!(id)));
+        let other = format!("apr_{}", "2".repeat(32));
+        for wrong in [json!(other), json!(7), json!(null)] {
+            let read = read(json!({ "approval_id": wrong }));
+            assert_eq!(read, Err(ErrorCode::InvalidField));
         }
     }
 

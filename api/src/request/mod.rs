@@ -9,7 +9,9 @@ mod json;
 mod params;
 mod read;
 
-pub use command::{CommandRequest, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER};
+pub use command::{
+    APPROVAL_MEMBER, BulkRequest, CommandRequest, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER,
+};
 pub use context::{RequestContext, observe};
 pub use guard::{Caller, guard};
 pub use params::{PathId, Query, TicketPath, missing};

@@ -1,17 +1,16 @@
 //! The extractor of all reads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{RequestPartsExt, extract::FromRequestParts};
 use chrono::{DateTime, Utc};
-use contracts::event::AutonomyMode;
-use contracts::{Actor, ActorKind, ErrorCode, Role};
+use contracts::{Actor, ActorKind, ErrorCode, Role, event::AutonomyMode};
 use http::request::Parts;
-use policy::BundleSource;
-use store::TenantTx;
+use policy::Bundle;
+use store::{TenantTx, bundles::Place};
 
 use super::{Caller, Query};
-use crate::{App, problem::Failure};
+use crate::{App, bundles::NoBundle, problem::Failure};
 
 /// An authenticated question; [`ReadRequest::open`] is the only way to rows, the caller's own.
 #[derive(Debug)]
@@ -119,9 +118,12 @@ impl ReadRequest {
         self.caller.context.received_at
     }
 
-    /// Where the policy's data comes from.
-    pub fn bundles(&self) -> &dyn BundleSource {
-        self.app.bundles()
+    /// The bundle with this hash.
+    pub async fn bundle(&self, sha256: &str) -> Result<Arc<Bundle>, NoBundle> {
+        self.app
+            .bundles()
+            .load(Place::Pool(self.app.pool()), sha256)
+            .await
     }
 
     /// The most that software may do by itself in this environment.

@@ -133,6 +133,9 @@ settings! {
     Policy {
         /// A folder with a bundle; the starter bundle without it.
         bundle_dir: Option<PathBuf> = None,
+        /// A folder with public ed25519 keys (`ID.pem`): only bundles that one of them signed may
+        /// decide, but for the one of the program. Without it any may.
+        keys_dir: Option<PathBuf> = None,
     }
     /// The outbox relay.
     Relay {

@@ -222,6 +222,7 @@ async fn change_order(
         approval_id,
         verdict: Verdict::Approve,
         reason: Some(slug("safety_glass_required")),
+        version: None,
     };
     play.refused(
         technician,

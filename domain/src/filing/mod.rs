@@ -28,6 +28,8 @@ mod upsert_site;
 mod upsert_technician;
 
 #[cfg(test)]
+mod stage_tests;
+#[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, Utc};

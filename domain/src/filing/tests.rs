@@ -18,7 +18,7 @@ const HERE: GeoPoint = GeoPoint {
     lon_e6: 4_890_000,
 };
 
-fn facts() -> FilingFacts {
+pub(super) fn facts() -> FilingFacts {
     FilingFacts {
         now: monday(),
         fresh: Uuid::from_u128(7),

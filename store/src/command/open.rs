@@ -11,10 +11,12 @@ use contracts::{
     kill_switch::KillSwitchRow,
     policy::{BundleRef, PolicyLoan},
     proposal::{Advice, ProposalKind},
+    rollout::StageChange,
     schedule::{TenantSettings, TimeWindow},
     sla::SlaRecordKey,
     ticket::Ticket,
 };
+use domain::rollout::LedgerFacts;
 use serde::{Deserialize, Serialize, Serializer};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -74,6 +76,15 @@ pub struct Asks {
     pub credit_note: bool,
 }
 
+impl Asks {
+    /// Whether a kill switch is turned.
+    pub fn turns_kill_switch(&self) -> bool {
+        self.filing
+            .as_ref()
+            .is_some_and(|filing| filing.thing == Thing::KillSwitch)
+    }
+}
+
 /// Which hour's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HourAsks {
@@ -95,6 +106,12 @@ pub struct ControlAsks {
     /// A delegation.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub delegation: Option<DelegationId>,
+    /// A change of a stage, by the attempt that decided it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
+    pub change: Option<CommandId>,
+    /// A stage is changed: nothing that software does meanwhile may still rest on the old one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stages: bool,
 }
 
 /// How a contact can be reached on a channel.
@@ -168,6 +185,7 @@ as_uuid!(
     ContactId,
     TechnicianId,
     ApprovalId,
+    CommandId,
     DelegationId,
     MessageId,
     TicketId
@@ -355,6 +373,11 @@ pub struct ControlRow {
     pub bundle: Option<BundleRef>,
     /// The delegation.
     pub delegation: Option<DelegationRow>,
+    /// The change of a stage.
+    pub change: Option<StageChange>,
+    /// The rows of a gate report; read apart.
+    #[serde(skip)]
+    pub ledger: Option<LedgerFacts>,
 }
 
 /// A kept report.

@@ -62,6 +62,9 @@ pub struct Writes<'a> {
     numbers: BTreeMap<&'static str, u64>,
     #[serde(skip)]
     head_seq: u64,
+    /// Workflows hear of it by a control event.
+    #[serde(skip)]
+    is_control: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -198,6 +201,21 @@ struct FilingRow<'a> {
     scope: Option<String>,
 }
 
+/// Whether `write_control` writes a control event for it.
+fn is_control(filed: &Filed) -> bool {
+    match filed {
+        Filed::ApprovalChanged {
+            executed: Some(executed),
+            ..
+        } => is_control(executed),
+        Filed::KillSwitchEngaged { .. }
+        | Filed::KillSwitchReleased { .. }
+        | Filed::StageSet { .. }
+        | Filed::BundleActivated { .. } => true,
+        _ => false,
+    }
+}
+
 /// An inbound message with where it belongs.
 #[derive(Debug, Clone, Copy)]
 pub struct ReceivedMessage<'a> {
@@ -234,6 +252,7 @@ impl<'a> Writes<'a> {
             filing: None,
             numbers: BTreeMap::new(),
             head_seq,
+            is_control: false,
         }
     }
 
@@ -265,6 +284,7 @@ impl<'a> Writes<'a> {
         };
         let mut writes = Self {
             filing: (!about_approval).then_some(row),
+            is_control: is_control(&filing.filed),
             ..Self::nothing(0)
         };
         for effect in &filing.effects {
@@ -317,7 +337,7 @@ impl<'a> Writes<'a> {
 
     /// Whether the workflow hears of it.
     pub fn reaches_workflow(&self) -> bool {
-        self.events.iter().any(|event| event.pending)
+        self.events.iter().any(|event| event.pending) || self.is_control
     }
 
     /// What a decision leads to. Events to the workflow get the `seq`s after `event_seq`;
@@ -565,9 +585,28 @@ mod tests {
             invoice: Some(7),
             credit_note: None,
         };
-        Writes::new(decided, before, seq, offered, || {
+        Writes::new(decided, before, seq, offered, &autonomy(), || {
             EventId::from_uuid(Uuid::nil())
         })
+    }
+
+    fn autonomy() -> Autonomy {
+        let rules = serde_json::json!({
+            "kinds": ["agent", "workflow"], "bookkeeping": [], "through_kill_switch": [],
+            "default_mode": "SHADOW", "default_risk": "standard", "risk_classes": {}, "gates": {},
+            "caps": { "commands_per_hour": 1, "spend_cents_per_hour": 1 },
+            "guardrails": {
+                "window_hours": 1, "min_acts": 1, "max_overridden_permille": 1,
+                "max_breaches": 1, "max_denied_permille": 1,
+            },
+        });
+        Autonomy {
+            at: DateTime::UNIX_EPOCH,
+            stages: Vec::new(),
+            switches: Vec::new(),
+            ceiling: contracts::event::AutonomyMode::Auto,
+            rules: serde_json::from_value(rules).unwrap(),
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Sites, assets, contacts and technicians; the kill switch; a ticket's evidence.
+//! Sites, assets, contacts and technicians; a ticket's evidence.
 
 use contracts::{
     AssetId, ContactId, SiteId, TechnicianId, TicketId,
     directory::{
         AbsenceRecord, AssetPage, AssetRecord, BookedVisit, ContactPage, ContactRecord,
-        DirectoryFilter, EvidencePage, EvidenceRecord, KillSwitchView, SitePage, SiteRecord,
+        DirectoryFilter, EvidencePage, EvidenceRecord, SitePage, SiteRecord,
         TechnicianPage, TechnicianRecord,
     },
     read::Page,
@@ -242,19 +242,6 @@ pub async fn booked_visits(
     .fetch_one(tx.connection())
     .await?;
     Ok(visits)
-}
-
-/// The kill switch; as new when it was never turned.
-pub async fn kill_switch(tx: &mut TenantTx) -> Result<KillSwitchView, Error> {
-    let found: Option<Json<KillSwitchView>> = sqlx::query_scalar(
-        "select jsonb_build_object('engaged', engaged, 'generation', generation, 'reason', reason,
-                    'turned_by', turned_by, 'turned_at', turned_at)
-         from kill_switches where tenant_id = $1",
-    )
-    .bind(tx.tenant_id().as_uuid())
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(found.map(|Json(switch)| switch).unwrap_or_default())
 }
 
 /// All evidence on record of a ticket, oldest first.

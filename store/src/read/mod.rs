@@ -8,7 +8,10 @@ mod comms;
 mod cursor;
 mod decisions;
 mod directory;
+mod kill_switch;
+mod ledger;
 mod proposals;
+mod rollout;
 mod search;
 mod snapshot;
 mod tickets;
@@ -18,10 +21,16 @@ pub use advisor::{AdvisorFacts, advisor_facts};
 pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
-    absences, asset, assets, booked_visits, contact, contacts, evidence, kill_switch, site, sites,
+    absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites,
     technician, technicians,
 };
+pub use kill_switch::{ExpiredSwitch, drills, expired_switches, kill_switch};
+pub use ledger::{Range, ledger};
 pub use proposals::{agreement, approvals, proposals, viewed};
+pub use rollout::{
+    StageRow, active_bundle, approval_steps_due, report, stage_changes, stage_changes_to_come,
+    stages,
+};
 pub use snapshot::snapshot;
 pub use tickets::{TicketFacts, ticket, ticket_facts, tickets};
 pub use timeline::timeline;

@@ -13,6 +13,7 @@ use contracts::{
     Operation, TenantId,
     command::CommandClass,
     filing::{Filed, FilingReceipt},
+    kill_switch::KillScope,
 };
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection};
@@ -90,11 +91,18 @@ impl Kind {
                  from technician_absences"
             }
             Self::KillSwitch => {
-                "select tenant_id, '' as key, generation as version, jsonb_build_object(
+                // The one over everything is nobody's: any tenant may have turned it.
+                "select tenant_id, scope as key, generation as version, jsonb_build_object(
                      'engaged', engaged, 'reason', reason, 'turned_by', turned_by,
                      'turned_at', trunc(extract(epoch from turned_at) * 1000000)::text,
+                     'expires_at', trunc(extract(epoch from expires_at) * 1000000)::text,
                      'command_id', command_id) as doc
-                 from kill_switches"
+                 from (select tenant_id, scope, engaged, generation, reason, turned_by, turned_at,
+                              expires_at, command_id from kill_switches
+                       union all
+                       select '00000000-0000-0000-0000-000000000000', 'everything', engaged,
+                              generation, reason, turned_by, turned_at, expires_at, command_id
+                         from kill_switch_of_everything) k"
             }
         }
     }
@@ -108,6 +116,8 @@ pub(super) struct Filings {
     told: BTreeMap<Key, Told>,
     /// Absences that were cancelled and not recorded again.
     cancelled: BTreeSet<Key>,
+    /// The turns of each kill switch. They stand on more than one chain: an approval releases it too.
+    turns: BTreeMap<Key, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -125,15 +135,6 @@ impl Filings {
         receipt: Option<&str>,
         found: &mut Findings,
     ) {
-        let operation = row.operation.parse::<Operation>();
-        if operation.map(Operation::class) != Ok(CommandClass::Filing) {
-            found.add(
-                Invariant::I2,
-                place,
-                "an accepted attempt without its ticket",
-            );
-            return;
-        }
         let filed = match serde_json::from_value::<[Filed; 1]>(row.changes.clone()) {
             Ok([filed]) => filed,
             Err(error) => {
@@ -142,6 +143,16 @@ impl Filings {
                 return;
             }
         };
+        let operation = row.operation.parse::<Operation>();
+        let about_approval = matches!(filed, Filed::ApprovalChanged { .. });
+        if operation.map(Operation::class) != Ok(CommandClass::Filing) && !about_approval {
+            found.add(
+                Invariant::I2,
+                place,
+                "an accepted attempt without its ticket",
+            );
+            return;
+        }
         if filing_stream(&filed).unwrap_or_else(|| actor_stream(&row.actor_id)) != row.stream {
             found.add(Invariant::I9, place, "the row is on another thing's chain");
         }
@@ -149,10 +160,45 @@ impl Filings {
             let what = "a stored answer that does not tell what was filed";
             found.add(Invariant::I1, place, what);
         }
-        self.write(place, row, filed, found);
+        match filed {
+            // What the last yes carried out.
+            Filed::ApprovalChanged {
+                executed: Some(executed),
+                ..
+            } => self.write(place, row, *executed, true, found),
+            filed => self.write(place, row, filed, false, found),
+        }
     }
 
-    fn write(&mut self, place: &str, row: &AuditRow, filed: Filed, found: &mut Findings) {
+    fn write(
+        &mut self,
+        place: &str,
+        row: &AuditRow,
+        filed: Filed,
+        approved: bool,
+        found: &mut Findings,
+    ) {
+        if let Some((generation, scope, doc)) = turn(row, &filed) {
+            let tenant = match scope {
+                KillScope::Everything => TenantId::from_uuid(Uuid::nil()),
+                _ => row.tenant_id,
+            };
+            let leads = generation == row.produced_version
+                && row.produced_version == row.applied_to_version + 1;
+            if !leads {
+                found.add(Invariant::I3, place, LEADS_ELSEWHERE);
+            }
+            let key = (tenant, Kind::KillSwitch, scope.key());
+            let turns = self.turns.entry(key.clone()).or_default();
+            if !turns.insert(generation) {
+                found.add(Invariant::I3, place, "a turn of a kill switch that was made before");
+            }
+            if turns.last() == Some(&generation) {
+                let version = generation;
+                self.told.insert(key, Told { version, doc });
+            }
+            return;
+        }
         let body = |members: &[&str]| -> Value {
             let named = members
                 .iter()
@@ -194,33 +240,6 @@ impl Filings {
                     with(body(&members), "code", json!(code)),
                 )
             }
-            Filed::KillSwitchEngaged {
-                generation,
-                reason,
-                scope,
-            }
-            | Filed::KillSwitchReleased {
-                generation,
-                reason,
-                scope,
-            } => {
-                let engaged = row.operation == Operation::EngageKillSwitch.to_string();
-                if generation != row.produced_version {
-                    found.add(Invariant::I3, place, LEADS_ELSEWHERE);
-                }
-                let doc = json!({
-                    "engaged": engaged,
-                    "reason": reason,
-                    "turned_by": row.actor_id,
-                    "turned_at": micros(row.at),
-                    "command_id": row.command_id.as_uuid(),
-                });
-                let operation = match engaged {
-                    true => Operation::EngageKillSwitch,
-                    false => Operation::ReleaseKillSwitch,
-                };
-                (operation, Kind::KillSwitch, scope.key(), doc)
-            }
             Filed::AbsenceRecorded {
                 technician_id,
                 window,
@@ -239,7 +258,9 @@ impl Filings {
                 self.cancelled.insert(key);
                 return;
             }
-            Filed::Message { .. }
+            Filed::KillSwitchEngaged { .. }
+            | Filed::KillSwitchReleased { .. }
+            | Filed::Message { .. }
             | Filed::Drilled { .. }
             | Filed::Delegated { .. }
             | Filed::DelegationRevoked { .. }
@@ -250,7 +271,7 @@ impl Filings {
             | Filed::Held { .. }
             | Filed::ApprovalChanged { .. } => return,
         };
-        if row.operation != operation.to_string() {
+        if row.operation != operation.to_string() && !approved {
             let what = "a filing of something else than its command";
             found.add(Invariant::I1, place, what);
         }
@@ -258,7 +279,6 @@ impl Filings {
         let before = self.told.get(&key).map(|told| told.version);
         let follows = match (kind, before) {
             (Kind::Absence, _) => row.applied_to_version == 0,
-            (Kind::KillSwitch, None) => row.applied_to_version == 0,
             (_, None) => row.applied_to_version <= 1,
             (_, Some(version)) => row.applied_to_version == version,
         };
@@ -279,6 +299,13 @@ impl Filings {
         tx: &mut PgConnection,
         found: &mut Findings,
     ) -> Result<(), Error> {
+        for (key, turns) in &self.turns {
+            let whole = (1..).zip(turns).all(|(n, turn)| n == *turn);
+            if !whole {
+                let what = "a turn of a kill switch is missing";
+                found.add(Invariant::I3, name(key), what);
+            }
+        }
         for kind in Kind::ALL {
             let rows: Vec<Row> = sqlx::query_as(kind.rows()).fetch_all(&mut *tx).await?;
             for row in rows {
@@ -305,6 +332,33 @@ impl Filings {
         let same = told.doc == *doc && u64::try_from(version) == Ok(told.version);
         (!same).then_some((Invariant::I1, "a row that is not what its filing tells"))
     }
+}
+
+/// A turn of a kill switch: its generation, where, and the row that it writes.
+fn turn<'a>(row: &AuditRow, filed: &'a Filed) -> Option<(u64, &'a KillScope, Value)> {
+    let (engaged, generation, reason, scope, expires_at) = match filed {
+        Filed::KillSwitchEngaged {
+            generation,
+            reason,
+            scope,
+            expires_at,
+        } => (true, *generation, reason, scope, *expires_at),
+        Filed::KillSwitchReleased {
+            generation,
+            reason,
+            scope,
+        } => (false, *generation, reason, scope, None),
+        _ => return None,
+    };
+    let doc = json!({
+        "engaged": engaged,
+        "reason": reason,
+        "turned_by": row.actor_id,
+        "turned_at": micros(row.at),
+        "expires_at": expires_at.map(micros),
+        "command_id": row.command_id.as_uuid(),
+    });
+    Some((generation, scope, doc))
 }
 
 const LEADS_ELSEWHERE: &str = "its changes do not lead to the version that it produced";

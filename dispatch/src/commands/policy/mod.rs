@@ -1,12 +1,15 @@
 //! `dispatch policy`: from a folder of rules to a signed bundle, and what a bundle decides.
 //!
-//! One file per subcommand. All but `diff`, which reads the record, work on files alone.
+//! One file per subcommand. `list`, `activate` and `rollback` ask dispatch-api, `diff` reads the
+//! record; the others work on files alone.
 
+mod activate;
 mod build;
 mod check;
 mod diff;
 mod explain;
 mod init;
+mod list;
 mod show;
 mod sign;
 mod test;
@@ -46,6 +49,12 @@ pub enum PolicyCommand {
     Show(show::ShowArgs),
     /// Decides about an input and says each condition that failed, and what would pass
     Explain(explain::ExplainArgs),
+    /// Lists the bundles of an installation, or which decided when
+    List(list::ListArgs),
+    /// Uploads a bundle, if need be, and lets it decide from the next command on, everywhere
+    Activate(activate::ActivateArgs),
+    /// Lets the bundle decide again that decided before
+    Rollback(activate::RollbackArgs),
     /// Decides everything that was decided again under a candidate, and says what would be different
     ///
     /// Reads the record as a login that cannot write. Recorded inputs of older versions are decided
@@ -92,6 +101,9 @@ pub async fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure>
         PolicyCommand::Sign(args) => sign::run(&args),
         PolicyCommand::Show(args) => show::run(&args),
         PolicyCommand::Explain(args) => explain::run(&args),
+        PolicyCommand::List(args) => list::run(global, &args).await,
+        PolicyCommand::Activate(args) => activate::run(global, &args).await,
+        PolicyCommand::Rollback(args) => activate::rollback(global, &args).await,
         PolicyCommand::Diff(args) => diff::run(global, &args).await,
     }
 }

@@ -427,7 +427,8 @@ impl Transition {
     fn is_for_us(&self) -> bool {
         let ended = self.from.is_some_and(TicketState::is_terminal);
         match self.operation {
-            Operation::RecordProposal | Operation::RecordSla => false,
+            operation if !is_of_a_day(operation) => false,
+            Operation::DecideApproval => self.from == Some(TicketState::ChangeRequested),
             // A message finds no ended ticket: it opens another one.
             Operation::CommsInbound => !ended,
             _ => true,
@@ -447,10 +448,25 @@ pub fn operations() -> impl Iterator<Item = Operation> {
     Operation::VARIANTS
         .iter()
         .copied()
-        .filter(|operation| !matches!(operation, Operation::RecordProposal | Operation::RecordSla))
+        .filter(|operation| is_of_a_day(*operation))
 }
 
-/// Whether the version of a ticket rises with it.
+/// A day is about jobs. What workflows record is theirs, and the control plane (approvals that hold
+/// commands, stages, bundles) is turned by platform engineers, not by a day's work; change orders are
+/// part of it.
+fn is_of_a_day(operation: Operation) -> bool {
+    let by_workflows = matches!(operation, Operation::RecordProposal | Operation::RecordSla);
+    let of_approvals = match operation.class() {
+        CommandClass::Waiting => operation != Operation::DecideApproval,
+        _ => operation.path().starts_with("/approvals/"),
+    };
+    let of_control = ["/autonomy", "/rollout", "/policy", "/delegations", "/drills"]
+        .iter()
+        .any(|part| operation.path().contains(part));
+    !by_workflows && !of_approvals && !of_control
+}
+
+/// Whether the version of a ticket rises with it; the approvals of a day are change orders.
 pub fn is_change(operation: Operation) -> bool {
-    operation.class() == CommandClass::Change
+    operation.class() == CommandClass::Change || operation == Operation::DecideApproval
 }

@@ -120,9 +120,8 @@ impl<'a> Props<'a> {
                     self.tickets[slot] = Some(ticket.clone());
                 }
             }
-            Filed::AbsenceCancelled { .. }
-            | Filed::KillSwitchEngaged { .. }
-            | Filed::KillSwitchReleased { .. } => {}
+            // Nothing later in the day depends on them; those of the control plane are not sent.
+            _ => {}
         }
     }
 

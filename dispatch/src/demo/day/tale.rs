@@ -300,17 +300,7 @@ impl<'a> Tale<'a> {
                 self.message(Peer::Stranger, Branch::Held(HoldReason::UnknownPeer));
                 self.attach();
             }
-            Operation::CreateTicket
-            | Operation::RecordProposal
-            | Operation::RecordSla
-            | Operation::UpsertSite
-            | Operation::UpsertAsset
-            | Operation::UpsertContact
-            | Operation::UpsertTechnician
-            | Operation::RecordAbsence
-            | Operation::CancelAbsence
-            | Operation::EngageKillSwitch
-            | Operation::ReleaseKillSwitch => {
+            _ => {
                 unreachable!("{operation} is no step of a ticket that is told by its name alone")
             }
         }

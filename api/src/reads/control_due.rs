@@ -1,0 +1,132 @@
+//! `GET /api/v1/control/due`
+//!
+//! What is due for a tenant without a ticket, as commands with their keys. It is computed from what
+//! is on record at this moment, so asking twice does no harm, and neither does sending twice.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    Command, ErrorCode, Slug, TenantId,
+    approval::Approval,
+    autonomy::{ControlDue, DueCommand},
+    command::{ApplyStageChange, DemoteStage, RecordApprovalStep, ReleaseKillSwitch},
+    rollout::StageChange,
+};
+use domain::{Autonomy, rollout};
+use serde_json::json;
+use store::{
+    TenantTx,
+    read::{ExpiredSwitch, StageRow},
+};
+use uuid::Uuid;
+
+use super::{Endpoint, Failure, Json, ReadRequest, get, rollout::standing};
+
+async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
+    request.machinery_only()?;
+    request.query(&[])?;
+    let (tenant, now) = (request.actor().tenant_id, request.received_at());
+    let mut tx = request.open().await?;
+    let (autonomy, rows, _) = standing(&request, &mut tx).await?;
+    // What goes back comes before what goes ahead: it makes the latter void.
+    let mut commands = breached(&mut tx, tenant, &autonomy, &rows, now).await?;
+    let steps = store::read::approval_steps_due(&mut tx, now).await?;
+    commands.extend(steps.iter().filter_map(|approval| step(tenant, approval)));
+    let to_come = store::read::stage_changes_to_come(&mut tx).await?;
+    let come = to_come.iter().filter(|change| change.effective_at <= now);
+    commands.extend(come.map(|change| applied(tenant, change)));
+    let expired = store::read::expired_switches(&mut tx, now).await?;
+    commands.extend(expired.into_iter().map(|switch| released(tenant, switch)));
+    tx.commit().await?;
+    Ok(Json(ControlDue { commands }))
+}
+
+/// Stages whose guardrails do not hold go back by one.
+async fn breached(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    autonomy: &Autonomy,
+    rows: &[StageRow],
+    now: DateTime<Utc>,
+) -> Result<Vec<DueCommand>, Failure> {
+    let rules = &autonomy.rules.guardrails;
+    let mut due = Vec::new();
+    for row in rows {
+        let stage = &row.setting;
+        if !rollout::acts(stage.mode) {
+            continue;
+        }
+        let since = rollout::window(rules, Some(row.set_at), now);
+        let operation = stage.target.operation;
+        let facts = store::read::ledger(tx, operation, (since, now)).await?;
+        let figures = rollout::ledger(operation, &facts.governed_by(&stage.target, autonomy));
+        if let Some(breached) = rollout::breached(rules, stage.mode, &figures) {
+            let about = format!("{}/{}", stage.target.key(), breached.reason);
+            let body = DemoteStage {
+                target: stage.target.clone(),
+                to: breached.to,
+                percent: None,
+                reason: breached.reason,
+            };
+            due.push(command(tenant, "demote", &about, stage.version, body));
+        }
+    }
+    Ok(due)
+}
+
+fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
+    let next = approval.steps.first()?;
+    let about = format!("{}/{}/{}", approval.id, next.step, next.at.timestamp_micros());
+    let body = RecordApprovalStep {
+        approval_id: approval.id,
+        version: approval.version,
+        step: next.step,
+        at: next.at,
+        applied_seq: 0,
+    };
+    Some(command(tenant, "approval_step", &about, approval.version.into(), body))
+}
+
+fn applied(tenant: TenantId, change: &StageChange) -> DueCommand {
+    let body = ApplyStageChange {
+        change: change.command_id,
+    };
+    command(tenant, "apply", &change.command_id.to_string(), 1, body)
+}
+
+fn released(tenant: TenantId, switch: ExpiredSwitch) -> DueCommand {
+    let about = switch.scope.key();
+    let body = ReleaseKillSwitch {
+        reason: Slug::new("expired").expect("a lowercase word"),
+        scope: switch.scope,
+    };
+    command(tenant, "release", &about, switch.generation, body)
+}
+
+/// Its key follows from what it is about and which version of that: the same reason, the same key.
+fn command(
+    tenant: TenantId,
+    purpose: &str,
+    about: &str,
+    version: u64,
+    body: impl Into<Command>,
+) -> DueCommand {
+    let name = format!("{tenant}/control/{purpose}/{about}/{version}");
+    let command = body.into();
+    let document = json!(command);
+    DueCommand {
+        request_id: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string(),
+        operation: command.operation(),
+        body: document["body"].clone(),
+    }
+}
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::read::<ControlDue>("get_control_due", "/control/due", get(handler))
+        .summary("What is due for a tenant without a ticket")
+        .description(
+            "Stages whose guardrails do not hold, steps of approvals, changes of stages and ends of \
+             kill switches whose time has come: as commands that the tenant's control is to send. \
+             For the workflow, auditors and platform administrators.",
+        )
+        .problems(&[ErrorCode::Forbidden, ErrorCode::PolicyUnavailable])
+}

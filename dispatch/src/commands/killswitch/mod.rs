@@ -1,0 +1,280 @@
+//! `dispatch killswitch`: stops software from acting, or lets it act again.
+
+mod drill;
+
+use chrono::{TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use client::{CallOptions, FilingAnswer};
+use contracts::{
+    Role, Slug,
+    command::{EngageKillSwitch, ReleaseKillSwitch},
+    directory::KillSwitchView,
+    kill_switch::{KillScope, StopPhase, SwitchStatus},
+};
+
+use crate::{
+    cli::Global,
+    desk::{Connection, Desk},
+    exit::Failure,
+    table::{Mark, clean},
+    token::parse_ttl,
+    words,
+};
+
+pub use drill::DrillArgs;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum KillSwitchCommand {
+    /// Where software is stopped, how far each stop has come, since when, by whom and why
+    Status(StatusArgs),
+    /// Stops software from acting, at once; people and SLA clocks go on
+    Engage(EngageArgs),
+    /// Lets software act again, as far as its stage lets it
+    Release(ReleaseArgs),
+    /// Measures how soon a switch stops software, on one without real effect, and keeps the report
+    Drill(DrillArgs),
+}
+
+/// `dispatch killswitch status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Which switch.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
+    /// Where: everything, tenant, operation:NAME, channel:NAME, agent:SUBJECT or ticket:ID
+    #[arg(long, value_name = "SCOPE", default_value = "tenant", value_parser = parse_scope)]
+    pub scope: KillScope,
+
+    /// Why: a word such as wrong_dispatches
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
+}
+
+/// `dispatch killswitch engage`.
+#[derive(Debug, Args)]
+pub struct EngageArgs {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Releases itself after this time, such as 30m or 8h; never without it
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub expires_in: Option<TimeDelta>,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch killswitch release`.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    #[command(flatten)]
+    pub which: Which,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+fn parse_scope(text: &str) -> Result<KillScope, String> {
+    KillScope::of_key(text).ok_or_else(|| {
+        format!(
+            "`{text}` is no scope: everything, tenant, operation:dispatch, channel:sms, \
+             agent:SUBJECT or ticket:tkt_…"
+        )
+    })
+}
+
+/// Looks at the switches, turns one, or tries one out.
+pub async fn run(global: &Global, command: KillSwitchCommand) -> Result<(), Failure> {
+    let (connection, scope) = match &command {
+        KillSwitchCommand::Status(args) => (&args.connection, None),
+        KillSwitchCommand::Engage(args) => (&args.connection, Some(&args.which.scope)),
+        KillSwitchCommand::Release(args) => (&args.connection, Some(&args.which.scope)),
+        KillSwitchCommand::Drill(args) => (&args.connection, None),
+    };
+    // Software of all tenants is stopped by those who run the installation.
+    let usual = match scope {
+        Some(KillScope::Everything) => Role::PlatformAdmin,
+        _ => Role::TenantAdmin,
+    };
+    let desk = Desk::open(global, connection, usual)?;
+    let result = match &command {
+        KillSwitchCommand::Drill(args) => drill::run(&desk, args).await,
+        command => turn(&desk, command).await,
+    };
+    desk.ended(result)
+}
+
+async fn turn(desk: &Desk, command: &KillSwitchCommand) -> Result<(), Failure> {
+    let options = CallOptions::default();
+    match command {
+        KillSwitchCommand::Engage(args) => {
+            let body = EngageKillSwitch {
+                reason: args.which.reason.clone(),
+                scope: args.which.scope.clone(),
+                expires_at: args.expires_in.map(|time| Utc::now() + time),
+            };
+            let receipt = desk.api.engage_kill_switch(&body, &options).await?;
+            if desk.json {
+                return desk.print_json(&receipt);
+            }
+        }
+        KillSwitchCommand::Release(args) => {
+            let body = ReleaseKillSwitch {
+                reason: args.which.reason.clone(),
+                scope: args.which.scope.clone(),
+            };
+            match desk.api.release_kill_switch(&body, &options).await? {
+                FilingAnswer::Held(held) if desk.json => return desk.print_json(&held),
+                FilingAnswer::Held(held) => {
+                    return desk.print(&format!(
+                        "not released yet: a second person has to agree ({}); see `dispatch approvals \
+                         show {}`\n",
+                        held.approval
+                            .required_roles
+                            .iter()
+                            .map(ToString::to_string)
+                            .collect::<Vec<_>>()
+                            .join(" or "),
+                        held.approval.id,
+                    ));
+                }
+                FilingAnswer::Done(receipt) if desk.json => return desk.print_json(&receipt),
+                FilingAnswer::Done(_) => {}
+            }
+        }
+        KillSwitchCommand::Status(_) | KillSwitchCommand::Drill(_) => {}
+    }
+    let view = desk.api.kill_switch().await?;
+    if desk.json {
+        return desk.print_json(&view);
+    }
+    desk.print(&desk.screen.paint(&text(&view)))
+}
+
+fn text(view: &KillSwitchView) -> String {
+    if view.switches.is_empty() {
+        return "no kill switch was ever turned: software acts as far as its stage lets it\n".into();
+    }
+    let mut text = String::new();
+    if !view.switches.iter().any(|switch| switch.engaged) {
+        text += "none is engaged: software acts as far as its stage lets it\n";
+    }
+    for switch in &view.switches {
+        text += &line(switch);
+    }
+    text
+}
+
+fn line(switch: &SwitchStatus) -> String {
+    let state = match switch.phase {
+        StopPhase::Running => "released".to_owned(),
+        StopPhase::Stopping => Mark::Bad.on("STOPPING"),
+        StopPhase::Stopped => Mark::Bad.on("STOPPED"),
+    };
+    let turned = switch.turned_at;
+    let mut line = format!(
+        "{}: {state}; turn {} by {} {} ({}), for {}",
+        clean(&switch.scope),
+        switch.generation,
+        clean(&switch.turned_by),
+        words::ago(turned, Utc::now()),
+        words::time(turned),
+        switch.reason,
+    );
+    match (switch.engaged, switch.expires_at) {
+        (true, Some(end)) => line += &format!("; releases itself at {}", words::time(end)),
+        (false, Some(end)) => line += &format!("; released itself at {}", words::time(end)),
+        (_, None) => {}
+    }
+    if let Some(under_way) = switch.under_way {
+        line += &match switch.stop_millis {
+            Some(0) => "; no effect of software came after it".to_owned(),
+            Some(millis) => format!("; last effect of software after {millis} ms"),
+            None => format!(
+                "; under way: {} messages, {}",
+                under_way.messages,
+                match under_way.telling {
+                    true => "workflows are being told",
+                    false => "all workflows know",
+                }
+            ),
+        };
+        line += &format!("; {} workflows told", under_way.told);
+    }
+    line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::kill_switch::UnderWay;
+
+    use super::*;
+    use crate::table::Screen;
+
+    fn switch() -> SwitchStatus {
+        SwitchStatus {
+            scope: "tenant".to_owned(),
+            engaged: true,
+            phase: StopPhase::Stopped,
+            generation: 3,
+            reason: "wrong_dispatches".parse().unwrap(),
+            turned_by: "usr_1".to_owned(),
+            turned_at: Utc::now(),
+            expires_at: None,
+            under_way: Some(UnderWay {
+                told: 7,
+                ..UnderWay::default()
+            }),
+            stop_millis: Some(12),
+        }
+    }
+
+    fn told(switch: SwitchStatus) -> String {
+        let view = KillSwitchView {
+            switches: vec![switch],
+            ..KillSwitchView::default()
+        };
+        Screen::PIPE.paint(&text(&view))
+    }
+
+    #[test]
+    fn each_switch_is_told_in_a_line() {
+        assert!(text(&KillSwitchView::default()).starts_with("no kill switch was ever turned"));
+        let stopped = told(switch());
+        assert!(
+            stopped.starts_with("tenant: STOPPED; turn 3 by usr_1 0 s ago"),
+            "{stopped}"
+        );
+        assert!(stopped.contains("after 12 ms; 7 workflows told"), "{stopped}");
+        let stopping = told(SwitchStatus {
+            phase: StopPhase::Stopping,
+            stop_millis: None,
+            under_way: Some(UnderWay {
+                messages: 2,
+                telling: true,
+                told: 0,
+            }),
+            ..switch()
+        });
+        assert!(
+            stopping.contains("STOPPING") && stopping.contains("2 messages, workflows are being told"),
+            "{stopping}"
+        );
+        let released = told(SwitchStatus {
+            engaged: false,
+            phase: StopPhase::Running,
+            stop_millis: None,
+            under_way: None,
+            ..switch()
+        });
+        assert!(
+            released.starts_with("none is engaged") && released.contains("tenant: released;"),
+            "{released}"
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! Stages: promotion, demotion, what comes later, and the report that it is decided on.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use contracts::{
+    CommandId, Operation, Role,
+    autonomy::{StageSetting, StageTarget},
+    canonical::{canonical_json, canonical_sha256},
+    command::{ApplyStageChange, DemoteStage, PromoteStage, RecordGateReport},
+    comms::{OnlyWhile, Purpose, Recipient},
+    event::AutonomyMode,
+    filing::Filed,
+    policy::PolicyReport,
+    rollout::{GateReport, StageChange},
+};
+use uuid::Uuid;
+
+use super::{tests::facts, *};
+use crate::{
+    rollout::rank,
+    testing::{monday, slug},
+};
+
+fn target() -> StageTarget {
+    StageTarget {
+        operation: Operation::Dispatch,
+        risk: None,
+    }
+}
+
+fn at(mode: AutonomyMode, percent: Option<u8>) -> FilingFacts {
+    let mut facts = facts();
+    facts.autonomy.stages = vec![StageSetting {
+        target: target(),
+        mode,
+        percent,
+        version: 4,
+    }];
+    facts.comms.audiences = BTreeMap::from([(Purpose::StageChanged, vec![Role::TenantAdmin])]);
+    facts
+}
+
+fn promote(to: AutonomyMode, percent: Option<u8>) -> PromoteStage {
+    PromoteStage {
+        target: target(),
+        to,
+        percent,
+        report_sha256: None,
+        effective_at: None,
+        reason: slug("good_figures"),
+    }
+}
+
+fn demote(to: AutonomyMode, percent: Option<u8>) -> DemoteStage {
+    DemoteStage {
+        target: target(),
+        to,
+        percent,
+        reason: slug("guardrail_overridden"),
+    }
+}
+
+fn run(command: impl Into<Command>, facts: &FilingFacts) -> Result<Filing, Rejection> {
+    decide(&command.into(), facts)
+}
+
+fn wrong(command: impl Into<Command>, facts: &FilingFacts) -> String {
+    match run(command, facts) {
+        Err(Rejection::InvalidField { pointer, .. }) => pointer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_promotion_goes_up_and_a_demotion_down() {
+    use AutonomyMode::*;
+    let canary = at(Canary, Some(10));
+    for (to, percent) in [(Off, None), (Shadow, None), (Approve, None), (Canary, Some(10)), (Canary, Some(9))] {
+        assert_eq!(wrong(promote(to, percent), &canary), "/to", "{to}");
+    }
+    for (to, percent) in [(Canary, Some(10)), (Canary, Some(11)), (Auto, None)] {
+        assert_eq!(wrong(demote(to, percent), &canary), "/to", "{to}");
+    }
+    for filing in [
+        run(promote(Auto, None), &canary).unwrap(),
+        run(promote(Canary, Some(11)), &canary).unwrap(),
+        run(demote(Approve, None), &canary).unwrap(),
+        run(demote(Canary, Some(9)), &canary).unwrap(),
+    ] {
+        assert_eq!((filing.applied_to_version, filing.produced_version), (4, 5));
+        let row = filing.row.unwrap();
+        assert_eq!((&row["from"], &row["operation"]), (&"CANARY".into(), &"dispatch".into()));
+        assert!(row["effective_at"].is_null() && row["applies"].is_null());
+        // People hear of it, whatever comes after.
+        let [notice] = &filing.notices[..] else { panic!() };
+        assert_eq!(notice.purpose, Purpose::StageChanged);
+        assert_eq!(notice.only_while, OnlyWhile::Always);
+        assert_eq!(notice.recipient, Recipient::Roles { roles: vec![Role::TenantAdmin] });
+    }
+}
+
+#[test]
+fn a_stage_that_nobody_set_stands_at_the_default() {
+    let fresh = facts();
+    let filing = run(promote(AutonomyMode::Approve, None), &fresh).unwrap();
+    assert_eq!((filing.applied_to_version, filing.produced_version), (0, 1));
+    assert_eq!(filing.row.unwrap()["from"], "SHADOW");
+    run(demote(AutonomyMode::Off, None), &fresh).unwrap();
+    let seen = FilingFacts {
+        expected_version: Some(1),
+        ..fresh
+    };
+    assert_eq!(
+        run(promote(AutonomyMode::Approve, None), &seen),
+        Err(Rejection::VersionConflict {
+            expected: 1,
+            actual: 0
+        })
+    );
+}
+
+#[test]
+fn a_share_is_for_canary_and_a_stage_for_what_software_could_do() {
+    use AutonomyMode::*;
+    let shadow = at(Shadow, None);
+    for (to, percent) in [(Canary, None), (Canary, Some(0)), (Canary, Some(100)), (Approve, Some(5))] {
+        assert_eq!(wrong(promote(to, percent), &shadow), "/percent");
+    }
+    for operation in [
+        Operation::SetTicketAutonomy,
+        Operation::CreateTicket,
+        Operation::DecideApproval,
+        Operation::PromoteStage,
+        Operation::RecordProposal,
+    ] {
+        let mut body = promote(Approve, None);
+        body.target.operation = operation;
+        assert_eq!(wrong(body, &shadow), "/target/operation", "{operation}");
+    }
+    let mut body = promote(Approve, None);
+    body.target.risk = Some(slug("unheard_of"));
+    assert_eq!(wrong(body.clone(), &shadow), "/target/risk");
+    body.target.risk = Some(slug("standard"));
+    let filing = run(body, &shadow).unwrap();
+    assert_eq!((filing.applied_to_version, &filing.row.unwrap()["risk"]), (0, &"standard".into()));
+
+    let mut low = at(Shadow, None);
+    low.autonomy.ceiling = Approve;
+    assert_eq!(wrong(promote(Auto, None), &low), "/to", "this environment allows no more");
+}
+
+#[test]
+fn a_report_serves_for_the_stage_that_it_was_made_at() {
+    let mut facts = at(AutonomyMode::Approve, None);
+    let report = |mode, version: i64| {
+        Some(PolicyReport {
+            kind: "gate".to_owned(),
+            age_minutes: 1,
+            subject: "dispatch".to_owned(),
+            figures: BTreeMap::from([
+                ("from_mode".to_owned(), rank(mode)),
+                ("stage_version".to_owned(), version),
+            ]),
+        })
+    };
+    let body = || promote(AutonomyMode::Auto, None);
+    facts.control.report = report(AutonomyMode::Approve, 4);
+    run(body(), &facts).unwrap();
+    // Demoted and promoted again since: the mode is the same and the report is old.
+    facts.control.report = report(AutonomyMode::Approve, 2);
+    assert_eq!(wrong(body(), &facts), "/report_sha256");
+    facts.control.report = report(AutonomyMode::Shadow, 4);
+    assert_eq!(wrong(body(), &facts), "/report_sha256");
+}
+
+fn planned(facts: &FilingFacts) -> StageChange {
+    StageChange {
+        command_id: CommandId::from_uuid(Uuid::from_u128(77)),
+        target: target(),
+        from: AutonomyMode::Approve,
+        to: AutonomyMode::Canary,
+        percent: Some(5),
+        report_sha256: Some("ab".repeat(32)),
+        reason: slug("good_figures"),
+        decided_by: "usr_a".to_owned(),
+        decided_at: facts.now - TimeDelta::hours(2),
+        effective_at: facts.now,
+        applied_at: None,
+        superseded: false,
+    }
+}
+
+#[test]
+fn what_is_decided_for_later_changes_nothing_until_then() {
+    let mut facts = at(AutonomyMode::Approve, None);
+    let mut body = promote(AutonomyMode::Canary, Some(5));
+    for wrong_at in [facts.now, facts.now + TimeDelta::days(32)] {
+        body.effective_at = Some(wrong_at);
+        assert_eq!(wrong(body.clone(), &facts), "/effective_at");
+    }
+    body.effective_at = Some(facts.now + TimeDelta::hours(2));
+    let filing = run(body, &facts).unwrap();
+    assert_eq!((filing.applied_to_version, filing.produced_version), (4, 4));
+    assert!(filing.writes && !filing.row.unwrap()["effective_at"].is_null());
+
+    let apply = || ApplyStageChange {
+        change: planned(&self::facts()).command_id,
+    };
+    assert_eq!(run(apply(), &facts), Err(Rejection::NotFound));
+    facts.control.change = Some(planned(&facts));
+    let filing = run(apply(), &facts).unwrap();
+    assert_eq!((filing.applied_to_version, filing.produced_version), (4, 5));
+    assert_eq!(filing.operation, Some(Operation::PromoteStage));
+    let row = filing.row.unwrap();
+    assert_eq!(row["applies"], serde_json::json!(apply().change));
+    assert_eq!((&row["to"], &row["percent"]), (&"CANARY".into(), &5.into()));
+
+    let refused = |edit: &dyn Fn(&mut FilingFacts)| {
+        let mut facts = facts.clone();
+        edit(&mut facts);
+        assert_eq!(wrong(apply(), &facts), "/change");
+    };
+    let change = |edit: fn(&mut StageChange)| {
+        move |facts: &mut FilingFacts| edit(facts.control.change.as_mut().unwrap())
+    };
+    refused(&change(|change| change.applied_at = Some(change.effective_at)));
+    refused(&change(|change| change.superseded = true));
+    refused(&change(|change| change.effective_at += TimeDelta::minutes(1)));
+    refused(&|facts| facts.autonomy.stages[0].mode = AutonomyMode::Shadow);
+}
+
+#[test]
+fn a_report_is_kept_under_the_hash_of_its_document() {
+    let mut facts = at(AutonomyMode::Approve, None);
+    let body = |since: i64, until: i64| RecordGateReport {
+        target: target(),
+        since: monday() + TimeDelta::hours(since),
+        until: monday() + TimeDelta::hours(until),
+    };
+    assert_eq!(wrong(body(-1, 1), &facts), "/until");
+    assert_eq!(wrong(body(-1, -1), &facts), "/since");
+    assert_eq!(wrong(body(-24 * 367, 0), &facts), "/since");
+    assert!(matches!(run(body(-1, 0), &facts), Err(Rejection::Broken { .. })));
+    facts.control.ledger = Some(LedgerFacts::default());
+    let filing = run(body(-1, 0), &facts).unwrap();
+    let row = filing.row.unwrap();
+    let document = row["document"].as_str().unwrap();
+    let sha256 = canonical_sha256(&serde_json::from_str::<serde_json::Value>(document).unwrap());
+    let sha256 = sha256.unwrap();
+    assert_eq!(row["sha256"], *sha256);
+    assert_eq!(filing.filed, Filed::Report { sha256 });
+    assert_eq!((&row["kind"], &row["subject"]), (&"gate".into(), &"dispatch".into()));
+    assert_eq!(row["figures"]["from_mode"], 2);
+    let report: GateReport = serde_json::from_str(document).unwrap();
+    assert_eq!(canonical_json(&report).unwrap(), document);
+    assert_eq!(report.stage_version, 4);
+    assert_eq!(run(body(-1, 0), &facts).unwrap().row.unwrap()["document"], document);
+}
