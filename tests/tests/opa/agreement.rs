@@ -88,7 +88,8 @@ impl Difference {
     }
 }
 
-/// All differences of whole decisions. Reasons are a set in Rego; their order is ours.
+/// All differences of whole decisions. Reasons, demands and roles are sets in Rego; their
+/// order is ours.
 pub fn differences(asked: &[Asked], answers: Vec<Option<Value>>) -> Vec<Difference> {
     assert_eq!(asked.len(), answers.len());
     let pairs = asked.iter().zip(answers);
@@ -120,6 +121,12 @@ fn decision(mut answer: Value, bundle: &BundleRef) -> Option<PolicyDecision> {
     answer["bundle"] = json!(bundle);
     let mut decision: PolicyDecision = serde_json::from_value(answer).ok()?;
     decision.reasons.sort();
+    for need in &mut decision.approval {
+        need.demands.sort();
+        for demand in &mut need.demands {
+            demand.roles.sort();
+        }
+    }
     Some(decision)
 }
 

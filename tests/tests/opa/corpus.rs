@@ -27,13 +27,13 @@ const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/schemas
 /// The same corpus in every run.
 const SEED: u64 = 2026;
 /// Documents per operation.
-const STEPS: usize = 300;
+const STEPS: usize = 200;
 /// Changes of one document before another one is begun.
 const PATIENCE: usize = 60;
 /// Walks of all operations beyond the first, for rules that were not met.
-const MORE_WALKS: usize = 10;
+const MORE_WALKS: usize = 2;
 /// Documents of which the one with the fewest failed conditions is changed.
-const BEGINNINGS: usize = 40;
+const BEGINNINGS: usize = 20;
 
 /// Where clocks change, in zones below, and the turn of a year.
 const TURNS: &[&str] = &[
