@@ -32,7 +32,8 @@ fn render() -> String {
     let bundle = Bundle::starter().unwrap();
     let mut table = String::from(
         "# Who may do what under the starter bundle, all other conditions met.\n\
-         # yes: allowed; -: FORBIDDEN; stage: STAGE. (…): software of that kind, without roles.\n\
+         # yes: allowed; approval: held until people say yes; -: FORBIDDEN; stage: STAGE, at SHADOW.\n\
+         # (…): software of that kind, without roles.\n\
          # Made by `UPDATE_EXPECT=1 cargo test -p dispatch-policy --test roles`.\n\n",
     );
     write!(table, "{:20}", "").unwrap();
