@@ -83,12 +83,33 @@ impl Http {
         Ok(body)
     }
 
+    /// Sends a document to any server; it must be accepted. Answers the body.
+    pub async fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+        self.request.clear();
+        self.request.extend_from_slice(
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
+                 content-length: {}\r\n\r\n",
+                body.len(),
+            )
+            .as_bytes(),
+        );
+        self.request.extend_from_slice(body.as_bytes());
+        self.stream.write_all(&self.request).await?;
+        let (status, start) = self.read().await?;
+        let body = &self.response[start..];
+        if status != 200 {
+            bail!("POST {path}: {status} {}", String::from_utf8_lossy(body));
+        }
+        Ok(body)
+    }
+
     /// Reads one whole answer: its status, and where its body starts.
     async fn read(&mut self) -> Result<(u16, usize)> {
         self.response.clear();
         loop {
             if self.stream.read_buf(&mut self.response).await? == 0 {
-                bail!("dispatch-api closed the connection");
+                bail!("the server closed the connection");
             }
             let Some(end) = find(&self.response, b"\r\n\r\n") else {
                 continue;
@@ -104,7 +125,7 @@ impl Http {
             let start = end + 4;
             while self.response.len() < start + length {
                 if self.stream.read_buf(&mut self.response).await? == 0 {
-                    bail!("dispatch-api closed the connection in an answer");
+                    bail!("the server closed the connection in an answer");
                 }
             }
             return Ok((status, start));

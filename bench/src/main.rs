@@ -30,7 +30,7 @@ use bench::{Bench, Settings};
 use chrono::{SecondsFormat, Utc};
 use clap::{Parser, ValueEnum};
 use embedded::MissingInfrastructure;
-use figures::{r1, r1c, r3, r5, r6, r7, r7c, r9, r11};
+use figures::{r1, r1c, r3, r4, r5, r6, r7, r7c, r9, r11};
 use report::{Met, Report};
 
 /// Exit code of a run that could not measure anything.
@@ -65,6 +65,7 @@ enum Id {
     R1,
     R1c,
     R3,
+    R4,
     R5,
     R6,
     R7,
@@ -128,6 +129,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             Id::R1 => r1::run(&bench).await?,
             Id::R1c => r1c::run(&bench).await?,
             Id::R3 => r3::run(&bench).await?,
+            Id::R4 => r4::run(&bench).await?,
             Id::R5 => r5::run(&bench).await?,
             Id::R6 => r6::run(&bench).await?,
             Id::R7 => r7::run(&bench).await?,

@@ -4,6 +4,7 @@ pub mod r1;
 pub mod r11;
 pub mod r1c;
 pub mod r3;
+pub mod r4;
 pub mod r5;
 pub mod r6;
 pub mod r7;
