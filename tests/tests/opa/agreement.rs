@@ -121,7 +121,7 @@ fn decision(mut answer: Value, bundle: &BundleRef) -> Option<PolicyDecision> {
     answer["bundle"] = json!(bundle);
     let mut decision: PolicyDecision = serde_json::from_value(answer).ok()?;
     decision.reasons.sort();
-    for need in &mut decision.approval {
+    if let Some(need) = &mut decision.approval {
         need.demands.sort();
         for demand in &mut need.demands {
             demand.roles.sort();

@@ -119,8 +119,12 @@ pub fn codes_of_rules(folder: &Path) -> BTreeSet<String> {
 }
 
 fn ask(bundle: &Bundle, document: &Value) -> Asked {
-    let input: PolicyInput = serde_json::from_value(document.clone())
+    let mut input: PolicyInput = serde_json::from_value(document.clone())
         .unwrap_or_else(|e| panic!("the schema admits it, the type does not: {e}: {document}"));
+    // An amount that is agreed on is never below nothing, and the two write such differently.
+    if let Some(ticket) = &mut input.ticket {
+        ticket.nte_cents = ticket.nte_cents.max(0);
+    }
     let decision = bundle
         .evaluate(&input)
         .unwrap_or_else(|e| panic!("no decision about {document}: {e}"));
@@ -474,7 +478,12 @@ impl Maker {
     fn entry(&mut self, schema: Schema<'_>) -> (String, Value) {
         let inner = schema.of(&schema.at["additionalProperties"]);
         if inner.resolved().0 != Some("DetailValue") || self.chance(20) {
-            return (self.word(), self.make(inner, ""));
+            let key = if self.chance(60) {
+                self.in_rule()
+            } else {
+                self.word()
+            };
+            return (key, self.make(inner, ""));
         }
         let (key, kind) = self.details[&self.focus]
             .choose(&mut self.rng)
@@ -544,7 +553,8 @@ impl Maker {
             (_, "time_zone") => pick(&mut self.rng, ZONES),
             (_, "currency") => pick(&mut self.rng, &["EUR", "JPY"]),
             (Some(_), _) => self.word(),
-            (None, _) if self.chance(70) => pick(&mut self.rng, NAMES),
+            (None, _) if self.chance(50) => pick(&mut self.rng, NAMES),
+            (None, _) if self.chance(60) => self.in_rule(),
             (None, _) => self.word(),
         }
     }
@@ -558,6 +568,12 @@ impl Maker {
             }
             _ => self.focus.clone(),
         }
+    }
+
+    /// A word that stands in a rule.
+    fn in_rule(&mut self) -> String {
+        let all: Vec<_> = self.in_rules.iter().filter(|w| is_word(w)).collect();
+        (*all.choose(&mut self.rng).unwrap()).clone()
     }
 
     /// Mostly one that means something in the template at hand, or that was asked for.
@@ -624,11 +640,17 @@ fn collect_leaves(document: &Value, place: String, leaves: &mut Vec<(String, Val
     }
 }
 
+fn is_word(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.len() <= 64
+        && text.chars().all(plain)
+}
+
 /// Words and numbers of a document: its keys, and what is a word among its strings.
 fn collect(document: &Value, words: &mut Vec<String>, numbers: &mut Vec<i64>) {
     let mut take = |text: &str| {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(plain) {
+        if is_word(text) {
             words.push(text.to_owned());
         }
     };
