@@ -170,8 +170,16 @@ impl Client {
         body: &B,
         options: &CallOptions,
     ) -> Result<R, ClientError> {
-        self.send_about(operation, ticket.map(|id| id.to_string()), body, options)
-            .await
+        let about = match ticket {
+            // The same command at the ticket's own place.
+            Some(id) if operation == Operation::DecideApproval => {
+                let path = format!("/tickets/{id}/approval/decide");
+                return self.post(&path, body, options).await;
+            }
+            _ if operation.path().starts_with("/approvals/{id}") => approval_of(body),
+            ticket => ticket.map(|id| id.to_string()),
+        };
+        self.send_about(operation, about, body, options).await
     }
 
     /// Sends a command; `about` stands in its path.
@@ -186,6 +194,16 @@ impl Client {
             Some(id) => operation.path().replace("{id}", &id),
             None => operation.path().to_owned(),
         };
+        self.post(&path, body, options).await
+    }
+
+    /// Sends what changes something to a path below `/api/v1`.
+    pub(crate) async fn post<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        options: &CallOptions,
+    ) -> Result<R, ClientError> {
         let mut headers = vec![("idempotency-key", options.key())];
         if let Some(version) = options.expected_version {
             headers.push((IF_MATCH.as_str(), format!("\"{version}\"")));
@@ -309,6 +327,12 @@ impl Client {
             replayed,
         })
     }
+}
+
+/// The approval that a body names.
+fn approval_of(body: &impl Serialize) -> Option<String> {
+    let body = serde_json::to_value(body).ok()?;
+    body.get("approval_id")?.as_str().map(str::to_owned)
 }
 
 fn is_loopback(url: &Url) -> bool {

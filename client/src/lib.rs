@@ -8,6 +8,7 @@
 //!
 //! [`Problem`]: contracts::Problem
 
+mod approvals;
 mod call;
 mod client;
 mod commands;
@@ -21,8 +22,10 @@ mod polling;
 mod proposals;
 mod reads;
 mod retry;
+mod rollout;
 mod token;
 
+pub use approvals::ApprovalAnswer;
 pub use call::CallOptions;
 pub use client::Client;
 pub use control::Answer;

@@ -162,15 +162,15 @@ fn decision_parameters(filter: &DecisionFilter) -> Parameters {
 
 /// A query string in the making: what is not asked for is not sent.
 #[derive(Default)]
-struct Parameters(Vec<(&'static str, String)>);
+pub(crate) struct Parameters(pub(crate) Vec<(&'static str, String)>);
 
 impl Parameters {
-    fn one(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+    pub(crate) fn one(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.0.extend(value.map(|value| (name, value.to_string())));
         self
     }
 
-    fn list(self, name: &'static str, values: &[impl ToString]) -> Self {
+    pub(crate) fn list(self, name: &'static str, values: &[impl ToString]) -> Self {
         let values: Vec<_> = values.iter().map(ToString::to_string).collect();
         self.one(name, (!values.is_empty()).then(|| values.join(",")))
     }

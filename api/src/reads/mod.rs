@@ -9,6 +9,7 @@ mod agreement;
 mod control_due;
 mod decisions;
 mod evidence;
+mod get_approval;
 mod get_asset;
 mod get_comms;
 mod get_contact;
@@ -18,9 +19,11 @@ mod get_ticket;
 mod health;
 mod kill_switch;
 mod ledger;
+mod list_approvals;
 mod list_assets;
 mod list_comms;
 mod list_contacts;
+mod list_delegations;
 mod list_sites;
 mod list_technicians;
 mod list_tickets;
@@ -55,6 +58,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         snapshot::endpoint(),
         advisor_input::endpoint(),
         evidence::endpoint(),
+        list_approvals::endpoint(),
+        get_approval::endpoint(),
+        list_delegations::endpoint(),
         list_sites::endpoint(),
         get_site::endpoint(),
         list_assets::endpoint(),

@@ -6,6 +6,7 @@ use contracts::{
     ActorKind, Role, TicketEvent,
     approval::{Approval, ApprovalState, Demand, StepKind, Verdict, Vote},
     command::DecideApproval,
+    inbox::Owed,
 };
 
 use super::{ApprovalFacts, already, settle, unclaimed, word};
@@ -113,13 +114,27 @@ fn standing(
 
 /// Whether enough people said yes.
 fn is_met(approval: &Approval) -> bool {
-    demands(approval).iter().all(|demand| {
-        let yes = approval
-            .votes
-            .iter()
-            .filter(|vote| vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles));
-        yes.count() >= usize::from(demand.count)
-    })
+    owed(approval).is_empty()
+}
+
+/// The demands that are not met yet, with what was given of them.
+pub(super) fn owed(approval: &Approval) -> Vec<Owed> {
+    let given = |demand: &Demand| {
+        let yes = approval.votes.iter().filter(|vote| {
+            vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles)
+        });
+        u8::try_from(yes.count()).unwrap_or(u8::MAX)
+    };
+    demands(approval)
+        .into_iter()
+        .map(|demand| Owed {
+            given: given(&demand),
+            code: demand.code,
+            roles: demand.roles,
+            count: demand.count,
+        })
+        .filter(|owed| owed.given < owed.count)
+        .collect()
 }
 
 /// What is demanded; of an approval of before version 0.3 one person with a role of its list.

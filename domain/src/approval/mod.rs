@@ -15,8 +15,9 @@ mod tests;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ActorKind, Command, CommandId, CommentId, FreeText, Role, Slug, TicketEvent,
-    approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind},
-    command::RecordApprovalStep,
+    approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind, Verdict},
+    command::{DecideApproval, RecordApprovalStep},
+    inbox::Owed,
     policy::PolicyLoan,
 };
 use serde_json::Value;
@@ -72,6 +73,25 @@ pub struct Acted {
     pub event: TicketEvent,
     /// What was said: nowhere else.
     pub comment: Option<(CommentId, FreeText)>,
+}
+
+/// What people still owe it: what the workflow waits for. Nothing once it was decided.
+pub fn owed(approval: &Approval) -> Vec<Owed> {
+    match approval.state {
+        ApprovalState::Pending => decide::owed(approval),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the actor may decide it now, and why not: what a decision would meet.
+pub fn may_decide(approval: &Approval, facts: &ApprovalFacts) -> Result<(), Rejection> {
+    let decision = DecideApproval {
+        approval_id: approval.id,
+        verdict: Verdict::Approve,
+        reason: None,
+        version: Some(approval.version),
+    };
+    act(&decision.into(), approval, facts).map(|_| ())
 }
 
 /// Decides what becomes of an approval.

@@ -533,6 +533,42 @@ fn a_vote_that_was_lent_is_no_second_one() {
 }
 
 #[test]
+fn what_is_owed_and_by_whom_can_be_said() {
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    let owed_of = |room: &Room| {
+        owed(room.desk.approval())
+            .into_iter()
+            .map(|owed| (owed.code, owed.given, owed.count))
+            .collect::<Vec<_>>()
+    };
+    let open = [("DEAR".to_owned(), 0, 1), ("RISKY".to_owned(), 0, 2)];
+    assert_eq!(owed_of(&room), open);
+    decide(&mut room, 2, None).unwrap();
+    assert_eq!(owed_of(&room), [("RISKY".to_owned(), 1, 2)]);
+    let asks = |room: &mut Room, person: usize| {
+        let approval = room.desk.approval().clone();
+        let facts = ApprovalFacts {
+            now: room.desk.now,
+            actor_id: PEOPLE[person].0.to_owned(),
+            actor_kind: ActorKind::Person,
+            actor_roles: roles(person),
+            lent: Vec::new(),
+            command_id: room.desk.facts().command_id,
+            comment: room.desk.facts().ids.comment,
+            amended: None,
+        };
+        may_decide(&approval, &facts).map_err(|rejection| rejection.code())
+    };
+    use contracts::ErrorCode::{AlreadyDecided, Forbidden};
+    let answers: Vec<_> = (0..6).map(|person| asks(&mut room, person)).collect();
+    let (no, voted) = (Err(Forbidden), Err(AlreadyDecided));
+    assert_eq!(answers, [no, Ok(()), voted, Ok(()), no, no]);
+    decide(&mut room, 1, None).unwrap();
+    assert_eq!(owed_of(&room), []);
+    assert_eq!(asks(&mut room, 3), Err(AlreadyDecided));
+}
+
+#[test]
 fn a_lease_ends_by_itself() {
     let mut room = Room::opens(1, OnExpiry::Deny);
     let approval_id = room.desk.approval().id;

@@ -5,7 +5,7 @@ use contracts::{
     ActorKind, CommandId, CommentId, ContactId, PeerAddress, Role, SiteId, TechnicianId,
     command::*,
     comms::{OnlyWhile, Purpose, Recipient},
-    kill_switch::KillScope,
+    kill_switch::{KillScope, KillSwitchRow},
     schedule::{GeoPoint, WorkCalendar},
 };
 use proptest::prelude::*;
@@ -383,6 +383,97 @@ fn the_kill_switch_is_turned_to_the_other_side_only() {
         conflict,
         Rejection::VersionConflict { actual: 1, .. }
     ));
+}
+
+/// A switch that ends an hour from now, looked at so long after that end.
+fn ending(after: TimeDelta) -> FilingFacts {
+    let end = monday() + TimeDelta::hours(1);
+    let row = KillSwitchRow {
+        scope: KillScope::Tenant.key(),
+        engaged: true,
+        generation: 1,
+        reason: reason(),
+        expires_at: Some(end),
+    };
+    let mut facts = facts();
+    facts.now = end + after;
+    facts.kill_switch = KillSwitch {
+        engaged: row.stops(facts.now),
+        generation: 1,
+    };
+    facts.autonomy.switches = vec![row];
+    facts
+}
+
+#[test]
+fn a_switch_that_has_ended_is_released_once_more_for_the_record() {
+    let second = TimeDelta::seconds(1);
+    let software = |mut facts: FilingFacts| {
+        facts.who.actor_kind = ActorKind::Workflow;
+        facts
+    };
+    assert!(run(release(), &ending(-second)).is_ok(), "a person, before its end");
+    assert!(run(release(), &software(ending(-second))).is_err());
+    for facts in [ending(TimeDelta::zero()), software(ending(second))] {
+        let released = run(release(), &facts).unwrap();
+        assert_eq!(released.produced_version, 2);
+    }
+    assert!(run(engage(), &ending(second)).is_ok(), "or engaged anew");
+}
+
+#[test]
+fn an_engaged_switch_can_get_another_end_and_no_past_one() {
+    let with_end = |expires_at| EngageKillSwitch {
+        expires_at,
+        ..engage()
+    };
+    let facts = ending(-TimeDelta::minutes(1));
+    let later = Some(facts.now + TimeDelta::hours(8));
+    assert_eq!(run(with_end(later), &facts).unwrap().produced_version, 2);
+    assert!(run(engage(), &facts).is_ok(), "no end at all");
+    let same = facts.autonomy.switches[0].expires_at;
+    assert!(matches!(
+        run(with_end(same), &facts),
+        Err(Rejection::SwitchStands { engaged: true, .. })
+    ));
+    for wrong in [facts.now, facts.now + TimeDelta::days(91)] {
+        assert_eq!(pointer(with_end(Some(wrong)), &facts), "/expires_at");
+    }
+}
+
+#[test]
+fn a_drill_is_kept_as_a_document_with_its_hash() {
+    let drill = |passed, ago| RecordDrill {
+        scope: KillScope::Agent {
+            actor_id: "drill-1".into(),
+        },
+        clients: 4,
+        engaged_at: monday() - ago,
+        stop_millis: 7,
+        attempts: 100,
+        passed,
+    };
+    let second = TimeDelta::seconds(1);
+    let row = run(drill(0, second), &facts()).unwrap().row.unwrap();
+    let document = row["document"].as_str().unwrap();
+    let read: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(
+        row["sha256"],
+        contracts::canonical::canonical_sha256(&read).unwrap()
+    );
+    assert_eq!(row["subject"], "agent:drill-1");
+    assert_eq!(row["figures"]["stop_millis"], 7);
+    for passed in [0, 1] {
+        let filed = run(drill(passed, second), &facts()).unwrap().filed;
+        let expected = Filed::Drilled {
+            stop_millis: 7,
+            passed: passed == 0,
+        };
+        assert_eq!(filed, expected);
+    }
+    assert_eq!(pointer(drill(101, second), &facts()), "/passed");
+    assert_eq!(pointer(drill(0, -second), &facts()), "/engaged_at");
+    assert_eq!(pointer(drill(0, TimeDelta::days(2)), &facts()), "/engaged_at");
 }
 
 #[test]

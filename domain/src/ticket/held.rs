@@ -47,6 +47,7 @@ pub fn execute(
     verdict: Result<Option<Slug>, Slug>,
     facts: &Facts,
 ) -> Result<Decided, Rejection> {
+    check::expected_version(Some(ticket), facts)?;
     match approval.state {
         ApprovalState::Approved => unexpired(approval, facts.now)?,
         ApprovalState::Pending => return Err(Rejection::NotReleased(approval.id)),

@@ -4,6 +4,7 @@
 //! told apart.
 
 mod advisor;
+mod approvals;
 mod comms;
 mod cursor;
 mod decisions;
@@ -18,6 +19,7 @@ mod tickets;
 mod timeline;
 
 pub use advisor::{AdvisorFacts, advisor_facts};
+pub use approvals::{ApprovalRow, Inbox, approval, delegations, inbox, lent};
 pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
