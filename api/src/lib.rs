@@ -8,7 +8,7 @@
 //! HTTP is 1.1 in clear text: TLS ends in front of this process.
 
 mod app;
-mod bundles;
+pub mod bundles;
 mod commands;
 pub mod config;
 mod endpoint;

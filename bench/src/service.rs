@@ -7,8 +7,9 @@ use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
 use chrono::{TimeDelta, Utc};
+use contracts::event::AutonomyMode;
 use contracts::{Actor, actor::TokenClaims};
-use policy::StarterBundles;
+use policy::{StarterBundles, Trust};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -118,6 +119,8 @@ pub async fn run() -> Result<()> {
         sealing_key: Secret::new(SEALING_KEY),
         sealing_interval: Duration::from_secs(5),
         bundles: Arc::new(StarterBundles::new()?),
+        trust: Trust::Anybody,
+        ceiling: AutonomyMode::Auto,
         limits: Limits::default(),
         failpoints: false,
     })

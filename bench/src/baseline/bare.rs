@@ -67,6 +67,10 @@ impl BareTicketWorkflow {
                         .await?;
                     ctx.state_mut(|s| s.follower.on_advice(&call, Ok(answer), now(ctx)));
                 }
+                // The lives that are measured have no approvals.
+                Step::TakeApprovalStep(_) | Step::CarryOut(_) => {
+                    unreachable!("nothing is held in these lives")
+                }
                 Step::Finish => return Ok(ctx.state(|s| s.follower.view())),
                 Step::Wait(_) => {
                     let seen = ctx.state(|s| s.signals);

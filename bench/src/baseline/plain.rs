@@ -65,6 +65,10 @@ impl PlainTicketWorkflow {
                     let answer = ctx.execute_activity(Advise, call.clone(), options).await?;
                     ctx.state_mut(|s| s.follower.on_advice(&call, Ok(answer), now(ctx)));
                 }
+                // The lives that are measured have no approvals.
+                Step::TakeApprovalStep(_) | Step::CarryOut(_) => {
+                    unreachable!("nothing is held in these lives")
+                }
                 Step::Finish => {
                     publish(ctx);
                     return Ok(ctx.state(|s| s.follower.view()));

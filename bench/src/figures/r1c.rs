@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use api::bundles::Bundles;
 use api::pipeline::{Call, Pipeline, PipelineOptions, Without};
 use chrono::Utc;
 use contracts::{CorrelationId, TraceContext};
 use futures::future::try_join_all;
-use policy::StarterBundles;
+use policy::{StarterBundles, Trust};
 use store::{OutboxWaker, bootstrap::create_login_without_rls};
 use uuid::Uuid;
 
@@ -103,7 +104,10 @@ async fn pipeline(url: &str, without: Without) -> Result<Pipeline> {
     };
     Ok(Pipeline::new(
         pool,
-        Arc::new(StarterBundles::new()?),
+        Arc::new(Bundles::new(
+            Arc::new(StarterBundles::new()?),
+            Trust::Anybody,
+        )),
         waker,
         options,
     ))
