@@ -249,6 +249,9 @@ impl Sender {
                 tracing::info!(%tenant_id, %message_id, %reason, "message withdrawn");
                 self.metrics.ended(DeliveryState::Withdrawn);
             }
+            Begun::Held { scope } => {
+                tracing::debug!(%message_id, %scope, "message held back by a kill switch");
+            }
             Begun::NoAddress => {
                 tracing::warn!(%tenant_id, %message_id, "message given up: no address");
                 self.metrics.ended(DeliveryState::Failed);

@@ -8,11 +8,12 @@
 //! and takes a snapshot when it cannot tell. Every other device in this crate (leases, request ids,
 //! marks) saves work; none of them is needed for correctness.
 //!
-//! Three things run beside each other:
+//! Four things run beside each other:
 //! - the pump ([`delivery`]) moves pending rows of the partitions that this relay holds
 //!   ([`leases`]), woken by `NOTIFY` and by a timer, which alone is the guarantee;
 //! - the reconciler ([`reconcile`]) compares open tickets with running workflows and mends what
 //!   events cannot;
+//! - the teller has workflows look anew when a kill switch, a stage or the bundle changed;
 //! - operators look and help by [`admin`].
 //!
 //! Scale-out is more relays: they share the partitions. Nothing here elects a leader.
@@ -22,6 +23,7 @@ use std::error::Error;
 pub mod admin;
 mod bounded;
 mod config;
+mod control;
 pub mod delivery;
 mod epoch;
 mod http;

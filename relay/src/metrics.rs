@@ -7,7 +7,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder, core::Collector,
 };
-use store::outbox::Lag;
+use store::{control::ControlLag, outbox::Lag};
 
 use crate::delivery::ErrorClass;
 
@@ -32,6 +32,9 @@ pub struct Metrics {
     leases: IntGauge,
     relays: IntGauge,
     resyncs: IntCounter,
+    control_waiting: IntGauge,
+    control_oldest: Gauge,
+    control_told: IntCounter,
 }
 
 impl Metrics {
@@ -112,6 +115,21 @@ impl Metrics {
                     "Workflows that the reconciler asked to take a snapshot.",
                 )?,
             )?,
+            control_waiting: add(
+                r,
+                IntGauge::new(
+                    "control_events_waiting",
+                    "Turns of a kill switch, stages and bundles that not all workflows know yet.",
+                )?,
+            )?,
+            control_oldest: add(
+                r,
+                Gauge::new("oldest_control_event_seconds", "Age of the oldest of them.")?,
+            )?,
+            control_told: add(
+                r,
+                IntCounter::new("control_signals_total", "Workflows that were told of them.")?,
+            )?,
             registry,
         };
         for class in ErrorClass::ALL {
@@ -139,6 +157,17 @@ impl Metrics {
     /// The reconciler asked a workflow to take a snapshot.
     pub fn resynced(&self) {
         self.resyncs.inc();
+    }
+
+    /// Workflows were told of a control event.
+    pub fn told(&self, workflows: u32) {
+        self.control_told.inc_by(workflows.into());
+    }
+
+    /// How many control events wait.
+    pub fn set_control_lag(&self, lag: &ControlLag) {
+        self.control_waiting.set(signed(lag.waiting));
+        self.control_oldest.set(lag.oldest_seconds);
     }
 
     /// How much waits.

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::RngExt;
 use sqlx::{PgPool, postgres::PgListener};
-use store::{OUTBOX_CHANNEL, PoolSettings, deployment, failpoint, outbox};
+use store::{OUTBOX_CHANNEL, PoolSettings, control, deployment, failpoint, outbox};
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     bounded::bounded,
     config::{InvalidConfig, Mode, RelayConfig},
+    control::Teller,
     delivery::{Breaker, Destination, Gate, Pump, PumpSettings, Sending},
     epoch::Epoch,
     http::{Pages, router},
@@ -87,6 +88,7 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
         tuning.call_timeout,
     )));
     let (wake, nudge) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let wake_teller = Arc::new(Notify::new());
 
     // Delivery ends first; what it stands on goes on until it has.
     let (delivery_stop, rest_stop) = (stop.child_token(), CancellationToken::new());
@@ -121,6 +123,14 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
         );
         delivery.spawn(reconciler.run(nudge.clone(), delivery_stop.clone()));
     }
+    let teller = Teller {
+        pool: pool.clone(),
+        sending: Arc::clone(&sending),
+        epoch: Arc::clone(&epoch),
+        worker: holder,
+        poll: tuning.poll,
+    };
+    delivery.spawn(teller.run(Arc::clone(&wake_teller), delivery_stop.clone()));
     let pump = Pump::new(
         pool.clone(),
         PumpSettings {
@@ -147,7 +157,11 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
         },
         rest_stop.clone(),
     ));
-    rest.spawn(wake_on_notify(config.database_url, wake, rest_stop.clone()));
+    rest.spawn(wake_on_notify(
+        config.database_url,
+        [wake, wake_teller],
+        rest_stop.clone(),
+    ));
     rest.spawn(measure(
         pool.clone(),
         Arc::clone(&metrics),
@@ -186,10 +200,11 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
     ended
 }
 
-/// Few connections do: the pump and the lease keeper use one each, the reconciler the rest.
+/// Few connections do: the pump and the lease keeper use one each, the reconciler and the teller the
+/// rest.
 fn pool_settings() -> PoolSettings {
     PoolSettings {
-        max_connections: 6,
+        max_connections: 8,
         ..PoolSettings::new("dispatch-relay")
     }
 }
@@ -266,9 +281,9 @@ impl Keeper {
     }
 }
 
-/// Wakes the pump on NOTIFY. The connection is one of its own and is made anew when it breaks;
+/// Wakes the pump and the teller on NOTIFY. The connection is one of its own and is made anew when it breaks;
 /// what was missed meanwhile is found by the poll.
-async fn wake_on_notify(database_url: String, wake: Arc<Notify>, stop: CancellationToken) {
+async fn wake_on_notify(database_url: String, wake: [Arc<Notify>; 2], stop: CancellationToken) {
     let listening = async {
         loop {
             if let Err(error) = hear(&database_url, &wake).await {
@@ -286,13 +301,15 @@ async fn wake_on_notify(database_url: String, wake: Arc<Notify>, stop: Cancellat
     }
 }
 
-async fn hear(database_url: &str, wake: &Notify) -> Result<(), sqlx::Error> {
+async fn hear(database_url: &str, wake: &[Arc<Notify>]) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect(database_url).await?;
     listener.listen(OUTBOX_CHANNEL).await?;
     loop {
         // `None`: the connection was lost and made anew; something may have been missed.
         listener.try_recv().await?;
-        wake.notify_one();
+        for part in wake {
+            part.notify_one();
+        }
     }
 }
 
@@ -304,6 +321,9 @@ async fn measure(pool: PgPool, metrics: Arc<Metrics>, gate: Arc<Gate>, stop: Can
                 error = with_causes(&error),
                 "the backlog could not be measured"
             ),
+        }
+        if let Ok(lag) = bounded(control::lag(&pool)).await {
+            metrics.set_control_lag(&lag);
         }
         metrics.set_breaker(gate.reopens_at().is_some());
         tokio::select! {

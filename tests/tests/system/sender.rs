@@ -176,6 +176,14 @@ fn start_with(config: CommsConfig) -> RunningPart {
     })
 }
 
+/// While the tenant's switch is at its turn of this number.
+fn kill_generation(generation: u64) -> OnlyWhile {
+    OnlyWhile::KillGeneration {
+        generation,
+        scope: "tenant".to_owned(),
+    }
+}
+
 /// A message to be queued.
 struct Draft<'a> {
     tenant: &'a Tenant,
@@ -196,7 +204,7 @@ impl<'a> Draft<'a> {
             recipient: Recipient::Contact {
                 contact_id: tenant.contact,
             },
-            only_while: OnlyWhile::KillGeneration { generation: 1 },
+            only_while: kill_generation(1),
             due_at: Utc::now(),
         }
     }
@@ -660,7 +668,7 @@ fn an_endpoint_that_never_answers_holds_up_nobody_else() {
         .await;
         // All due later than those, so a queue in order would come to them last.
         for _ in 0..20 {
-            let only_while = OnlyWhile::KillGeneration { generation: 1 };
+            let only_while = kill_generation(1);
             let notice = Draft {
                 purpose: Purpose::KillSwitch,
                 ..Draft::notice(stack.tenant(), None, only_while)
@@ -825,7 +833,7 @@ fn a_message_goes_only_while_its_reason_holds() {
         let within = |state| OnlyWhile::TicketIn {
             states: vec![state, TicketState::OnSite],
         };
-        let switch = |generation| OnlyWhile::KillGeneration { generation };
+        let switch = kill_generation;
         let open = OnlyWhile::TicketOpen;
         let unknown = OnlyWhile::ApprovalPending {
             approval_id: ApprovalId::from_uuid(Uuid::now_v7()),
