@@ -50,6 +50,11 @@ begin
         perform pg_advisory_xact_lock(hashtextextended('kill switch ' || for_tenant, 0));
     end if;
 
+    -- A stage is changed as a switch is turned: what software does under the old one is done before.
+    if asks #>> '{control,stages}' = 'true' and not dry_run then
+        perform pg_advisory_xact_lock(hashtextextended('kill switch ' || for_tenant, 0));
+    end if;
+
     -- Whatever is done with an approval is done to its ticket too.
     if about_ticket is null and asks ? 'approval' then
         select a.ticket_id into about_ticket from approvals a
@@ -413,7 +418,11 @@ begin
     end if;
 
     if writes ? 'messages' then
-        perform write_messages(for_tenant, attempt, writes -> 'messages');
+        -- Which software wanted it: the last look before it leaves asks the kill switch again.
+        perform write_messages(
+            for_tenant,
+            attempt || jsonb_build_object('by_software', wanted_by_software(decision_input::jsonb)),
+            writes -> 'messages');
     end if;
 
     if writes ? 'attached' then
