@@ -2,8 +2,11 @@
 //! the workflow writes back. What is asked is always the same: nothing lost, nothing twice, healed
 //! within half a minute, whatever happened in between.
 
+mod acting;
+mod approvals;
 mod budget;
 mod continuation;
+mod control;
 mod delivery;
 mod kill;
 mod outage;

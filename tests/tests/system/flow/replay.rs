@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use contracts::{Operation, TicketState, signal::WorkflowView};
+use contracts::{Operation, TicketState, approval::ApprovalState, signal::WorkflowView};
 use dispatch_tests::{
     flow::{FlowOptions, with_flow},
     job::Job,
@@ -23,7 +23,11 @@ use temporalio_sdk::workflow_replayer::{
 };
 use workflows::TicketWorkflow;
 
-use super::budget::JOB;
+use super::{
+    acting::{reaches, set_stage},
+    approvals::{approve, becomes},
+    budget::JOB,
+};
 
 /// What there must be of each release.
 const KINDS: [&str; 7] = [
@@ -35,6 +39,19 @@ const KINDS: [&str; 7] = [
     "normal",
     "terminated",
 ];
+
+/// What there must be besides since version 0.3.0.
+const KINDS_SINCE_0_3: [&str; 3] = ["acted", "approval_carried_out", "approval_expired"];
+
+/// The kinds that a release must have.
+fn kinds(release: &str) -> Vec<&'static str> {
+    let numbers: Vec<u32> = release.split('.').map(|n| n.parse().unwrap()).collect();
+    let more = match numbers >= vec![0, 3, 0] {
+        true => &KINDS_SINCE_0_3[..],
+        false => &[],
+    };
+    KINDS.iter().chain(more).copied().collect()
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("histories")
@@ -87,7 +104,7 @@ fn all_captured_histories_replay() {
     let releases: Vec<_> = results.keys().map(|(release, _)| release).collect();
     assert!(!releases.is_empty(), "no release has its histories");
     for release in releases {
-        for kind in KINDS {
+        for kind in kinds(release) {
             let key = (release.clone(), kind.to_owned());
             assert!(results.contains_key(&key), "{key:?} was not captured");
         }
@@ -166,7 +183,10 @@ mod changed {
                         ctx.state_mut(|s| s.follower.on_advice(&call, done.map_err(failure), now));
                     }
                     Step::Finish => return Ok(ctx.state(|s| s.follower.view())),
-                    Step::RecordSla(_) | Step::Wait(_) => {
+                    Step::RecordSla(_)
+                    | Step::TakeApprovalStep(_)
+                    | Step::CarryOut(_)
+                    | Step::Wait(_) => {
                         let seen = ctx.state(|s| s.signals);
                         ctx.wait_condition(|s| s.signals != seen).await?;
                     }
@@ -301,5 +321,29 @@ fn capture() {
         job.does(Operation::Cancel).await;
         flow.agreed(job.id()).await;
         keep("breached", flow.namespace().history(key).await);
+
+        set_stage(&flow, Operation::Dispatch, "APPROVE").await;
+        let mut job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        becomes(flow.admin(), job.id(), ApprovalState::Expired).await;
+        flow.agreed(job.id()).await;
+        job.does(Operation::Cancel).await;
+        flow.agreed(job.id()).await;
+        let key = flow.key(job.id());
+        keep("approval_expired", flow.namespace().history(key).await);
+    });
+    with_flow(FlowOptions::default(), async |flow| {
+        for (kind, mode) in [("approval_carried_out", "APPROVE"), ("acted", "AUTO")] {
+            set_stage(&flow, Operation::Dispatch, mode).await;
+            let mut job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+            if mode == "APPROVE" {
+                let id = becomes(flow.admin(), job.id(), ApprovalState::Pending).await;
+                approve(&flow, id).await;
+            }
+            reaches(&job, TicketState::Dispatched).await;
+            flow.agreed(job.id()).await;
+            job.does(Operation::Cancel).await;
+            flow.agreed(job.id()).await;
+            keep(kind, flow.namespace().history(flow.key(job.id())).await);
+        }
     });
 }

@@ -14,6 +14,7 @@ use dispatch_tests::{
     wait::{self, BOUND},
     who::{AUDIENCE, ISSUER, SECRET, Who},
 };
+use strum::VariantArray;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use worker::WorkerConfig;
 
@@ -54,7 +55,7 @@ fn software_is_refused_every_change_while_its_workflow_looks_on() {
 }
 
 #[test]
-fn the_worker_has_the_three_activities_and_no_other() {
+fn the_worker_has_its_activities_and_no_other() {
     let config = WorkerConfig::new(
         connection_options("127.0.0.1:1"),
         "default",
@@ -69,14 +70,24 @@ fn the_worker_has_the_three_activities_and_no_other() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["advise", "record_sla", "ticket_snapshot"],
+        [
+            "advise",
+            "approval_step",
+            "execute_approval",
+            "record_sla",
+            "tenant_control",
+            "ticket_snapshot"
+        ],
         "{shown}"
     );
-    let sent = workflows::activity::ALL
-        .iter()
-        .filter_map(|(_, sends)| *sends);
-    for operation in sent {
-        assert_eq!(operation.class(), CommandClass::Bookkeeping, "{operation}");
+    // What changes a ticket is what advice is followed by, and the stage is asked about each.
+    let sent = workflows::activity::ALL.iter();
+    for operation in sent.flat_map(|(_, sends)| sends.iter()) {
+        let followed = ProposalKind::VARIANTS
+            .iter()
+            .any(|kind| domain::autonomy::operation_of(*kind) == Some(*operation));
+        let changes = operation.class() == CommandClass::Change;
+        assert_eq!(changes, followed, "{operation}");
     }
 }
 

@@ -1,0 +1,228 @@
+//! Software that acts, as far as its stage lets it, and stops when it is told to.
+
+use std::collections::BTreeSet;
+
+use chrono::Utc;
+use contracts::{Operation, TicketState, approval::ApprovalState, event::AutonomyMode};
+use dispatch_tests::{
+    flow::{FlowOptions, with_flow},
+    http::key,
+    job::Job,
+    stack::Stack,
+    wait::{self, BOUND},
+    who::Who,
+};
+use domain::advisor::command_of;
+use serde_json::json;
+use uuid::Uuid;
+
+/// Sets a stage of the first tenant past the gates: these are proved elsewhere.
+pub(super) async fn set_stage(stack: &Stack, operation: Operation, mode: &str) {
+    sqlx::query(
+        "insert into autonomy_stages
+             (tenant_id, operation, mode, version, set_by, set_at, reason, command_id)
+         values ($1, $2, $3, 1, 'test', $4, 'test', $5)
+         on conflict (tenant_id, operation, risk)
+             do update set mode = excluded.mode, version = autonomy_stages.version + 1",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .bind(operation.to_string())
+    .bind(mode)
+    .bind(Utc::now())
+    .bind(Uuid::now_v7())
+    .execute(stack.admin())
+    .await
+    .expect("the superuser may");
+}
+
+/// What the workflow attempted on a ticket besides the books: the operation, and how it was refused.
+async fn attempts(stack: &Stack, job: &Job) -> Vec<(String, Option<String>)> {
+    sqlx::query_as(
+        "select operation, refused from audit_events
+         where ticket_id = $1 and actor_kind = 'workflow'
+           and operation not in ('record_proposal', 'record_sla', 'record_approval_step',
+                                 'execute_approval')
+         order by stream_seq",
+    )
+    .bind(job.id().as_uuid())
+    .fetch_all(stack.admin())
+    .await
+    .unwrap()
+}
+
+/// Waits until the ticket stands there.
+pub(super) async fn reaches(job: &Job, state: TicketState) {
+    wait::until(&format!("{state}"), BOUND, async || {
+        let found = job.ticket().await.state;
+        match found == state {
+            true => Ok(()),
+            false => Err(found),
+        }
+    })
+    .await;
+}
+
+fn done(operation: Operation) -> (String, Option<String>) {
+    (operation.to_string(), None)
+}
+
+#[test]
+fn at_shadow_nothing_is_attempted() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let mut job = flow.job();
+        for &operation in super::budget::JOB {
+            job.does(operation).await;
+            let view = flow.agreed(job.id()).await;
+            let level = view.level.unwrap();
+            assert_eq!(
+                (level.autonomy, level.acts_on),
+                (AutonomyMode::Shadow, vec![])
+            );
+        }
+        assert_eq!(attempts(&flow, &job).await, []);
+    });
+}
+
+#[test]
+fn at_auto_software_brings_a_ticket_through_the_decisions_that_are_its_own() {
+    with_flow(FlowOptions::default(), async |flow| {
+        use Operation::*;
+        for operation in [Triage, ProposeSchedule, Dispatch, QaVerify, GenerateInvoice] {
+            set_stage(&flow, operation, "AUTO").await;
+        }
+        let mut job = flow.job();
+        job.does(CreateTicket).await;
+        let found = wait::until("triage and more", BOUND, async || {
+            let found = job.ticket().await.state;
+            match found {
+                TicketState::ScheduleProposed | TicketState::Dispatched => Ok(found),
+                other => Err(other),
+            }
+        })
+        .await;
+        if found == TicketState::ScheduleProposed {
+            job.does(ConfirmSchedule).await;
+            reaches(&job, TicketState::Dispatched).await;
+        }
+        for operation in [EnRoute, CheckIn, Complete] {
+            job.does(operation).await;
+        }
+        let agreed = async || {
+            let before = flow.agreed(job.id()).await.applied_seq;
+            let after = flow.agreed(job.id()).await.applied_seq;
+            if before == after { Ok(()) } else { Err(after) }
+        };
+        wait::until("rest", BOUND, agreed).await;
+        // Whatever advice left no doubt was followed, one at each version, and nothing else was.
+        let workflow = flow.client(flow.tenant(), Who::Workflow);
+        let proposals = workflow.proposals(job.id()).await.unwrap().items;
+        let followed: BTreeSet<u64> = proposals
+            .iter()
+            .filter(|it| command_of(&it.advice, &it.input).is_some())
+            .map(|it| it.based_on_version)
+            .collect();
+        let attempted = attempts(&flow, &job).await;
+        assert_eq!(attempted.len(), followed.len(), "{attempted:?}");
+        for operation in [Triage, Dispatch] {
+            let times = attempted
+                .iter()
+                .filter(|it| **it == done(operation))
+                .count();
+            assert_eq!(times, 1, "{attempted:?}");
+        }
+        assert!(
+            attempted.iter().all(|(_, refused)| refused.is_none()),
+            "{attempted:?}"
+        );
+    });
+}
+
+#[test]
+fn a_stage_that_is_raised_while_a_ticket_waits_is_followed_and_a_lowered_one_too() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        flow.agreed(job.id()).await;
+        assert_eq!(attempts(&flow, &job).await, []);
+        set_stage(&flow, Operation::Dispatch, "AUTO").await;
+        resync(&flow).await;
+        reaches(&job, TicketState::Dispatched).await;
+        assert_eq!(attempts(&flow, &job).await, [done(Operation::Dispatch)]);
+
+        set_stage(&flow, Operation::Dispatch, "OFF").await;
+        let silent = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        let view = flow.agreed(silent.id()).await;
+        let technician = contracts::proposal::ProposalKind::Technician;
+        assert!(view.proposed.iter().all(|(kind, _)| *kind != technician));
+        assert_eq!(attempts(&flow, &silent).await, []);
+    });
+}
+
+/// Tells the open tickets, as every change of a stage does.
+async fn resync(stack: &Stack) {
+    sqlx::query(
+        "insert into control_events (for_tenant, kind, command_id, created_at)
+         values ($1, 'stage', $2, now())",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .bind(Uuid::now_v7())
+    .execute(stack.admin())
+    .await
+    .expect("the superuser may");
+}
+
+#[test]
+fn a_kill_switch_stops_acts_and_releases_until_it_is_released() {
+    with_flow(FlowOptions::default(), async |flow| {
+        set_stage(&flow, Operation::Dispatch, "APPROVE").await;
+        let waiting = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        let approval = wait::until("a held dispatch", BOUND, async || {
+            let ticket = waiting.ticket().await;
+            ticket.approvals.first().map(|it| it.id).ok_or("none yet")
+        })
+        .await;
+        turn(&flow, Operation::EngageKillSwitch).await;
+        let fresh = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        let body = json!({ "approval_id": approval, "verdict": "approve" });
+        let decided = flow
+            .ask(
+                Who::Dispatcher,
+                reqwest::Method::POST,
+                format!("/approvals/{approval}/decide"),
+            )
+            .key(key())
+            .json(&body)
+            .send()
+            .await;
+        assert!(decided.status.is_success(), "{}", decided.text());
+        // Both workflows know of the switch and rest: nothing is attempted under it.
+        for job in [&waiting, &fresh] {
+            let view = flow.agreed(job.id()).await;
+            assert!(view.level.unwrap().stopped.is_some_and(|it| it.all));
+            assert_eq!(job.ticket().await.state, TicketState::Scheduled);
+        }
+        assert_eq!(attempts(&flow, &fresh).await, []);
+
+        turn(&flow, Operation::ReleaseKillSwitch).await;
+        reaches(&waiting, TicketState::Dispatched).await;
+        wait::until("the other one is held", BOUND, async || {
+            let ticket = fresh.ticket().await;
+            ticket.approvals.first().map(|it| it.id).ok_or("none yet")
+        })
+        .await;
+        let state: String = sqlx::query_scalar("select state from approvals where id = $1")
+            .bind(approval.as_uuid())
+            .fetch_one(flow.admin())
+            .await
+            .unwrap();
+        assert_eq!(state, ApprovalState::Executed.to_string());
+    });
+}
+
+async fn turn(stack: &Stack, operation: Operation) {
+    let body = json!({ "reason": "drill" });
+    let turned = stack
+        .command(Who::TenantAdmin, operation, None, &body)
+        .send()
+        .await;
+    assert!(turned.status.is_success(), "{}", turned.text());
+}
