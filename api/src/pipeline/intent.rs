@@ -2,7 +2,8 @@
 //! be kept.
 
 use contracts::{
-    ActorKind, Command, actor::is_actor_id,
+    ActorKind, Command,
+    actor::is_actor_id,
     canonical::{canonical_json, canonical_sha256},
     policy::PolicyInput,
     template::IncidentTemplate,

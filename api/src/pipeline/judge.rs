@@ -57,12 +57,12 @@ pub(super) struct Situation<'a> {
     pub inner_payload: Option<&'a Value>,
     /// Stages and kill switches as they stand.
     pub autonomy: &'a Autonomy,
-    /// The bundle that an upload brought.
+    /// The bundle that an upload brought, or that is to be activated.
     pub brought: Option<Brought>,
 }
 
-/// A checked bundle, or why it cannot decide.
-pub(super) type Brought = Result<Arc<Bundle>, String>;
+/// A checked bundle, or why it cannot decide; none when there is no such bundle.
+pub(super) type Brought = Result<Option<Arc<Bundle>>, String>;
 
 /// What becomes of the attempt.
 pub(super) enum Outcome {
@@ -164,14 +164,19 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     }
 }
 
-/// A bundle that was brought and cannot decide.
+/// A bundle that was brought and cannot decide. What an approval releases is judged with it.
 fn unusable(situation: &Situation<'_>) -> Option<Refusal> {
+    let pointer = match situation.call.command {
+        Command::UploadBundle(_) => "/archive",
+        Command::ActivateBundle(_) => "/sha256",
+        _ => return None,
+    };
     let reason = situation.brought.as_ref()?.as_ref().err()?;
     Some(Refusal {
         code: ErrorCode::InvalidBundle,
         detail: format!("{reason}. `dispatch policy check` finds the same before it is sent."),
         errors: vec![FieldError {
-            pointer: "/archive".into(),
+            pointer: pointer.into(),
             message: reason.clone(),
         }],
         reasons: Vec::new(),
@@ -307,6 +312,9 @@ fn carry_out(
     if !allowed {
         return Err(word("policy_stricter"));
     }
+    if matches!(situation.brought, Some(Err(_))) {
+        return Err(word("invalid_bundle"));
+    }
     let facts = FilingFacts {
         expected_version: None,
         ..facts.clone()
@@ -363,26 +371,21 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
         }),
         comms: bundle.comms().clone(),
         route: route.take(),
-        who: ApprovalFacts {
-            now: at,
-            actor_id: call.actor.id.clone(),
-            actor_kind: call.actor.kind,
-            actor_roles: call.actor.roles.iter().copied().collect(),
-            lent: facts.lent.clone(),
-            command_id: ids.command,
-            comment: ids.rows.comment,
-            amended: None,
-        },
+        who: who(call, at, ids, facts),
         approval: facts.approval.clone(),
         autonomy: (*autonomy).clone(),
         control: ControlFacts {
-            report: facts.control.report.as_ref().map(|report| report_of(report, at)),
+            report: facts
+                .control
+                .report
+                .as_ref()
+                .map(|report| report_of(report, at)),
             bundle: match brought {
-                Some(Ok(brought)) => Some(brought.reference().clone()),
+                Some(Ok(Some(brought))) => Some(brought.reference().clone()),
                 _ => facts.control.bundle.clone(),
             },
             signed_by: match brought {
-                Some(Ok(brought)) => brought.signer().map(ToOwned::to_owned),
+                Some(Ok(Some(brought))) => brought.signer().map(ToOwned::to_owned),
                 _ => None,
             },
             active_bundle: Some(bundle.reference().sha256.clone()),
@@ -394,6 +397,25 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
             ledger: facts.control.ledger.take(),
             change: facts.control.change.take(),
         },
+    }
+}
+
+/// Who acts, for what is about an approval.
+pub(super) fn who(
+    call: &Call,
+    at: DateTime<Utc>,
+    ids: &Minted,
+    facts: &OpenFacts,
+) -> ApprovalFacts {
+    ApprovalFacts {
+        now: at,
+        actor_id: call.actor.id.clone(),
+        actor_kind: call.actor.kind,
+        actor_roles: call.actor.roles.iter().copied().collect(),
+        lent: facts.lent.clone(),
+        command_id: ids.command,
+        comment: ids.rows.comment,
+        amended: None,
     }
 }
 

@@ -27,7 +27,6 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
     ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
     MessageId, NoteId, Operation, ProposalId, TicketId, VisitId,
-    approval::Vote,
     autonomy::AutonomyRules,
     canonical::canonical_json,
     command::CommandClass,
@@ -61,8 +60,8 @@ use intent::Intent;
 use judge::{Brought, Outcome, Situation};
 use unrecorded::Unrecorded;
 
-/// How long a turn of the kill switch waits for the commands of software that are under way. None
-/// holds its locks longer: Postgres ends a session of ours that rests in its transaction, or a
+/// How long a turn of the kill switch, or of a stage, waits for the commands of software that are
+/// under way. None holds its locks longer: Postgres ends a session of ours that rests in its transaction, or a
 /// statement, after ten seconds. Below the bound on a request.
 const TURN_PATIENCE: Duration = Duration::from_secs(25);
 
@@ -131,26 +130,39 @@ impl Pipeline {
 
     /// Does what is asked for, or says why not. Always answers: a failure is a problem document.
     pub async fn execute(&self, call: Call) -> Answer {
-        let mut attempted = self.attempt(&call).await;
+        let mut attempted = self.attempt(&call, None).await;
         // Somebody else took the last of the hour between our look and our write: the second look
         // sees it, and policy says so.
         if matches!(attempted, Err(Unrecorded::Store(store::Error::CapReached))) {
-            attempted = self.attempt(&call).await;
+            attempted = self.attempt(&call, None).await;
+        }
+        // Policy does not mind it. The check takes a while: with nothing locked, and not for
+        // somebody who may not.
+        if matches!(attempted, Err(Unrecorded::Unchecked)) {
+            attempted = match self.brought(&call.command).await {
+                Ok(brought) => self.attempt(&call, Some(brought)).await,
+                Err(passing) => Err(passing.into()),
+            };
         }
         attempted.unwrap_or_else(|failure| failure.answer(&call))
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer, Unrecorded> {
+    async fn attempt(&self, call: &Call, brought: Option<Brought>) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
-        // Before anything is locked: it takes a while.
-        let brought = self.brought(call).await?;
         let mut tx =
             TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
         let inbound = routing::find(&mut tx, &self.bundles, call, at).await?;
         let about = held::find(&mut tx, call).await?;
+        let brought = match about.as_ref().and_then(|about| about.carries_out(call)) {
+            Some(Command::ActivateBundle(body)) => {
+                let place = Place::Tx(&mut tx);
+                Some(checked(self.bundles.reload(place, &body.sha256).await)?)
+            }
+            _ => brought,
+        };
         let asks = asks::of(call, about.as_ref(), at);
-        if asks.turns_kill_switch() {
+        if asks.waits_for_software() {
             tx.wait_longer(TURN_PATIENCE).await?;
         }
         let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
@@ -213,6 +225,15 @@ impl Pipeline {
         );
         let begun = Instant::now();
         let decision = self.evaluate(&bundle, &outer)?;
+        let brings = matches!(
+            call.command,
+            Command::UploadBundle(_) | Command::ActivateBundle(_)
+        );
+        let denied = mismatch.is_some() || decision.result == PolicyResult::Deny;
+        if brings && brought.is_none() && !denied {
+            tx.rollback().await?;
+            return Err(Unrecorded::Unchecked);
+        }
         let ids = Minted::new(target);
         let inner = self.inner(
             call,
@@ -331,15 +352,18 @@ impl Pipeline {
         Ok(answer)
     }
 
-    /// The bundle that an upload brings along, checked as one that may decide.
-    async fn brought(&self, call: &Call) -> Result<Option<Brought>, Unrecorded> {
-        let Command::UploadBundle(body) = &call.command else {
-            return Ok(None);
-        };
-        match self.bundles.admit(&body.archive).await {
-            Ok(bundle) => Ok(Some(Ok(bundle))),
-            Err(passing @ (NoBundle::Store(_) | NoBundle::Interrupted)) => Err(passing.into()),
-            Err(refused) => Ok(Some(Err(refused.to_string()))),
+    /// The bundle that an upload brings along, or that is to be activated, checked as one that may
+    /// decide.
+    async fn brought(&self, command: &Command) -> Result<Brought, NoBundle> {
+        match command {
+            Command::UploadBundle(body) => {
+                checked(self.bundles.admit(&body.archive).await.map(Some))
+            }
+            Command::ActivateBundle(body) => {
+                let place = Place::Pool(&self.pool);
+                checked(self.bundles.readmit(place, &body.sha256).await)
+            }
+            _ => Ok(Ok(None)),
         }
     }
 
@@ -364,29 +388,17 @@ impl Pipeline {
             },
             None => return Ok(None),
         };
-        let mut approval = approval.clone();
-        if let Command::DecideApproval(body) = &call.command {
-            approval.votes.push(Vote {
-                actor_id: call.actor.id.clone(),
-                roles: call
-                    .actor
-                    .roles
-                    .iter()
-                    .copied()
-                    .chain(
-                        held.facts
-                            .lent
-                            .iter()
-                            .flat_map(|loan| loan.roles.iter().copied()),
-                    )
-                    .collect(),
-                verdict: body.verdict,
-                at: held.at,
-                reason: None,
-                on_behalf_of: None,
-                command_id: ids.command,
-            });
-        }
+        let approval = match &call.command {
+            // With the yes that is being given. What is none is refused by the domain.
+            Command::DecideApproval(_) => {
+                let who = judge::who(call, held.at, ids, held.facts);
+                match domain::approval::act(&call.command, approval, &who) {
+                    Ok(acted) => acted.approval,
+                    Err(_) => return Ok(None),
+                }
+            }
+            _ => approval.clone(),
+        };
         let template = judge::template(command, held.before, held.bundle);
         let payload = Intent::of_held(command, template);
         let kill_switch_override = match &call.command {
@@ -483,6 +495,15 @@ impl Pipeline {
             return command::commit_unchained(tx, attempt).await;
         }
         command::commit(tx, attempt).await
+    }
+}
+
+/// What a check found out about a bundle, unless it could not be made.
+fn checked(result: Result<Option<Arc<Bundle>>, NoBundle>) -> Result<Brought, NoBundle> {
+    match result {
+        Ok(bundle) => Ok(Ok(bundle)),
+        Err(passing) if passing.is_passing() => Err(passing),
+        Err(refused) => Ok(Err(refused.to_string())),
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) enum Unrecorded {
     Evaluation(#[from] EvaluationError),
     #[error("the token's tenant does not exist")]
     UnknownTenant,
+    /// Not for callers: policy lets the command pass, and what it brings is to be checked first.
+    #[error("the bundle that the command brings was not checked")]
+    Unchecked,
 }
 
 impl Unrecorded {
@@ -31,12 +34,22 @@ impl Unrecorded {
         match self {
             Self::Store(store::Error::LockTimeout(_)) => ErrorCode::InFlight,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
-            Self::Store(_) => ErrorCode::Internal,
+            Self::Store(_) | Self::Unchecked => ErrorCode::Internal,
             Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
                 ErrorCode::Unavailable
             }
             Self::NoBundle | Self::Bundle(_) | Self::Evaluation(_) => ErrorCode::PolicyUnavailable,
             Self::UnknownTenant => ErrorCode::Forbidden,
+        }
+    }
+
+    /// Which of the things that can be wrong with the policy it is, for operators who mend it.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::NoBundle => Some("NO_ACTIVE_BUNDLE"),
+            Self::Bundle(no) if !no.is_passing() => Some("BUNDLE_UNUSABLE"),
+            Self::Evaluation(_) => Some("NO_DECISION"),
+            _ => None,
         }
     }
 
@@ -49,6 +62,14 @@ impl Unrecorded {
             ErrorCode::Unavailable => {
                 "The database cannot serve this now. Send it again with the same request id: it \
                  takes effect once."
+            }
+            ErrorCode::PolicyUnavailable if matches!(self, Self::NoBundle) => {
+                "No policy bundle is active, so nothing can be allowed. Send it again with the same \
+                 request id once an operator has activated one; `dispatch doctor` tells how."
+            }
+            ErrorCode::PolicyUnavailable if matches!(self, Self::Bundle(_)) => {
+                "The active policy bundle cannot be loaded here, so nothing can be allowed. Send it \
+                 again later with the same request id; an operator finds the reason in the log."
             }
             ErrorCode::PolicyUnavailable => {
                 "No policy can decide this now, so it is neither allowed nor denied. Send it again \
@@ -74,7 +95,10 @@ impl Unrecorded {
             500 => tracing::error!(%instance, operation, error = %self, cause, "command failed"),
             _ => tracing::warn!(%instance, operation, error = %self, cause, "command not recorded"),
         }
-        let problem = problem(code, detail, instance, call.received_at);
+        let mut problem = problem(code, detail, instance, call.received_at);
+        if let Some(reason) = self.reason() {
+            problem.meta.insert("reason".into(), reason.into());
+        }
         let retry = matches!(code.status(), 409 | 503);
         Answer {
             status: problem.status,
