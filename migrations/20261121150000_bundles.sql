@@ -2,7 +2,7 @@
 -- installation, not to a tenant, so there are no tenant rows to protect.
 
 create table policy_bundles (
-    sha256      text primary key check (sha256 ~ '^[0-9a-f]{64}$'),
+    sha256      text not null check (sha256 ~ '^[0-9a-f]{64}$'),
     version     text not null,
     -- The archive as it was uploaded, signatures included: what a process loads.
     archive     bytea not null,
@@ -12,7 +12,9 @@ create table policy_bundles (
     uploaded_by text not null,
     -- Whose token; null for the bundle that came with the program.
     by_tenant   uuid,
-    command_id  uuid
+    command_id  uuid,
+    -- The same content may come again with a signature, or with that of a newer key.
+    unique nulls not distinct (sha256, signed_by)
 );
 
 create table bundle_activations (

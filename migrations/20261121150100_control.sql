@@ -341,7 +341,7 @@ return jsonb_build_object(
                       'made_at', r.made_at)
                  from reports r where r.tenant_id = for_tenant and r.sha256 = asks ->> 'report'),
     'bundle', (select jsonb_build_object('version', b.version, 'sha256', b.sha256)
-                 from policy_bundles b where b.sha256 = asks ->> 'bundle'),
+                 from policy_bundles b where b.sha256 = asks ->> 'bundle' limit 1),
     'delegation', (select jsonb_build_object('from', d.from_actor, 'revoked', d.revoked_at is not null)
                      from delegations d
                     where d.tenant_id = for_tenant and d.id = (asks ->> 'delegation')::uuid));

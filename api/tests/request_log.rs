@@ -11,12 +11,13 @@ use chrono::Utc;
 use contracts::{ActorKind, TenantId, actor::TokenClaims};
 use dispatch_api::{
     App, Limits, PREFIX, Secret, TokenConfig,
+    bundles::Bundles,
     pipeline::{Pipeline, PipelineOptions},
     router,
     token::{Verifier, mint},
 };
 use http::Request;
-use policy::StarterBundles;
+use policy::{StarterBundles, Trust};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use store::OutboxWaker;
@@ -50,7 +51,8 @@ fn app() -> App {
         .acquire_timeout(Duration::from_millis(200))
         .connect_lazy("postgres://nobody@127.0.0.1:1/none")
         .unwrap();
-    let bundles = Arc::new(StarterBundles::new().unwrap());
+    let starter = Arc::new(StarterBundles::new().unwrap());
+    let bundles = Arc::new(Bundles::new(starter, Trust::Anybody));
     let waker = OutboxWaker::start((*pool.connect_options()).clone());
     let options = PipelineOptions::default();
     let pipeline = Pipeline::new(pool.clone(), bundles.clone(), waker, options);

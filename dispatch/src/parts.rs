@@ -9,7 +9,7 @@ use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use chrono::Utc;
-use policy::{Bundle, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys};
+use policy::{Bundle, BundleFiles, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys};
 use sqlx::{Connection, PgConnection, PgPool};
 use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
@@ -124,8 +124,13 @@ pub async fn migrate(
         return Ok(other.then_some(active.version));
     }
     let bundle = match dir {
-        Some(dir) => Bundle::open(dir, &trust(settings)?)
-            .map_err(|error| Failure::failed(chain(&error)))?,
+        // Nobody has checked it before, as one that comes by upload is.
+        Some(dir) => {
+            let trust = trust(settings)?;
+            BundleFiles::open(dir)
+                .and_then(|files| Bundle::admit(files, &trust))
+                .map_err(|error| Failure::failed(format!("{}: {}", dir.display(), chain(&error))))?
+        }
         None => starter()?,
     };
     let archive = bundle
@@ -214,6 +219,7 @@ pub fn api(
         sealing_interval: SEALING_INTERVAL,
         bundles: bundles(settings)?,
         trust: trust(settings)?,
+        ceiling: settings.autonomy.ceiling,
         limits: ::api::Limits::default(),
         failpoints: settings.system.failpoints,
     };

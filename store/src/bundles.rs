@@ -18,13 +18,16 @@ pub enum Place<'a> {
     Pool(&'a PgPool),
 }
 
-/// The archive with this hash, as it was uploaded.
-pub async fn archive(place: Place<'_>, sha256: &str) -> Result<Option<Vec<u8>>, Error> {
-    let query =
-        sqlx::query_scalar("select archive from policy_bundles where sha256 = $1").bind(sha256);
+/// The archives with this hash, as they were uploaded: one for each key that signed it, and one that
+/// is not signed. The newest first.
+pub async fn archives(place: Place<'_>, sha256: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let query = sqlx::query_scalar(
+        "select archive from policy_bundles where sha256 = $1 order by uploaded_at desc, signed_by",
+    )
+    .bind(sha256);
     Ok(match place {
-        Place::Tx(tx) => query.fetch_optional(tx.connection()).await?,
-        Place::Pool(pool) => query.fetch_optional(pool).await?,
+        Place::Tx(tx) => query.fetch_all(tx.connection()).await?,
+        Place::Pool(pool) => query.fetch_all(pool).await?,
     })
 }
 
@@ -38,12 +41,15 @@ struct BundleRow {
     active: bool,
 }
 
-/// All that were uploaded, the newest first.
+/// All that were uploaded, the newest first. One that was uploaded again with a signature is there as
+/// it was uploaded last.
 pub async fn bundles(tx: &mut TenantTx) -> Result<Vec<StoredBundle>, Error> {
     let rows: Vec<BundleRow> = sqlx::query_as(
         "select b.version, b.sha256, b.signed_by, b.uploaded_at, b.uploaded_by,
                 b.sha256 = d.bundle_sha256 is true as active
-           from policy_bundles b cross join deployment d
+           from (select distinct on (sha256) *
+                   from policy_bundles order by sha256, uploaded_at desc, signed_by) b
+          cross join deployment d
           order by b.uploaded_at desc, b.sha256",
     )
     .fetch_all(tx.connection())

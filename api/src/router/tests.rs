@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use chrono::{DateTime, Utc};
 use contracts::{ActorKind, Operation, Problem, Role, actor::TokenClaims};
 use http::{HeaderMap, Request, StatusCode, header};
-use policy::StarterBundles;
+use policy::{StarterBundles, Trust};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use store::OutboxWaker;
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     PLAIN_PREFIX,
+    bundles::Bundles,
     config::Limits,
     operations,
     pipeline::{Pipeline, PipelineOptions},
@@ -35,11 +36,12 @@ fn app(limits: Limits) -> App {
         .acquire_timeout(std::time::Duration::from_millis(200))
         .connect_lazy("postgres://nobody@127.0.0.1:1/none")
         .unwrap();
-    let bundles = Arc::new(StarterBundles::new().unwrap());
+    let starter = Arc::new(StarterBundles::new().unwrap());
+    let bundles = Arc::new(Bundles::new(starter, Trust::Anybody));
     let waker = OutboxWaker::start((*pool.connect_options()).clone());
     let pipeline = Pipeline::new(
         pool.clone(),
-        bundles.clone(),
+        Arc::clone(&bundles),
         waker,
         PipelineOptions::default(),
     );

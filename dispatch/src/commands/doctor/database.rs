@@ -1,8 +1,12 @@
 //! Postgres: each login, the schema, row-level security, the bundle, the clock.
 
+use ::api::bundles::Bundles;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
-use store::bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY};
+use store::{
+    bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY},
+    bundles::Place,
+};
 
 use super::{Check, messages};
 use crate::{
@@ -104,24 +108,38 @@ async fn migrations(app: &PgPool) -> Check {
     )
 }
 
+/// What dispatch-api with these settings would make of the active bundle.
 async fn bundle(settings: &Settings, app: &PgPool) -> Check {
-    const TO_DO: &str = "without a bundle every command is refused: run `dispatch migrate` when \
-                         none is active; let this program's decide with `dispatch migrate \
-                         --activate-bundle`; or point `policy.bundle_dir` at the folder that holds \
-                         the active one";
+    const PART: &str = "policy bundle";
+    const NONE: &str = "without a bundle every command is refused: run `dispatch migrate`";
+    const UNUSABLE: &str = "without it every command is refused: `dispatch policy list` shows what \
+                            there is, `dispatch migrate --activate-bundle` lets this program's (or \
+                            that of `policy.bundle_dir`) decide; where `policy.keys_dir` is set, \
+                            upload the bundle signed with one of its keys";
+    let deployment = match store::deployment::read(app).await {
+        Ok(deployment) => deployment,
+        Err(error) => return Check::ill(PART, chain(&error), "look at the server's log"),
+    };
+    let Some(bundle) = deployment.bundle else {
+        return Check::ill(PART, "no bundle is active", NONE);
+    };
     let found = async {
-        let deployment = store::deployment::read(app).await.map_err(|e| chain(&e))?;
-        let bundle = deployment.bundle.ok_or("no bundle is active")?;
-        let source = parts::bundles(settings).map_err(|failure| failure.message)?;
-        source.load(&bundle.sha256).map_err(|e| chain(&e))?;
+        let near = parts::bundles(settings).map_err(|failure| failure.message)?;
+        let trust = parts::trust(settings).map_err(|failure| failure.message)?;
+        let loaded = Bundles::new(near, trust)
+            .load(Place::Pool(app), &bundle.sha256)
+            .await
+            .map_err(|error| chain(&error))?;
+        let signed = loaded.signer().map(|key| format!(", signed with {key}"));
         Ok::<_, String>(format!(
-            "{} ({}…), epoch {}",
+            "{} ({}…){}, epoch {}",
             bundle.version,
             bundle.sha256.get(..12).unwrap_or(&bundle.sha256),
+            signed.unwrap_or_default(),
             deployment.epoch
         ))
     };
-    Check::from("policy bundle", found.await, TO_DO)
+    Check::from(PART, found.await, UNUSABLE)
 }
 
 async fn parked(relay: &PgPool) -> Check {
