@@ -1,4 +1,5 @@
 //! The rows beside a ticket, computed anew from its timeline and compared with those that are there.
+//! Its approvals are compared elsewhere.
 //!
 //! The timeline is chained and sealed and these rows are not, so whoever changes one of them is
 //! found by what it was to be. Both sides are made into one document per row; moments are whole
@@ -9,7 +10,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SubsecRound, Utc};
 use contracts::{
     TenantId, TicketId,
-    approval::{ApprovalKind, ApprovalState, Verdict},
     canonical::canonical_sha256,
     event::{TicketChange, TicketEvent, TicketLevel},
     proposal::PairingOutcome,
@@ -28,17 +28,15 @@ enum Kind {
     Event,
     Note,
     Proposal,
-    Approval,
     Sla,
     Evidence,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Event,
         Self::Note,
         Self::Proposal,
-        Self::Approval,
         Self::Sla,
         Self::Evidence,
     ];
@@ -48,7 +46,6 @@ impl Kind {
             Self::Event => "outbox_events",
             Self::Note => "notes",
             Self::Proposal => "proposals",
-            Self::Approval => "approvals",
             Self::Sla => "sla_records",
             Self::Evidence => "evidence",
         }
@@ -90,19 +87,6 @@ impl Kind {
                  from unnest($1::uuid[], $2::uuid[]) t (tenant_id, ticket_id)
                  join proposals r using (tenant_id, ticket_id)"
             }
-            Self::Approval => {
-                "select r.tenant_id, r.ticket_id, r.id::text as key,
-                     jsonb_build_object('command_id', r.command_id, 'kind', r.kind,
-                         'state', r.state, 'requested_by', r.requested_by,
-                         'request_sha256', r.request_sha256,
-                         'request', r.request,
-                         'requested_at', (extract(epoch from r.requested_at) * 1000000)::bigint,
-                         'decided_by', r.decided_by,
-                         'decided_at', (extract(epoch from r.decided_at) * 1000000)::bigint,
-                         'reason', r.reason, 'decided_command_id', r.decided_command_id) as doc
-                 from unnest($1::uuid[], $2::uuid[]) t (tenant_id, ticket_id)
-                 join approvals r using (tenant_id, ticket_id)"
-            }
             Self::Sla => {
                 "select r.tenant_id, r.ticket_id,
                      r.clock || '/' || r.kind || '/' || r.revision as key,
@@ -141,12 +125,11 @@ impl Beside {
         &mut self,
         row: &AuditRow,
         changes: &[TicketChange],
-        before: Option<&Ticket>,
         after: &Ticket,
     ) {
         for (n, change) in changes.iter().enumerate() {
             self.event(row, n + 1, change, after);
-            self.effect(row, change, before);
+            self.effect(row, change);
         }
     }
 
@@ -167,7 +150,7 @@ impl Beside {
         self.rows.insert((Kind::Event, key), doc);
     }
 
-    fn effect(&mut self, row: &AuditRow, change: &TicketChange, before: Option<&Ticket>) {
+    fn effect(&mut self, row: &AuditRow, change: &TicketChange) {
         let command_id = row.command_id.as_uuid();
         let at = micros(row.at);
         match &change.event {
@@ -175,60 +158,11 @@ impl Beside {
                 note_id: Some(note_id),
                 ..
             }
-            | TicketEvent::NoteAdded { note_id } => self.note(row, note_id.as_uuid()),
-            TicketEvent::ChangeRequested {
-                approval_id,
-                scope,
-                price_delta_cents,
-                note_id,
-            } => {
-                if let Some(note_id) = note_id {
-                    self.note(row, note_id.as_uuid());
-                }
-                let request = json!({ "scope": scope, "price_delta_cents": price_delta_cents });
-                let doc = json!({
-                    "command_id": command_id,
-                    "kind": ApprovalKind::ChangeOrder,
-                    "state": ApprovalState::Pending,
-                    "requested_by": row.actor_id,
-                    "request_sha256": sha256(&request),
-                    "request": request,
-                    "requested_at": at,
-                    "decided_by": null,
-                    "decided_at": null,
-                    "reason": null,
-                    "decided_command_id": null,
-                });
-                self.put(Kind::Approval, approval_id.as_uuid(), doc);
-            }
-            TicketEvent::ChangeDecided {
-                approval_id,
-                verdict,
-                reason,
+            | TicketEvent::ChangeRequested {
+                note_id: Some(note_id),
                 ..
-            } => {
-                let state = match verdict {
-                    Verdict::Approve => ApprovalState::Approved,
-                    Verdict::Reject => ApprovalState::Rejected,
-                };
-                let decided = json!({
-                    "state": state,
-                    "decided_by": row.actor_id,
-                    "decided_at": at,
-                    "reason": reason,
-                    "decided_command_id": command_id,
-                });
-                self.amend(Kind::Approval, approval_id.as_uuid(), decided);
             }
-            TicketEvent::Cancelled { .. } => {
-                if let Some(open) = before.and_then(|ticket| ticket.open_change.as_ref()) {
-                    let withdrawn = json!({
-                        "state": ApprovalState::Withdrawn,
-                        "decided_command_id": command_id,
-                    });
-                    self.amend(Kind::Approval, open.approval_id.as_uuid(), withdrawn);
-                }
-            }
+            | TicketEvent::NoteAdded { note_id } => self.note(row, note_id.as_uuid()),
             TicketEvent::ProposalRecorded {
                 proposal_id,
                 kind,
@@ -416,7 +350,7 @@ fn in_todays_words(kind: Kind, doc: &mut Value) {
                 doc["paired_outcome"] = json!(outcome);
             }
         }
-        Kind::Note | Kind::Approval | Kind::Sla | Kind::Evidence => {}
+        Kind::Note | Kind::Sla | Kind::Evidence => {}
     }
 }
 
@@ -464,7 +398,7 @@ mod tests {
         for event in events.as_array().unwrap() {
             let change =
                 serde_json::from_value(json!({ "at": DateTime::UNIX_EPOCH, "event": event }));
-            beside.effect(&row(payload.clone()), &change.unwrap(), None);
+            beside.effect(&row(payload.clone()), &change.unwrap());
         }
         beside
     }

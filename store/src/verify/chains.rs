@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Findings, Invariant,
+    approvals::{self, Approvals, Attempt},
     beside::{self, Beside},
     filings::Filings,
     receipt,
@@ -134,6 +135,8 @@ struct Walk {
     lost: bool,
     /// The rows that it tells of.
     beside: Beside,
+    /// The approvals that it tells of.
+    approvals: Approvals,
 }
 
 /// Checks all chains, what they fold to, and the checkpoints.
@@ -192,11 +195,11 @@ pub(super) async fn check(
                 }
             }
         }
-        beside::compare(tx, told, found).await?;
+        compare(tx, told, found).await?;
     }
     if let Some((stream, walk)) = current {
         let told = finish(&stream, walk, &mut ends, found);
-        beside::compare(tx, told.into_iter().collect(), found).await?;
+        compare(tx, told.into_iter().collect(), found).await?;
     }
     filings.compare(tx, found).await?;
     for (stream, _) in ends {
@@ -213,6 +216,23 @@ pub(super) async fn check(
     Ok(seen)
 }
 
+/// Compares the rows of some tickets with what their chains told.
+async fn compare(
+    tx: &mut PgConnection,
+    told: Vec<(Ticket, Beside, Approvals)>,
+    found: &mut Findings,
+) -> Result<(), Error> {
+    let mut tickets = Vec::with_capacity(told.len());
+    let (mut besides, mut asked) = (Vec::new(), Vec::new());
+    for (ticket, beside, approvals) in told {
+        tickets.push((ticket.tenant_id, ticket.id));
+        besides.push((ticket, beside));
+        asked.push(approvals);
+    }
+    beside::compare(tx, besides, found).await?;
+    approvals::compare_of(tx, &tickets, asked, found).await
+}
+
 fn place((tenant, stream): &Stream, position: u64) -> String {
     format!("audit_events {tenant} {stream} #{position}")
 }
@@ -225,6 +245,7 @@ impl Walk {
             ticket: None,
             lost: false,
             beside: Beside::default(),
+            approvals: Approvals::default(),
         }
     }
 
@@ -249,9 +270,9 @@ impl Walk {
         self.hash = stored;
         decision(&place, &row, &kept, found);
         match row.ticket_id {
-            Some(ticket_id) => self.fold(&place, ticket_id, &row, kept.receipt.as_deref(), found),
+            Some(ticket_id) => self.fold(&place, ticket_id, &row, &kept, found),
             None if row.refused.is_none() => {
-                filings.add(&place, &row, kept.receipt.as_deref(), found);
+                filings.add(attempt(&place, &row, &kept), kept.receipt.as_deref(), found);
             }
             None => {}
         }
@@ -262,7 +283,7 @@ impl Walk {
         place: &str,
         ticket_id: TicketId,
         row: &AuditRow,
-        receipt: Option<&str>,
+        kept: &Kept,
         found: &mut Findings,
     ) {
         if row.stream != crate::audit::ticket_stream(ticket_id) {
@@ -292,8 +313,14 @@ impl Walk {
                     self.ticket = Some(domain::evolve(key, self.ticket.take(), change));
                 }
                 if let Some(ticket) = &self.ticket {
-                    self.beside.add(row, &changes, before.as_ref(), ticket);
-                    if receipt.is_some_and(|body| !receipt::tells(body, row, &changes, ticket)) {
+                    self.beside.add(row, &changes, ticket);
+                    let attempt = attempt(place, row, kept);
+                    self.approvals.changed(attempt, &changes, before.as_ref(), found);
+                    let (told, decision) = (&mut self.approvals, kept.decision.as_ref());
+                    let receipt = kept.receipt.as_deref();
+                    if receipt.is_some_and(|body| {
+                        !receipt::tells(body, row, &changes, ticket, told, decision)
+                    }) {
                         let what =
                             "a stored answer that does not tell the ticket and rows it led to";
                         found.add(Invariant::I1, place, what);
@@ -316,6 +343,15 @@ impl Walk {
                 );
             }
         }
+    }
+}
+
+fn attempt<'a>(place: &'a str, row: &'a AuditRow, kept: &'a Kept) -> Attempt<'a> {
+    Attempt {
+        place,
+        row,
+        decision: kept.decision.as_ref(),
+        input: kept.decision_input.as_deref(),
     }
 }
 
@@ -445,7 +481,7 @@ fn finish(
     walk: Walk,
     ends: &mut BTreeMap<Stream, End>,
     found: &mut Findings,
-) -> Option<(Ticket, Beside)> {
+) -> Option<(Ticket, Beside, Approvals)> {
     let place = place(stream, walk.length);
     let Some(end) = ends.remove(stream) else {
         found.add(Invariant::I9, place, "no row carries the end of this chain");
@@ -474,7 +510,7 @@ fn finish(
         );
     }
     let ticket = walk.ticket.filter(|_| !walk.lost)?;
-    Some((ticket, walk.beside))
+    Some((ticket, walk.beside, walk.approvals))
 }
 
 #[derive(FromRow)]

@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Findings, Invariant};
+use super::{
+    Findings, Invariant,
+    approvals::{self, Approvals, Attempt},
+};
 use crate::{
     Error,
     audit::{AuditRow, actor_stream, filing_stream},
@@ -118,6 +121,8 @@ pub(super) struct Filings {
     cancelled: BTreeSet<Key>,
     /// The turns of each kill switch. They stand on more than one chain: an approval releases it too.
     turns: BTreeMap<Key, BTreeSet<u64>>,
+    /// Approvals without a ticket.
+    approvals: Approvals,
 }
 
 #[derive(Debug)]
@@ -130,11 +135,11 @@ impl Filings {
     /// Takes an accepted attempt that has no ticket.
     pub(super) fn add(
         &mut self,
-        place: &str,
-        row: &AuditRow,
+        attempt: Attempt<'_>,
         receipt: Option<&str>,
         found: &mut Findings,
     ) {
+        let Attempt { place, row, .. } = attempt;
         let filed = match serde_json::from_value::<[Filed; 1]>(row.changes.clone()) {
             Ok([filed]) => filed,
             Err(error) => {
@@ -156,7 +161,8 @@ impl Filings {
         if filing_stream(&filed).unwrap_or_else(|| actor_stream(&row.actor_id)) != row.stream {
             found.add(Invariant::I9, place, "the row is on another thing's chain");
         }
-        if receipt.is_some_and(|body| !tells(body, row, &filed)) {
+        self.approvals.filed(attempt, &filed, found);
+        if receipt.is_some_and(|body| !self.tells(body, attempt, &filed)) {
             let what = "a stored answer that does not tell what was filed";
             found.add(Invariant::I1, place, what);
         }
@@ -167,6 +173,18 @@ impl Filings {
                 ..
             } => self.write(place, row, *executed, true, found),
             filed => self.write(place, row, filed, false, found),
+        }
+    }
+
+    /// Whether the body is the receipt of this attempt.
+    fn tells(&mut self, body: &str, attempt: Attempt<'_>, filed: &Filed) -> bool {
+        let row = attempt.row;
+        match filed {
+            Filed::Held { approval_id, .. } => self
+                .approvals
+                .get_mut(row.tenant_id, *approval_id)
+                .is_some_and(|told| told.is_receipt(body, row, attempt.decision)),
+            filed => tells(body, row, filed),
         }
     }
 
@@ -319,7 +337,7 @@ impl Filings {
             let what = "a row that a filing tells of is missing";
             found.add(Invariant::I1, name(key), what);
         }
-        Ok(())
+        approvals::compare_rest(tx, self.approvals, found).await
     }
 
     /// Takes the row that is there out and says what is wrong with it.
@@ -442,7 +460,13 @@ mod tests {
     fn told(rows: &[AuditRow]) -> (Filings, Vec<String>) {
         let (mut filings, mut found) = (Filings::default(), Findings::default());
         for row in rows {
-            filings.add("here", row, None, &mut found);
+            let attempt = Attempt {
+                place: "here",
+                row,
+                decision: None,
+                input: None,
+            };
+            filings.add(attempt, None, &mut found);
         }
         (
             filings,

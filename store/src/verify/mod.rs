@@ -4,10 +4,12 @@
 //! nothing of how the rows came to be: it recomputes hashes, folds the timeline anew and compares.
 //! What it finds are [`Violation`]s; an error means that it could not look.
 
+mod approvals;
 mod autonomy;
 mod beside;
 mod chains;
 mod comms;
+mod control;
 mod filings;
 mod receipt;
 mod receipts;
@@ -107,6 +109,8 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
     sending::check(&mut tx, &mut found).await?;
     rows::check(&mut tx, options, &mut found).await?;
     comms::check(&mut tx, &mut found).await?;
+    approvals::check(&mut tx, &mut found).await?;
+    control::check(&mut tx, &mut found).await?;
     autonomy::check(&mut tx, &mut found).await?;
     let seen = chains::check(&mut tx, options.sealing_key.as_ref(), &mut found).await?;
     let tickets = count(&mut tx, "select count(*) from tickets").await?;

@@ -1,6 +1,7 @@
 //! Compares the stored answer to an accepted command with what its timeline says it led to.
 
 use contracts::{
+    ApprovalId,
     command::CommandReceipt,
     comms::Purpose,
     event::{TicketChange, TicketEvent},
@@ -8,11 +9,26 @@ use contracts::{
     ticket::Ticket,
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::approvals::{Approvals, approval_of};
 use crate::audit::AuditRow;
 
 /// Whether the body is the receipt of this attempt.
-pub(super) fn tells(body: &str, row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> bool {
+pub(super) fn tells(
+    body: &str,
+    row: &AuditRow,
+    changes: &[TicketChange],
+    ticket: &Ticket,
+    approvals: &mut Approvals,
+    decision: Option<&Value>,
+) -> bool {
+    if let [change] = changes
+        && let TicketEvent::ApprovalRequested { approval_id, .. } = &change.event
+    {
+        let told = approvals.get_mut(row.tenant_id, *approval_id);
+        return told.is_some_and(|told| told.is_receipt(body, row, decision));
+    }
     match received(changes) {
         Some(filed) => {
             let expected = FilingReceipt {
@@ -26,7 +42,16 @@ pub(super) fn tells(body: &str, row: &AuditRow, changes: &[TicketChange], ticket
             };
             is(body, &expected)
         }
-        None => is(body, &expected(row, changes, ticket)),
+        None => match expected(row, changes, ticket, approvals) {
+            (receipt, false) => is(body, &receipt),
+            (receipt, true) => {
+                let told_less = CommandReceipt {
+                    approval_state: None,
+                    ..receipt.clone()
+                };
+                is(body, &receipt) || is(body, &told_less)
+            }
+        },
     }
 }
 
@@ -49,7 +74,13 @@ fn received(changes: &[TicketChange]) -> Option<Filed> {
     })
 }
 
-fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> CommandReceipt {
+/// The receipt, and whether it may be of before version 0.3, which did not say how an approval stands.
+fn expected(
+    row: &AuditRow,
+    changes: &[TicketChange],
+    ticket: &Ticket,
+    approvals: &mut Approvals,
+) -> (CommandReceipt, bool) {
     let mut receipt = CommandReceipt {
         command_id: row.command_id,
         decision_id: row.decision_id,
@@ -65,20 +96,22 @@ fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> Comman
         evidence_id: None,
         message_id: None,
     };
+    let mut before_0_3 = false;
+    let meant = meant(row);
     for change in changes {
+        if let Some(id) = approval_of(&change.event)
+            && (!ends_beside(&change.event) || meant == Some(id))
+            && let Some(told) = approvals.get_mut(row.tenant_id, id)
+        {
+            receipt.about(id, told.approval.state);
+            before_0_3 = told.before_0_3;
+        }
         match &change.event {
             TicketEvent::Created { note_id, .. } => receipt.note_id = *note_id,
             TicketEvent::NoteAdded { note_id } => receipt.note_id = Some(*note_id),
-            TicketEvent::ChangeRequested {
-                approval_id,
-                note_id,
-                ..
-            } => {
-                receipt.approval_id = Some(*approval_id);
-                receipt.note_id = *note_id;
-            }
-            TicketEvent::ChangeDecided { approval_id, .. } => {
-                receipt.approval_id = Some(*approval_id);
+            TicketEvent::ChangeRequested { note_id, .. } => receipt.note_id = *note_id,
+            TicketEvent::ApprovalCommented { comment_id, .. } => {
+                receipt.comment_id = Some(*comment_id);
             }
             TicketEvent::ProposalRecorded { proposal_id, .. } => {
                 receipt.proposal_id = Some(*proposal_id);
@@ -97,5 +130,22 @@ fn expected(row: &AuditRow, changes: &[TicketChange], ticket: &Ticket) -> Comman
             _ => {}
         }
     }
-    receipt
+    (receipt, before_0_3)
+}
+
+/// Whether an approval may have ended so beside something else.
+fn ends_beside(event: &TicketEvent) -> bool {
+    matches!(
+        event,
+        TicketEvent::ApprovalStale { .. } | TicketEvent::ApprovalWithdrawn { .. }
+    )
+}
+
+/// The approval that the attempt is about.
+fn meant(row: &AuditRow) -> Option<ApprovalId> {
+    let carried_out = &row.payload["approval"]["approval_id"];
+    let named = &row.payload["approval_id"];
+    [carried_out, named]
+        .into_iter()
+        .find_map(|id| id.as_str()?.parse().ok())
 }

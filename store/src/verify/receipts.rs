@@ -36,7 +36,7 @@ pub async fn receipts(pool: &PgPool, ledger: &[Acknowledged]) -> Result<Vec<Viol
              from unnest($1::uuid[], $2::uuid[]) as told (tenant_id, command_id)
              join audit_events a on a.tenant_id = told.tenant_id and a.command_id = told.command_id
              left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
-               and k.operation = a.operation and k.request_id = a.request_id
+               and k.operation in (a.operation, 'execute_approval') and k.request_id = a.request_id
                and k.command_id = a.command_id",
         )
         .bind(tenants)

@@ -15,15 +15,41 @@ struct Check {
 
 // None of these fails on a row that somebody tampered with: it has to be found, not tripped over.
 
+/// The operation that an attempt's key is of. What carries out an approval is on record as what it
+/// carries out, with who released it.
+macro_rules! sent {
+    () => {
+        "case when a.payload ? 'approval' then 'execute_approval' else a.operation end"
+    };
+}
+
 /// Attempts that leave no answer behind: what a repetition tries anew (see the pipeline's
 /// `Outcome::is_stored`).
 macro_rules! unanswered {
     () => {
-        "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
-           'POLICY_UNAVAILABLE')
-          or a.refused is not null and a.actor_kind = 'workflow'
-             and a.operation in ('add_note', 'record_proposal', 'record_sla', 'add_evidence',
-                                 'comms_outbound', 'attach_message'))"
+        concat!(
+            "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
+               'POLICY_UNAVAILABLE')
+              or a.refused is not null and a.actor_kind = 'workflow' and ",
+            sent!(),
+            " in ('add_note', 'record_proposal', 'record_sla', 'add_evidence', 'comms_outbound',
+                  'attach_message', 'comms_inbound', 'decide_approval', 'amend_approval',
+                  'withdraw_approval', 'change_approval_due', 'record_approval_step',
+                  'execute_approval', 'claim_approval', 'release_approval', 'take_over_approval',
+                  'comment_approval', 'upsert_site', 'upsert_asset', 'upsert_contact',
+                  'upsert_technician', 'record_absence', 'cancel_absence', 'engage_kill_switch',
+                  'release_kill_switch', 'record_drill', 'delegate_approvals', 'revoke_delegation',
+                  'record_gate_report', 'promote_stage', 'demote_stage', 'apply_stage_change',
+                  'upload_bundle', 'activate_bundle'))"
+        )
+    };
+}
+
+/// An attempt that is held, and did nothing else.
+macro_rules! held {
+    () => {
+        "(jsonb_array_length(a.changes) = 1
+          and coalesce(a.changes #>> '{0,event,type}', a.changes #>> '{0,type}') = 'approval.requested')"
     };
 }
 
@@ -34,21 +60,23 @@ const CHECKS: &[Check] = &[
         sql: concat!(
             "select 'audit_events ' || a.command_id from audit_events a
              left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
-               and k.operation = a.operation and k.request_id = a.request_id
+               and k.operation = ", sent!(), " and k.request_id = a.request_id
                and k.command_id = a.command_id
              where k.command_id is null and not ", unanswered!()),
     },
     Check {
         invariant: Invariant::I1,
         what: "a stored answer that does not say what the audit row says",
-        sql: "select 'idempotency_keys ' || k.command_id from idempotency_keys k
+        sql: concat!(
+            "select 'idempotency_keys ' || k.command_id from idempotency_keys k
               join audit_events a on a.tenant_id = k.tenant_id and a.command_id = k.command_id
               where (a.refused is null) <> (k.status < 400) or a.decision_id <> k.decision_id
+                 or (k.status = 202) <> (a.refused is null and ", held!(), ")
                  or position('\"command_id\":\"' || wire_id('cmd', k.command_id) || '\"' in k.body) = 0
                  or (a.refused is not null
                      and position('\"code\":\"' || a.refused || '\"' in k.body) = 0)
-                 or (a.refused is null
-                     and position('\"produced_version\":' || a.produced_version || ',' in k.body) = 0)",
+                 or (a.refused is null and k.status <> 202
+                     and position('\"produced_version\":' || a.produced_version || ',' in k.body) = 0)"),
     },
     Check {
         invariant: Invariant::I1,
@@ -79,9 +107,24 @@ const CHECKS: &[Check] = &[
     Check {
         invariant: Invariant::I1,
         what: "an accepted attempt that the policy did not allow",
-        sql: "select 'audit_events ' || a.command_id from audit_events a
+        // Held is not done. That what was released may not be done any more is on record too.
+        sql: concat!(
+            "select 'audit_events ' || a.command_id from audit_events a
               join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
-              where a.refused is null and d.result <> 'ALLOW'",
+              where a.refused is null and d.result <> 'ALLOW'
+                and not (d.result = 'REQUIRE_APPROVAL' and ", held!(), ")
+                and not (a.payload ? 'approval' and jsonb_array_length(a.changes) = 1
+                         and a.changes #>> '{0,event,type}' = 'approval.stale'
+                         and a.changes #> '{0,event,data,approval_id}'
+                             = a.payload #> '{approval,approval_id}')"),
+    },
+    Check {
+        invariant: Invariant::I1,
+        what: "a held attempt that the policy did not hold",
+        sql: concat!(
+            "select 'audit_events ' || a.command_id from audit_events a
+              join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+              where a.refused is null and d.result <> 'REQUIRE_APPROVAL' and ", held!()),
     },
     Check {
         invariant: Invariant::I2,
@@ -110,11 +153,12 @@ const CHECKS: &[Check] = &[
     Check {
         invariant: Invariant::I2,
         what: "a stored answer without its audit row",
-        sql: "select 'idempotency_keys ' || k.command_id from idempotency_keys k
+        sql: concat!(
+            "select 'idempotency_keys ' || k.command_id from idempotency_keys k
               left join audit_events a on a.tenant_id = k.tenant_id and a.command_id = k.command_id
-                and a.actor_id = k.actor_id and a.operation = k.operation
+                and a.actor_id = k.actor_id and k.operation = ", sent!(), "
                 and a.request_id = k.request_id
-              where a.id is null",
+              where a.id is null"),
     },
     Check {
         invariant: Invariant::I2,
@@ -128,11 +172,16 @@ const CHECKS: &[Check] = &[
                   union all select 'approvals', id::text, tenant_id, ticket_id, command_id from approvals
                   union all select 'approvals (decision)', id::text, tenant_id, ticket_id, decided_command_id
                       from approvals where decided_command_id is not null
+                  union all select 'approvals (execution)', id::text, tenant_id, ticket_id, executed_command_id
+                      from approvals where executed_command_id is not null
+                  union all select 'approval_comments', c.id::text, c.tenant_id, a.ticket_id, c.command_id
+                      from approval_comments c
+                      left join approvals a on a.tenant_id = c.tenant_id and a.id = c.approval_id
                   union all select 'evidence', id::text, tenant_id, ticket_id, command_id from evidence
                   union all select 'sla_records', ticket_id || '/' || clock || '/' || kind, tenant_id,
                       ticket_id, command_id from sla_records) r
               left join audit_events a on a.tenant_id = r.tenant_id and a.command_id = r.command_id
-                and a.ticket_id = r.ticket_id and a.refused is null
+                and a.ticket_id is not distinct from r.ticket_id and a.refused is null
               where a.id is null",
     },
     Check {
@@ -176,8 +225,9 @@ const CHECKS: &[Check] = &[
     Check {
         invariant: Invariant::I6,
         what: "a key under which two attempts were accepted",
-        sql: "select 'audit_events ' || min(command_id::text) from audit_events where refused is null
-              group by tenant_id, actor_id, operation, request_id having count(*) > 1",
+        sql: concat!(
+            "select 'audit_events ' || min(a.command_id::text) from audit_events a where a.refused is null
+              group by a.tenant_id, a.actor_id, ", sent!(), ", a.request_id having count(*) > 1"),
     },
     Check {
         invariant: Invariant::I6,
@@ -264,12 +314,12 @@ mod tests {
     use strum::VariantArray;
 
     #[test]
-    fn all_bookkeeping_may_be_tried_anew() {
+    fn whatever_changes_no_ticket_may_be_tried_anew() {
         for operation in Operation::VARIANTS {
             let listed = unanswered!().contains(&format!("'{operation}'"));
             assert_eq!(
                 listed,
-                operation.class() == CommandClass::Bookkeeping,
+                operation.class() != CommandClass::Change,
                 "{operation}"
             );
         }

@@ -10,7 +10,8 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         Invariant::I9,
         "a login of the program may change or remove what is append-only",
         "select t || ' by ' || r
-         from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints']) t,
+         from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints', 'policy_bundles',
+                          'bundle_activations', 'held_commands', 'approval_comments', 'reports']) t,
               unnest(array['dispatch_app', 'dispatch_relay', 'dispatch_comms', 'dispatch_maintenance',
                           'dispatch_reader']) r
          where has_table_privilege(r, t, 'update, delete, truncate')
@@ -19,7 +20,8 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
     (
         Invariant::I9,
         "the trigger that keeps the table append-only is missing or disabled",
-        "select t from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints']) t
+        "select t from unnest(array['audit_events', 'policy_decisions', 'audit_checkpoints',
+                                     'policy_bundles', 'bundle_activations']) t
          where not exists (select from pg_trigger g
              where g.tgrelid = t::regclass and g.tgname = 'append_only' and g.tgenabled in ('O', 'A'))",
     ),
@@ -30,6 +32,25 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
          join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
          where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
            and not (c.relrowsecurity and c.relforcerowsecurity)",
+    ),
+    (
+        // Whatever a tenant's command writes is a tenant's row, but for what all share.
+        Invariant::I10,
+        "a table of nobody's rows that is none of the installation's own",
+        "select c.relname::text from pg_class c
+         where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+           and not exists (select from pg_attribute a where a.attrelid = c.oid
+                              and a.attname = 'tenant_id' and not a.attisdropped)
+           and c.relname not in ('deployment', 'relays', 'relay_leases', 'audit_sealer',
+               'policy_bundles', 'bundle_activations', 'kill_switch_of_everything',
+               'control_events', '_sqlx_migrations')",
+    ),
+    (
+        Invariant::I10,
+        "the checker may read what people wrote",
+        "select t || '.' || c from (values ('held_commands', 'command'), ('approval_comments', 'text'))
+             as of (t, c)
+         where has_column_privilege('dispatch_maintenance', t, c, 'select')",
     ),
     (
         Invariant::I10,
