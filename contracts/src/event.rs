@@ -432,7 +432,7 @@ events! {
         message_id: MessageId,
     }
     /// A message was queued to be sent.
-    MessageQueued = "message.queued" v 1, Readers {
+    MessageQueued = "message.queued" v 2, Readers {
         /// Which.
         message_id: MessageId,
         /// How it is to travel.

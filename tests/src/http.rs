@@ -69,7 +69,13 @@ impl Http {
 
     /// A command with its body and a new key.
     pub fn command(&self, operation: Operation, ticket: Option<TicketId>, body: &Value) -> Ask {
-        self.post(path(operation, ticket)).key(key()).json(body)
+        let path = match body.get("approval_id").and_then(Value::as_str) {
+            Some(approval) if operation.path().starts_with("/approvals/{id}") => {
+                operation.path().replace("{id}", approval)
+            }
+            _ => path(operation, ticket),
+        };
+        self.post(path).key(key()).json(body)
     }
 }
 

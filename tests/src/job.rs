@@ -3,11 +3,18 @@
 use chrono::{TimeDelta, Utc};
 use client::{CallOptions, Client, ClientError};
 use contracts::{
-    ApprovalId, MessageId, Operation, TicketId, TicketState, command::CommandReceipt,
-    comms::Routing, filing::Filed, proposal::ProposalKind, read::TimelineEntry, ticket::Ticket,
+    ApprovalId, MessageId, Operation, TicketId, TicketState,
+    approval::{Approval, ApprovalState, StepKind, Verdict},
+    command::{CommandReceipt, DecideApproval, HeldReceipt},
+    comms::Routing,
+    filing::Filed,
+    proposal::ProposalKind,
+    read::TimelineEntry,
+    ticket::Ticket,
 };
 use domain::{TicketKey, evolve};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{stack::Stack, who::Who, world::Tenant};
 
@@ -36,6 +43,16 @@ pub const ROUTED: &[Operation] = &[
     Operation::Merge,
     Operation::CustomerAwait,
     Operation::CustomerResume,
+    Operation::SetTicketAutonomy,
+    Operation::AmendApproval,
+    Operation::WithdrawApproval,
+    Operation::ChangeApprovalDue,
+    Operation::RecordApprovalStep,
+    Operation::ExecuteApproval,
+    Operation::ClaimApproval,
+    Operation::ReleaseApproval,
+    Operation::TakeOverApproval,
+    Operation::CommentApproval,
     Operation::AddNote,
     Operation::RecordProposal,
     Operation::RecordSla,
@@ -53,6 +70,8 @@ pub const FILINGS: &[Operation] = &[
     Operation::UpsertTechnician,
     Operation::RecordAbsence,
     Operation::CancelAbsence,
+    Operation::DelegateApprovals,
+    Operation::RevokeDelegation,
     Operation::EngageKillSwitch,
     Operation::ReleaseKillSwitch,
 ];
@@ -115,12 +134,34 @@ pub const fn example(operation: Operation) -> Example {
             Who::Technician,
             Some(Dispatched),
         ),
-        Operation::DecideApproval => (
+        Operation::DecideApproval => (Some(ChangeRequested), OnSite, Who::AccountManager, None),
+        Operation::ClaimApproval
+        | Operation::TakeOverApproval
+        | Operation::CommentApproval
+        | Operation::ChangeApprovalDue => (
             Some(ChangeRequested),
-            OnSite,
+            ChangeRequested,
             Who::AccountManager,
-            Some(OnSite),
+            None,
         ),
+        // Nobody has claimed it.
+        Operation::ReleaseApproval => (
+            Some(ChangeRequested),
+            ChangeRequested,
+            Who::AccountManager,
+            Some(ChangeRequested),
+        ),
+        Operation::RecordApprovalStep => (
+            Some(ChangeRequested),
+            ChangeRequested,
+            Who::Workflow,
+            None,
+        ),
+        Operation::AmendApproval | Operation::WithdrawApproval => {
+            (Some(OnSite), OnSite, Who::Technician, None)
+        }
+        Operation::ExecuteApproval => (Some(OnSite), ChangeRequested, Who::Workflow, None),
+        Operation::SetTicketAutonomy => (Some(Triaged), Triaged, Who::Dispatcher, Some(Closed)),
         Operation::ReturnVisit => (
             Some(OnSite),
             ReturnPending,
@@ -218,10 +259,62 @@ impl Job {
     /// A ticket on which the example of a command is possible.
     pub async fn ready_for(stack: &Stack, tenant: &Tenant, operation: Operation) -> Self {
         let mut job = Self::at(stack, tenant, example(operation).from).await;
-        if operation == Operation::CustomerResume {
-            job.does(Operation::CustomerAwait).await;
+        match operation {
+            Operation::CustomerResume => {
+                job.does(Operation::CustomerAwait).await;
+            }
+            Operation::ReleaseApproval => {
+                job.does(Operation::ClaimApproval).await;
+            }
+            Operation::AmendApproval | Operation::WithdrawApproval => {
+                job.is_held().await;
+            }
+            Operation::ExecuteApproval => {
+                job.is_held().await;
+                job.is_released().await;
+            }
+            _ => {}
         }
         job
+    }
+
+    /// A change order so dear that it is not even asked for without the account manager: held.
+    pub async fn is_held(&mut self) -> Approval {
+        let body = json!({
+            "scope": "shopfront", "price_delta_cents": HELD_CENTS, "note": SECRET_WORDS,
+        });
+        let operation = Operation::RequestChange;
+        let ask = self
+            .stack
+            .http()
+            .command(operation, Some(self.id()), &body)
+            .token(Who::Technician.token(&self.tenant));
+        let reply = ask.send().await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        let receipt: HeldReceipt =
+            serde_json::from_value(reply.json()).expect("what is held has a receipt");
+        self.approval = Some(receipt.approval.id);
+        receipt.approval
+    }
+
+    /// The account manager says yes to what is held.
+    pub async fn is_released(&self) {
+        let client = self.stack.client(&self.tenant, Who::AccountManager);
+        let body = DecideApproval {
+            approval_id: self.approval(),
+            verdict: Verdict::Approve,
+            reason: None,
+            version: None,
+        };
+        let answer = client.decide(&body, &CallOptions::default()).await;
+        let state = answer.expect("the account manager may").state();
+        assert_eq!(state, Some(ApprovalState::Approved));
+    }
+
+    /// The approval that waits, or waited.
+    #[track_caller]
+    pub fn approval(&self) -> ApprovalId {
+        self.approval.expect("it was asked for")
     }
 
     async fn walk_to(&mut self, state: TicketState) {
@@ -325,6 +418,8 @@ impl Job {
                 .collect()
         };
         let start = Utc::now() + TimeDelta::hours(2);
+        let approval_id = self.approval;
+        let approval_id = approval_id.unwrap_or_else(|| ApprovalId::from_uuid(Uuid::now_v7()));
         match operation {
             Operation::CreateTicket => json!({
                 "site_id": self.tenant.site, "asset_id": self.tenant.asset,
@@ -349,9 +444,36 @@ impl Job {
                 "scope": "laminated_pane", "price_delta_cents": 35_000, "note": SECRET_WORDS,
             }),
             Operation::DecideApproval => json!({
-                "approval_id": self.approval.unwrap_or_else(|| ApprovalId::from_uuid(uuid::Uuid::now_v7())),
+                "approval_id": approval_id,
                 "verdict": "approve", "reason": "safety_glass_required",
             }),
+            Operation::AmendApproval => json!({
+                "approval_id": approval_id, "reason": "smaller_pane",
+                "body": {
+                    "scope": "shopfront", "price_delta_cents": HELD_CENTS - 100,
+                    "note": SECRET_WORDS,
+                },
+            }),
+            Operation::WithdrawApproval => json!({
+                "approval_id": approval_id, "reason": "not_needed",
+            }),
+            Operation::ChangeApprovalDue => json!({
+                "approval_id": approval_id, "reason": "landlord_is_asked",
+                "expires_at": Utc::now() + TimeDelta::hours(30),
+            }),
+            Operation::RecordApprovalStep => self.next_step(approval_id).await,
+            Operation::ExecuteApproval => json!({
+                "approval_id": approval_id, "version": 1, "applied_seq": 1,
+            }),
+            Operation::ClaimApproval => json!({ "approval_id": approval_id, "minutes": 5 }),
+            Operation::ReleaseApproval => json!({ "approval_id": approval_id }),
+            Operation::TakeOverApproval => json!({
+                "approval_id": approval_id, "reason": "colleague_is_ill", "minutes": 5,
+            }),
+            Operation::CommentApproval => json!({
+                "approval_id": approval_id, "text": SECRET_WORDS,
+            }),
+            Operation::SetTicketAutonomy => json!({ "opt_out": true, "reason": "vip" }),
             Operation::ReturnVisit => json!({
                 "reason": "pane_to_be_ordered",
                 "parts": [{ "sku": "laminated_pane_8mm", "quantity": 1 }],
@@ -385,6 +507,20 @@ impl Job {
         }
     }
 
+    /// What the workflow would record of an approval next.
+    async fn next_step(&self, approval_id: ApprovalId) -> Value {
+        let ticket = self.ticket().await;
+        let mut approvals = ticket.approvals.iter();
+        let known = approvals.find(|approval| approval.id == approval_id);
+        let next = known.and_then(|approval| approval.steps.first());
+        json!({
+            "approval_id": approval_id, "applied_seq": 1,
+            "version": known.map_or(1, |approval| approval.version),
+            "step": next.map_or(StepKind::Expiry, |next| next.step),
+            "at": next.map_or_else(Utc::now, |next| next.at),
+        })
+    }
+
     /// Another open ticket about the same site.
     async fn second_call(&self) -> TicketId {
         let mut other = Self::new(&self.stack, &self.tenant);
@@ -395,7 +531,7 @@ impl Job {
     /// A message of somebody whom nobody knows.
     async fn held_message(&self) -> MessageId {
         let client = self.stack.client(&self.tenant, Who::Intake);
-        let id = uuid::Uuid::now_v7();
+        let id = Uuid::now_v7();
         let peer = format!("+3197{:09}", id.as_u128() % 1_000_000_000);
         let body = json!({
             "channel": "sms", "provider": "text_gateway", "provider_message_id": id.to_string(),
@@ -441,5 +577,9 @@ impl Job {
     }
 }
 
-/// Free text that may stand in tables `notes` and `comms_contents` and nowhere else: a search for it finds every leak.
+/// More than the starter bundle lets anybody ask for without the account manager.
+pub const HELD_CENTS: i64 = 100_000;
+
+/// Free text that may stand in tables `notes`, `comms_contents`, `held_commands` and
+/// `approval_comments` and nowhere else: a search for it finds every leak.
 pub const SECRET_WORDS: &str = "Mrs Quillfeather, +31205550199, Keizersgracht 1";

@@ -24,7 +24,10 @@ pub const PASSING_REFUSAL: &[&str] = &["audit_events", "chains", "policy_decisio
 /// refusal does not use it up; nor does one that is about the key itself, or about a database that
 /// was set back.
 pub fn left_by(who: Who, operation: Operation, code: ErrorCode) -> &'static [&'static str] {
-    let bookkeeping = operation.class() == CommandClass::Bookkeeping;
+    let bookkeeping = matches!(
+        operation.class(),
+        CommandClass::Bookkeeping | CommandClass::Waiting
+    );
     let about_now = [ErrorCode::IdempotencyMismatch, ErrorCode::AheadOfDatabase].contains(&code);
     if about_now || (who == Who::Workflow && bookkeeping) {
         PASSING_REFUSAL
@@ -89,6 +92,12 @@ pub struct Footprint(BTreeMap<&'static str, String>);
 
 const TABLES: &[(&str, &str)] = &[
     ("approvals", "select to_jsonb(t) from approvals t"),
+    (
+        "approval_comments",
+        "select to_jsonb(t) from approval_comments t",
+    ),
+    ("held_commands", "select to_jsonb(t) from held_commands t"),
+    ("delegations", "select to_jsonb(t) from delegations t"),
     ("audit_events", "select to_jsonb(t) from audit_events t"),
     (
         "chains",

@@ -58,8 +58,15 @@ async fn live(stack: &Stack, seed: u64) -> Tally {
         match attempt(stack, &mut job, operation).await {
             Ok(after) => {
                 let place = format!("life {seed}, step {step}: {operation} in {}", ticket.state);
+                // A change order that ends lets the work go on.
+                let ended = ticket.open_change.is_some() && after.open_change.is_none();
+                let waiting = operation.class() == CommandClass::Waiting;
+                let possible = match waiting && ended {
+                    true => Some(TicketState::OnSite),
+                    false => possible,
+                };
                 assert_eq!(Some(after.state), possible, "{place}");
-                let rise = u64::from(operation.class() == CommandClass::Change);
+                let rise = u64::from(operation.class() == CommandClass::Change || (waiting && ended));
                 assert_eq!(after.version, ticket.version + rise, "{place}");
                 ticket = after;
                 tally.accepted += 1;
@@ -99,10 +106,12 @@ fn choose(rng: &mut StdRng, ticket: &Ticket) -> Operation {
         // A breach needs a clock that runs.
         .filter(|o| *o != Operation::RecordSla || ticket.sla.iter().any(|c| c.due_at().is_some()))
         .collect();
+    let decides = ticket.open_change.iter().map(|_| Operation::DecideApproval);
     let ahead: Vec<_> = legal_operations(ticket, None)
         .into_iter()
         .filter(routed)
         .filter(|operation| ![Operation::Cancel, Operation::Merge].contains(operation))
+        .chain(decides)
         .collect();
     let from = if rng.random_bool(0.7) && !ahead.is_empty() {
         &ahead
@@ -121,6 +130,10 @@ fn expected(code: ErrorCode, operation: Operation, ticket: &Ticket) -> bool {
         | ErrorCode::PolicyDenied
         | ErrorCode::InvalidField
         | ErrorCode::AlreadyDecided => true,
+        // No approval was ever asked for, or it is not what it was.
+        ErrorCode::NotFound => operation.path().starts_with("/approvals/"),
+        // Somebody else asked for it, or nobody may.
+        ErrorCode::Forbidden if operation == Operation::AmendApproval => true,
         // A technician before one is sent.
         ErrorCode::Forbidden => unassigned && example(operation).who == Who::Technician,
         _ => false,

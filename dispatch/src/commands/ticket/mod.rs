@@ -12,8 +12,9 @@ mod timeline;
 mod watch;
 
 pub use self::{
-    args::{Instant, TicketCommand, parse, parse_instant},
+    args::{Instant, TicketCommand, parse, parse_instant, parse_upper},
     id::resolve,
+    list::due_words,
 };
 use crate::{cli::Global, desk::Desk, exit::Failure};
 use contracts::Role;

@@ -1,0 +1,140 @@
+//! What people do with an approval.
+
+use client::{ApprovalAnswer, CallOptions};
+use contracts::{
+    ApprovalId,
+    approval::{ApprovalState, Verdict},
+    command::{
+        AmendApproval, ClaimApproval, CommentApproval, DecideApproval, ReleaseApproval,
+        TakeOverApproval, WithdrawApproval,
+    },
+};
+use serde_json::Value;
+
+use super::{
+    args::{AmendArgs, ApprovalsCommand, ClaimArgs, DecideArgs},
+    resolve,
+};
+use crate::{desk::Desk, exit::Failure, table::short};
+
+/// Does it, and says what became of it.
+pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure> {
+    let (api, options) = (&desk.api, CallOptions::default());
+    let meant = match command {
+        ApprovalsCommand::List(_) | ApprovalsCommand::Show(_) => return Ok(()),
+        ApprovalsCommand::Approve(args) | ApprovalsCommand::Reject(args) => &args.approval,
+        ApprovalsCommand::Claim(args) => &args.approval,
+        ApprovalsCommand::Release(args) => &args.approval,
+        ApprovalsCommand::Amend(args) => &args.approval,
+        ApprovalsCommand::Withdraw(args) => &args.approval,
+        ApprovalsCommand::Comment(args) => &args.approval,
+    };
+    let approval_id = resolve(api, meant).await?;
+    let (answer, done) = match command {
+        ApprovalsCommand::List(_) | ApprovalsCommand::Show(_) => return Ok(()),
+        ApprovalsCommand::Approve(args) => {
+            let body = decision(approval_id, Verdict::Approve, args);
+            (api.decide(&body, &options).await?, None)
+        }
+        ApprovalsCommand::Reject(args) => {
+            let body = decision(approval_id, Verdict::Reject, args);
+            (api.decide(&body, &options).await?, None)
+        }
+        ApprovalsCommand::Claim(args) => {
+            let done = Some("is yours");
+            (claim(desk, approval_id, args, &options).await?, done)
+        }
+        ApprovalsCommand::Release(_) => {
+            let body = ReleaseApproval { approval_id };
+            let done = Some("is nobody's");
+            (api.release_approval(&body, &options).await?, done)
+        }
+        ApprovalsCommand::Amend(args) => {
+            let body = amendment(approval_id, args)?;
+            let done = Some("was amended and is pending again");
+            (api.amend_approval(&body, &options).await?, done)
+        }
+        ApprovalsCommand::Withdraw(args) => {
+            let body = WithdrawApproval {
+                approval_id,
+                reason: args.reason.clone(),
+            };
+            let done = Some("was withdrawn");
+            (api.withdraw_approval(&body, &options).await?, done)
+        }
+        ApprovalsCommand::Comment(args) => {
+            let body = CommentApproval {
+                approval_id,
+                text: args.text.clone(),
+            };
+            let done = Some("has your comment");
+            (api.comment_approval(&body, &options).await?, done)
+        }
+    };
+    if desk.json {
+        return desk.print_json(&answer);
+    }
+    let done = done.unwrap_or_else(|| decided(&answer));
+    desk.print(&format!("approval {} {done}\n", short(approval_id)))
+}
+
+/// What a yes or no came to.
+fn decided(answer: &ApprovalAnswer) -> &'static str {
+    match answer.state() {
+        Some(ApprovalState::Pending) => "has your word; more people must agree",
+        Some(ApprovalState::Approved) => "is approved; what it asks for is carried out next",
+        Some(ApprovalState::Executed) => "is approved, and what it asks for was carried out",
+        Some(ApprovalState::Stale) => {
+            "was approved, but what it asks for would not pass any more: it is void"
+        }
+        _ => "is rejected; nothing is done",
+    }
+}
+
+fn decision(approval_id: ApprovalId, verdict: Verdict, args: &DecideArgs) -> DecideApproval {
+    DecideApproval {
+        approval_id,
+        verdict,
+        reason: args.reason.clone(),
+        version: args.version,
+    }
+}
+
+async fn claim(
+    desk: &Desk,
+    approval_id: ApprovalId,
+    args: &ClaimArgs,
+    options: &CallOptions,
+) -> Result<ApprovalAnswer, Failure> {
+    let minutes = args.minutes;
+    Ok(match &args.take_over {
+        None => {
+            let body = ClaimApproval {
+                approval_id,
+                minutes,
+            };
+            desk.api.claim_approval(&body, options).await?
+        }
+        Some(reason) => {
+            let body = TakeOverApproval {
+                approval_id,
+                reason: reason.clone(),
+                minutes,
+            };
+            desk.api.take_over_approval(&body, options).await?
+        }
+    })
+}
+
+fn amendment(approval_id: ApprovalId, args: &AmendArgs) -> Result<AmendApproval, Failure> {
+    let path = args.body.display();
+    let text = std::fs::read_to_string(&args.body)
+        .map_err(|error| Failure::usage(format!("cannot read {path}: {error}")))?;
+    let body: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
+    Ok(AmendApproval {
+        approval_id,
+        body,
+        reason: args.reason.clone(),
+    })
+}

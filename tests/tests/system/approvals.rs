@@ -1,0 +1,765 @@
+//! Approvals: held, claimed, decided, amended, carried out, void, over; by the right people, once,
+//! and never because nobody said anything.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use client::{ApprovalAnswer, CallOptions, Client, ClientError};
+use contracts::{
+    ApprovalId, ErrorCode, Operation, Problem, Role, TicketId, TicketState,
+    approval::{Approval, ApprovalState, StepKind, Verdict},
+    command::*,
+    filing::Filed,
+    inbox::{ApprovalFilter, DecideMany, OneDecision},
+    policy::PolicyInput,
+};
+use dispatch_tests::{
+    http::key,
+    job::{HELD_CENTS, Job, SECRET_WORDS},
+    record::{Footprint, attempt},
+    stack::{Stack, with_api},
+    who::{Who, mint},
+};
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+/// A client of a person of the tenant with these roles.
+fn person(stack: &Stack, id: &str, roles: &[Role]) -> Client {
+    let mut claims = Who::Dispatcher.claims(stack.tenant(), Utc::now());
+    claims.sub = id.to_owned();
+    claims.roles = roles.iter().copied().collect();
+    stack
+        .client(stack.tenant(), Who::Dispatcher)
+        .with_token(mint(&claims))
+}
+
+fn yes(approval_id: ApprovalId) -> DecideApproval {
+    DecideApproval {
+        approval_id,
+        verdict: Verdict::Approve,
+        reason: None,
+        version: None,
+    }
+}
+
+fn slug(text: &str) -> contracts::Slug {
+    contracts::Slug::new(text).unwrap()
+}
+
+async fn say_yes(client: &Client, id: ApprovalId) -> Result<ApprovalAnswer, ClientError> {
+    client.decide(&yes(id), &CallOptions::default()).await
+}
+
+#[track_caller]
+fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>, code: ErrorCode) -> Problem {
+    let error = result.expect_err("it was taken");
+    let problem = error.problem().unwrap_or_else(|| panic!("{error}")).clone();
+    assert_eq!(problem.code, code, "{problem:?}");
+    problem
+}
+
+/// A ticket on which a technician asked for so much more that it is held.
+async fn held(stack: &Stack) -> (Job, Approval) {
+    let mut job = Job::at(stack, stack.tenant(), TicketState::OnSite).await;
+    let approval = job.is_held().await;
+    (job, approval)
+}
+
+/// A change order that waits for its decision.
+async fn asked(stack: &Stack) -> (Job, ApprovalId) {
+    let job = Job::at(stack, stack.tenant(), TicketState::ChangeRequested).await;
+    let id = job.approval();
+    (job, id)
+}
+
+async fn stands(stack: &Stack, id: ApprovalId) -> Approval {
+    let auditor = stack.client(stack.tenant(), Who::Auditor);
+    auditor.approval(id).await.unwrap().summary.approval
+}
+
+async fn execute(stack: &Stack, id: ApprovalId, version: u32) -> Result<CommandReceipt, ClientError> {
+    let workflow = stack.client(stack.tenant(), Who::Workflow);
+    let body = ExecuteApproval {
+        approval_id: id,
+        version,
+        applied_seq: 1,
+        override_kill_switch: None,
+    };
+    let options = CallOptions::default();
+    workflow
+        .command(Operation::ExecuteApproval, None, &body, &options)
+        .await
+}
+
+async fn sql(stack: &Stack, text: &str) {
+    sqlx::raw_sql(AssertSqlSafe(text.to_owned()))
+        .execute(stack.admin())
+        .await
+        .unwrap();
+}
+
+/// Another bundle decides: the starter with this file's text changed.
+async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value) -> Value) {
+    let starter = policy::Bundle::starter().unwrap();
+    let texts = starter.files().iter().map(|(name, text)| {
+        let text = match name == path {
+            true => change(serde_json::from_str(text).unwrap()).to_string(),
+            false => text.to_owned(),
+        };
+        (name.to_owned(), text)
+    });
+    let files = policy::BundleFiles::from_texts(texts).unwrap();
+    let archive = files.to_archive().unwrap();
+    let bundle = policy::Bundle::admit(files, &policy::Trust::Anybody).unwrap();
+    let now = Utc::now();
+    store::bundles::install(stack.admin(), bundle.reference(), &archive, "test", "test", now)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn what_is_held_is_answered_with_202_and_changes_nothing_else() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let body = json!({
+            "scope": "shopfront", "price_delta_cents": HELD_CENTS, "note": SECRET_WORDS,
+        });
+        let (operation, before) = (Operation::RequestChange, job.ticket().await);
+        let ask = |key: &str| {
+            stack
+                .command(Who::Technician, operation, job.id(), &body)
+                .key(key)
+        };
+        let footprint = Footprint::take(stack.admin()).await;
+        let would = ask(&key()).dry_run().send().await;
+        assert_eq!(would.status, 202, "{}", would.text());
+        assert_eq!(would.json()["dry_run"], true);
+        assert_eq!(footprint.changes(stack.admin()).await, [""; 0]);
+
+        let key = key();
+        let first = ask(&key).send().await;
+        assert_eq!(first.status, 202);
+        let receipt: HeldReceipt = serde_json::from_value(first.json()).unwrap();
+        assert_eq!(receipt.reasons[0].code, "NTE_PERCENT");
+        let approval = receipt.approval;
+        assert_eq!(approval.state, ApprovalState::Pending);
+        assert_eq!(approval.operation, operation);
+        assert_eq!(approval.decision_id, Some(receipt.decision_id));
+        assert_eq!(approval.steps.last().unwrap().step, StepKind::Expiry);
+        let second = ask(&key).send().await;
+        assert_eq!(second.body, first.body);
+        assert_eq!(second.header("idempotent-replayed"), Some("true"));
+
+        let after = job.ticket().await;
+        assert_eq!((after.version, after.state), (before.version, before.state));
+        assert_eq!(after.approvals.len(), 1);
+        let row = attempt(stack.admin(), receipt.command_id).await.unwrap();
+        assert_eq!((row.refused, row.result.as_str()), (None, "REQUIRE_APPROVAL"));
+        // What somebody wrote is with the held command, and with no approval or event.
+        for (table, told) in [("approvals", false), ("outbox_events", false), ("held_commands", true)] {
+            let found: bool = sqlx::query_scalar(AssertSqlSafe(format!(
+                "select exists (select from {table} t where to_jsonb(t)::text like '%Quillfeather%')"
+            )))
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+            assert_eq!(found, told, "{table}");
+        }
+        let workflow = stack.client(stack.tenant(), Who::Workflow);
+        let seen = workflow.approval(approval.id).await.unwrap();
+        assert_eq!((seen.command, seen.comments), (None, vec![]), "software reads no texts");
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        let seen = manager.approval(approval.id).await.unwrap();
+        assert_eq!(seen.command.unwrap()["body"]["note"], SECRET_WORDS);
+        assert!(seen.may_decide, "{:?}", seen.why_not);
+        let owed = &seen.summary.waits_for;
+        assert_eq!((owed.len(), owed[0].count, owed[0].given), (1, 1, 0));
+        assert_eq!(seen.ground.unwrap().reasons, receipt.reasons);
+        let seen = stack.client(stack.tenant(), Who::Technician).approval(approval.id).await;
+        let why_not = seen.unwrap().why_not.unwrap();
+        assert!(why_not.contains("Neither the one who asked"), "{why_not}");
+    });
+}
+
+#[test]
+fn a_decision_says_exactly_what_stands_in_its_way() {
+    with_api(async |stack| {
+        let manager = person(&stack, "usr_manager", &[Role::AccountManager]);
+        let other = person(&stack, "usr_other", &[Role::AccountManager]);
+        let unknown = ApprovalId::from_uuid(uuid::Uuid::now_v7());
+        refusal(say_yes(&manager, unknown).await, ErrorCode::NotFound);
+
+        let (_, approval) = held(&stack).await;
+        let id = approval.id;
+        // Not the one who asked, whatever roles they have; no software; nobody without a role.
+        let proposer = person(
+            &stack,
+            &Who::Technician.actor(stack.tenant()).id,
+            &[Role::AccountManager],
+        );
+        let code = |problem: Problem| problem.reasons[0].code.clone();
+        let refused = refusal(say_yes(&proposer, id).await, ErrorCode::Forbidden);
+        assert_eq!(code(refused), "SELF_APPROVAL");
+        for who in [Who::Agent, Who::Workflow, Who::Auditor, Who::Billing] {
+            let client = stack.client(stack.tenant(), who);
+            let error = say_yes(&client, id).await.unwrap_err();
+            assert_eq!(error.problem().unwrap().status, 403, "{who:?}");
+        }
+        let claim = ClaimApproval {
+            approval_id: id,
+            minutes: 5,
+        };
+        manager.claim_approval(&claim, &CallOptions::default()).await.unwrap();
+        let claimed = refusal(say_yes(&other, id).await, ErrorCode::ApprovalClaimed);
+        assert_eq!(claimed.meta["claimed_by"], "usr_manager");
+        assert!(claimed.meta["until"].is_string());
+        let answer = say_yes(&manager, id).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Approved));
+        let decided = refusal(say_yes(&other, id).await, ErrorCode::AlreadyDecided);
+        assert_eq!(decided.meta["decided_by"], "usr_manager");
+        assert!(decided.meta["decided_at"].is_string());
+
+        // Over, before and after its end is on record.
+        let (_, approval) = held(&stack).await;
+        let hour = "interval '1 hour'";
+        sql(&stack, &format!(
+            "update approvals set expires_at = now() - {hour} where id = '{}'", approval.id.as_uuid()
+        )).await;
+        let over = refusal(say_yes(&manager, approval.id).await, ErrorCode::Expired);
+        assert_eq!(over.meta["why"], "undecided");
+        assert!(over.meta["expired_at"].is_string());
+    });
+}
+
+#[test]
+fn two_must_agree_and_a_lent_right_is_one_of_them() {
+    with_api(async |stack| {
+        bundle_with(&stack, "approvals/data.json", |mut data| {
+            data["rules"]["NTE_PERCENT"]["count"] = 2.into();
+            data
+        })
+        .await;
+        let (job, approval) = held(&stack).await;
+        assert_eq!(approval.demands[0].count, 2);
+        let manager = person(&stack, "usr_m1", &[Role::AccountManager]);
+        let second = person(&stack, "usr_m2", &[Role::AccountManager]);
+        let helper = person(&stack, "usr_helper", &[Role::Dispatcher]);
+        let first = say_yes(&manager, approval.id).await.unwrap();
+        assert_eq!(first.state(), Some(ApprovalState::Pending));
+        refusal(say_yes(&manager, approval.id).await, ErrorCode::AlreadyDecided);
+        let answer = execute(&stack, approval.id, 1).await;
+        let early = refusal(answer, ErrorCode::IllegalTransition);
+        assert!(early.detail.contains("not approved yet"), "{}", early.detail);
+
+        // Only what one has can be lent, and it serves until it is taken back.
+        let lend = |roles: &[Role], days: i64| DelegateApprovals {
+            to: "usr_helper".to_owned(),
+            roles: roles.to_vec(),
+            from: Utc::now() - TimeDelta::minutes(1),
+            until: Utc::now() + TimeDelta::days(days),
+            reason: slug("leave"),
+        };
+        let options = CallOptions::default;
+        for (wrong, pointer) in [
+            (lend(&[Role::Qa], 1), "/roles/0"),
+            (lend(&[], 1), "/roles"),
+            (lend(&[Role::AccountManager], 91), "/until"),
+            (lend(&[Role::AccountManager], -1), "/until"),
+        ] {
+            let refused = second.delegate_approvals(&wrong, &options()).await;
+            let refused = refusal(refused, ErrorCode::InvalidField);
+            assert_eq!(refused.errors[0].pointer, pointer);
+        }
+        refusal(say_yes(&helper, approval.id).await, ErrorCode::Forbidden);
+        let lent = second.delegate_approvals(&lend(&[Role::AccountManager], 1), &options()).await;
+        let Filed::Delegated { delegation_id } = lent.unwrap().filed else {
+            panic!("a delegation");
+        };
+        let list = helper.delegations().await.unwrap().items;
+        assert_eq!((list.len(), list[0].from_actor.as_str()), (1, "usr_m2"));
+        let revoke = RevokeDelegation { delegation_id };
+        let theirs = manager.revoke_delegation(&revoke, &options()).await;
+        refusal(theirs, ErrorCode::Forbidden);
+        second.revoke_delegation(&revoke, &options()).await.unwrap();
+        refusal(say_yes(&helper, approval.id).await, ErrorCode::Forbidden);
+        let lent = second.delegate_approvals(&lend(&[Role::AccountManager], 1), &options()).await;
+        lent.unwrap();
+        let answer = say_yes(&helper, approval.id).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Approved));
+        let votes = stands(&stack, approval.id).await.votes;
+        assert_eq!(votes[1].on_behalf_of.as_deref(), Some("usr_m2"));
+        let receipt = execute(&stack, approval.id, 1).await.unwrap();
+        assert_eq!(receipt.ticket.state, TicketState::ChangeRequested);
+        assert_eq!(receipt.ticket.id, job.id());
+    });
+}
+
+#[test]
+fn a_claim_is_given_back_taken_over_or_runs_out() {
+    with_api(async |stack| {
+        let (_, id) = asked(&stack).await;
+        let one = person(&stack, "usr_one", &[Role::AccountManager]);
+        let two = person(&stack, "usr_two", &[Role::Approver]);
+        let claim = ClaimApproval {
+            approval_id: id,
+            minutes: 5,
+        };
+        let release = ReleaseApproval { approval_id: id };
+        let take = TakeOverApproval {
+            approval_id: id,
+            reason: slug("colleague_is_ill"),
+            minutes: 5,
+        };
+        let options = CallOptions::default;
+        one.claim_approval(&claim, &options()).await.unwrap();
+        let mine = ApprovalFilter {
+            mine: true,
+            ..ApprovalFilter::default()
+        };
+        assert_eq!(one.approvals(&mine).await.unwrap().items.len(), 1);
+        assert_eq!(two.approvals(&mine).await.unwrap().items.len(), 0);
+        refusal(two.claim_approval(&claim, &options()).await, ErrorCode::ApprovalClaimed);
+        refusal(two.release_approval(&release, &options()).await, ErrorCode::ApprovalClaimed);
+        two.take_over_approval(&take, &options()).await.unwrap();
+        refusal(say_yes(&one, id).await, ErrorCode::ApprovalClaimed);
+        two.release_approval(&release, &options()).await.unwrap();
+        refusal(two.release_approval(&release, &options()).await, ErrorCode::IllegalTransition);
+        one.claim_approval(&claim, &options()).await.unwrap();
+        sql(&stack, "update approvals set claimed_until = now()").await;
+        two.claim_approval(&claim, &options()).await.unwrap();
+        say_yes(&two, id).await.unwrap();
+        assert_eq!(stands(&stack, id).await.claim, None);
+    });
+}
+
+#[test]
+fn an_amendment_is_another_question() {
+    with_api(async |stack| {
+        let (job, before) = held(&stack).await;
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        let technician = stack.client(stack.tenant(), Who::Technician);
+        let amend = |cents: i64| AmendApproval {
+            approval_id: before.id,
+            body: json!({ "scope": "shopfront", "price_delta_cents": cents }),
+            reason: slug("smaller_pane"),
+        };
+        let options = CallOptions::default;
+        let theirs = manager.amend_approval(&amend(HELD_CENTS - 1), &options()).await;
+        refusal(theirs, ErrorCode::Forbidden);
+        // What needs nobody's word is not held, and what makes no sense is refused.
+        for cents in [100, -5] {
+            let refused = technician.amend_approval(&amend(cents), &options()).await;
+            let refused = refusal(refused, ErrorCode::InvalidField);
+            assert_eq!(refused.errors[0].pointer, "/body", "{cents}");
+        }
+        technician.amend_approval(&amend(HELD_CENTS - 1), &options()).await.unwrap();
+        let after = stands(&stack, before.id).await;
+        assert_eq!((after.version, after.state), (2, ApprovalState::Pending));
+        assert_ne!(after.request_sha256, before.request_sha256);
+        assert_eq!(after.request["price_delta_cents"], HELD_CENTS - 1);
+        assert_eq!(job.ticket().await.approvals[0].version, 2);
+
+        // Who looked at the first version decides nothing about the second.
+        let decide = |version| DecideApproval {
+            version,
+            ..yes(before.id)
+        };
+        let stale = manager.decide(&decide(Some(1)), &options()).await;
+        let stale = refusal(stale, ErrorCode::ApprovalStale);
+        assert_eq!(stale.meta["why"], "amended");
+        let blind = manager.decide(&decide(None), &options()).await;
+        assert_eq!(refusal(blind, ErrorCode::InvalidField).errors[0].pointer, "/version");
+        manager.decide(&decide(Some(2)), &options()).await.unwrap();
+        refusal(execute(&stack, before.id, 1).await, ErrorCode::ApprovalStale);
+        let receipt = execute(&stack, before.id, 2).await.unwrap();
+        let open = receipt.ticket.open_change.unwrap();
+        assert_eq!(open.price_delta_cents, HELD_CENTS - 1, "what was approved, and nothing else");
+    });
+}
+
+#[test]
+fn facts_that_change_void_it_in_the_same_transaction() {
+    with_api(async |stack| {
+        let (mut job, approval) = held(&stack).await;
+        job.is_released().await;
+        let done = job.does(Operation::ReturnVisit).await;
+        assert_eq!(done.ticket.approvals, []);
+        let row = attempt(stack.admin(), done.command_id).await.unwrap();
+        let events: Vec<_> = row.changes.as_array().unwrap().iter().collect();
+        let stale = events.iter().find(|e| e["event"]["type"] == "approval.stale");
+        assert_eq!(stale.unwrap()["event"]["data"]["reason"], "facts_changed");
+        let after = stands(&stack, approval.id).await;
+        assert_eq!((after.state, after.reason), (ApprovalState::Stale, Some(slug("facts_changed"))));
+        let why = refusal(execute(&stack, approval.id, 1).await, ErrorCode::ApprovalStale);
+        assert_eq!(why.meta["why"], "facts_changed");
+        // Both sides are told.
+        let told: i64 = sqlx::query_scalar(
+            "select count(*) from comms_messages where purpose = 'approval_ended'",
+        )
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(told, 1);
+
+        let (mut job, approval) = held(&stack).await;
+        job.does(Operation::CustomerAwait).await;
+        let ended = json!({ "reason": "customer_request" });
+        job.sends(Operation::Cancel, &ended).await;
+        let after = stands(&stack, approval.id).await;
+        assert_eq!(after.state, ApprovalState::Withdrawn);
+        assert_eq!(after.reason, Some(slug("ticket_ended")));
+    });
+}
+
+#[test]
+fn what_is_not_what_was_approved_is_not_carried_out() {
+    with_api(async |stack| {
+        for tamper in [
+            "update held_commands set command = replace(command, '100000', '99000') where approval_id = ",
+            "update approvals set request_sha256 = repeat('0', 64) where id = ",
+        ] {
+            let (job, approval) = held(&stack).await;
+            job.is_released().await;
+            let before = job.ticket().await;
+            // As the owner of the database might; the table itself refuses everybody else.
+            sql(&stack, "set session_replication_role = replica").await;
+            sql(&stack, &format!("{tamper} '{}'", approval.id.as_uuid())).await;
+            let receipt = execute(&stack, approval.id, 1).await.unwrap();
+            assert_eq!(receipt.approval_state, Some(ApprovalState::Stale), "{tamper}");
+            assert_eq!(receipt.ticket.state, before.state);
+            let reason = stands(&stack, approval.id).await.reason;
+            assert_eq!(reason, Some(slug("request_changed")), "{tamper}");
+        }
+    });
+}
+
+#[test]
+fn another_bundle_voids_it_only_where_it_is_stricter() {
+    with_api(async |stack| {
+        let (job, laxer) = held(&stack).await;
+        job.is_released().await;
+        let (other, stricter) = held(&stack).await;
+        other.is_released().await;
+        bundle_with(&stack, "nte/data.json", |mut data| {
+            data["delta_percent"] = 200.into();
+            data
+        })
+        .await;
+        let receipt = execute(&stack, laxer.id, 1).await.unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Executed));
+        bundle_with(&stack, "approvals/data.json", |mut data| {
+            data["rules"]["NTE_PERCENT"]["count"] = 2.into();
+            data
+        })
+        .await;
+        let receipt = execute(&stack, stricter.id, 1).await.unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Stale));
+        let reason = stands(&stack, stricter.id).await.reason;
+        assert_eq!(reason, Some(slug("policy_stricter")));
+    });
+}
+
+#[test]
+fn what_was_approved_is_carried_out_once_and_names_everybody() {
+    with_api(async |stack| {
+        let (job, approval) = held(&stack).await;
+        job.is_released().await;
+        let version = job.ticket().await.version;
+        let tries = (0..8).map(|_| execute(&stack, approval.id, 1));
+        let results = futures::future::join_all(tries).await;
+        let (done, not): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!((done.len(), not.len()), (1, 7));
+        for refused in not {
+            refusal(refused, ErrorCode::AlreadyDecided);
+        }
+        let receipt = done.into_iter().next().unwrap().unwrap();
+        assert_eq!(receipt.ticket.version, version + 1);
+        let row = attempt(stack.admin(), receipt.command_id).await.unwrap();
+        assert_eq!(row.operation, "request_change");
+        assert_eq!(row.actor_kind, "workflow");
+        let named = &row.payload["approval"];
+        let (technician, manager) = (
+            Who::Technician.actor(stack.tenant()).id,
+            Who::AccountManager.actor(stack.tenant()).id,
+        );
+        assert_eq!(named["proposed_by"], technician);
+        assert_eq!(named["approved_by"], json!([manager]));
+        assert_eq!(named["approval_id"], approval.id.to_string());
+        let input: PolicyInput = serde_json::from_str(&row.input).unwrap();
+        assert_eq!(input.actor.id, technician, "the rules are asked about the proposer");
+        let after = stands(&stack, approval.id).await;
+        assert_eq!(after.state, ApprovalState::Executed);
+        assert_eq!(after.executed_command_id, Some(receipt.command_id));
+        // The change order that it opened is another approval, which goes on.
+        assert_eq!(receipt.ticket.open_change.map(|o| o.price_delta_cents), Some(HELD_CENTS));
+    });
+}
+
+#[test]
+fn silence_reminds_asks_others_and_denies() {
+    with_api(async |stack| {
+        let (job, approval) = held(&stack).await;
+        let workflow = stack.client(stack.tenant(), Who::Workflow);
+        let admin = stack.client(stack.tenant(), Who::TenantAdmin);
+        refusal(say_yes(&admin, approval.id).await, ErrorCode::Forbidden);
+        let record = |step: StepKind, at: DateTime<Utc>| RecordApprovalStep {
+            approval_id: approval.id,
+            version: 1,
+            step,
+            at,
+            applied_seq: 1,
+        };
+        let last = approval.steps.last().unwrap();
+        let early = record(last.step, last.at);
+        let options = CallOptions::default;
+        let refused = workflow.record_approval_step(&early, &options()).await;
+        refusal(refused, ErrorCode::AlreadyDecided);
+        for step in &approval.steps {
+            let taken = record(step.step, step.at);
+            workflow.record_approval_step(&taken, &options()).await.unwrap();
+            if step.step == StepKind::Escalation {
+                let seen = admin.approval(approval.id).await.unwrap();
+                assert!(seen.may_decide, "{:?}", seen.why_not);
+            }
+        }
+        let after = stands(&stack, approval.id).await;
+        assert_eq!((after.state, after.decided_by), (ApprovalState::Expired, None));
+        let over = refusal(say_yes(&admin, approval.id).await, ErrorCode::Expired);
+        assert_eq!(over.meta["why"], "undecided");
+        assert_eq!(job.ticket().await.approvals, []);
+        assert_eq!(job.ticket().await.state, TicketState::OnSite, "nothing was done");
+    });
+}
+
+#[test]
+fn many_are_decided_each_for_itself() {
+    with_api(async |stack| {
+        let (_, first) = asked(&stack).await;
+        let (_, second) = asked(&stack).await;
+        let unknown = ApprovalId::from_uuid(uuid::Uuid::now_v7());
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        let one = |approval_id, verdict| OneDecision {
+            approval_id,
+            verdict,
+            reason: None,
+            version: None,
+        };
+        let body = DecideMany {
+            decisions: vec![
+                one(first, Verdict::Approve),
+                one(unknown, Verdict::Approve),
+                one(second, Verdict::Reject),
+            ],
+        };
+        let options = CallOptions::with_key("many-1");
+        let outcome = manager.decide_many(&body, &options).await.unwrap();
+        let states: Vec<_> = outcome.items.iter().map(|i| (i.status, i.state)).collect();
+        let expected = [
+            (200, Some(ApprovalState::Approved)),
+            (404, None),
+            (200, Some(ApprovalState::Rejected)),
+        ];
+        assert_eq!(states, expected);
+        let problem = outcome.items[1].problem.as_ref().unwrap();
+        assert_eq!(problem.code, ErrorCode::NotFound);
+        let again = manager.decide_many(&body, &options).await.unwrap();
+        assert_eq!(again, outcome, "a repetition repeats each");
+        // The same command under the same key, by itself.
+        let alone = CallOptions::with_key(&outcome.items[0].request_id);
+        let answer = manager.decide(&yes(first), &alone).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Approved));
+        let twice = DecideMany {
+            decisions: vec![one(first, Verdict::Approve), one(first, Verdict::Reject)],
+        };
+        let empty = DecideMany { decisions: vec![] };
+        let over = (0..101).map(|_| one(ApprovalId::from_uuid(uuid::Uuid::now_v7()), Verdict::Approve));
+        let over = DecideMany {
+            decisions: over.collect(),
+        };
+        for wrong in [twice, empty, over] {
+            let refused = manager.decide_many(&wrong, &CallOptions::default()).await;
+            refusal(refused, ErrorCode::InvalidField);
+        }
+    });
+}
+
+#[test]
+fn the_inbox_finds_what_is_owed() {
+    with_api(async |stack| {
+        let (job, approval) = held(&stack).await;
+        let (_, change) = asked(&stack).await;
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        let ids = async |filter: ApprovalFilter| {
+            let page = manager.approvals(&filter).await.unwrap();
+            page.items.iter().map(|item| item.approval.id).collect::<Vec<_>>()
+        };
+        let any = ApprovalFilter::default;
+        let all = ids(any()).await;
+        let ends: Vec<_> = manager.approvals(&any()).await.unwrap().items;
+        assert!(ends.is_sorted_by_key(|item| item.approval.expires_at), "least time left first");
+        assert_eq!(all.len(), 2);
+        let by_ticket = ApprovalFilter {
+            ticket_id: Some(job.id()),
+            ..any()
+        };
+        assert_eq!(ids(by_ticket).await, [approval.id]);
+        let by_role = ApprovalFilter {
+            role: vec![Role::Approver],
+            ..any()
+        };
+        assert_eq!(ids(by_role).await, [change]);
+        let by_kind = ApprovalFilter {
+            kind: vec![contracts::approval::ApprovalKind::HeldCommand],
+            operation: vec![Operation::RequestChange],
+            ..any()
+        };
+        assert_eq!(ids(by_kind).await, [approval.id]);
+        let waiting = |waiting_minutes| ApprovalFilter {
+            waiting_minutes: Some(waiting_minutes),
+            ..any()
+        };
+        assert_eq!(ids(waiting(1)).await, []);
+        assert_eq!(ids(waiting(0)).await.len(), 2);
+        let due = |minutes| ApprovalFilter {
+            sla_within_minutes: Some(minutes),
+            ..any()
+        };
+        assert_eq!(ids(due(0)).await, []);
+        assert_eq!(ids(due(100_000)).await.len(), 2);
+        let risky = ApprovalFilter {
+            sla_at_risk: true,
+            ..any()
+        };
+        let at_risk = ids(risky).await;
+        for item in &ends {
+            assert_eq!(item.sla_at_risk, at_risk.contains(&item.approval.id));
+            assert!(!item.waits_for.is_empty() && item.next_step.is_some());
+            assert!(item.seconds_left.is_some_and(|left| left > 0));
+            assert!(item.ticket.as_ref().is_some_and(|t| t.due_at.is_some()));
+        }
+        let page = |cursor| ApprovalFilter {
+            limit: Some(1),
+            cursor,
+            ..any()
+        };
+        let first = manager.approvals(&page(None)).await.unwrap();
+        assert_eq!(first.counts[&ApprovalState::Pending], 2);
+        let rest = manager.approvals(&page(first.next_cursor)).await.unwrap();
+        assert_eq!([first.items[0].approval.id, rest.items[0].approval.id], all[..]);
+        assert_eq!(rest.next_cursor, None);
+        let theirs = stack.client(stack.other(), Who::AccountManager);
+        assert_eq!(theirs.approvals(&any()).await.unwrap().items, []);
+        let error = theirs.approval(approval.id).await.unwrap_err();
+        assert_eq!(error.problem().unwrap().code, ErrorCode::NotFound);
+    });
+}
+
+#[test]
+fn what_is_said_about_it_stands_with_it_alone() {
+    with_api(async |stack| {
+        let (_, id) = asked(&stack).await;
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        let comment = CommentApproval {
+            approval_id: id,
+            text: contracts::FreeText::new("Quince says it is too dear.").unwrap(),
+        };
+        manager.comment_approval(&comment, &CallOptions::default()).await.unwrap();
+        let seen = manager.approval(id).await.unwrap();
+        assert_eq!(seen.comments[0].text, comment.text);
+        for table in ["audit_events", "outbox_events", "policy_decisions", "idempotency_keys", "approvals"] {
+            let found: bool = sqlx::query_scalar(AssertSqlSafe(format!(
+                "select exists (select from {table} t where to_jsonb(t)::text like '%Quince%')"
+            )))
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+            assert!(!found, "{table}");
+        }
+    });
+}
+
+#[test]
+fn it_is_taken_back_by_the_one_who_asked() {
+    with_api(async |stack| {
+        let (job, approval) = held(&stack).await;
+        let withdraw = WithdrawApproval {
+            approval_id: approval.id,
+            reason: slug("not_needed"),
+        };
+        let options = CallOptions::default;
+        let billing = stack.client(stack.tenant(), Who::Billing);
+        refusal(billing.withdraw_approval(&withdraw, &options()).await, ErrorCode::Forbidden);
+        let technician = stack.client(stack.tenant(), Who::Technician);
+        technician.withdraw_approval(&withdraw, &options()).await.unwrap();
+        let after = stands(&stack, approval.id).await;
+        assert_eq!((after.state, after.reason), (ApprovalState::Withdrawn, Some(slug("not_needed"))));
+        assert_eq!(job.ticket().await.approvals, []);
+        let manager = stack.client(stack.tenant(), Who::AccountManager);
+        refusal(say_yes(&manager, approval.id).await, ErrorCode::AlreadyDecided);
+        // A change order that is taken back lets the work go on within the old amount.
+        let (mut job, change) = asked(&stack).await;
+        let nte = job.ticket().await.nte_cents;
+        let dispatcher = stack.client(stack.tenant(), Who::Dispatcher);
+        let withdraw = WithdrawApproval {
+            approval_id: change,
+            reason: slug("not_needed"),
+        };
+        dispatcher.withdraw_approval(&withdraw, &options()).await.unwrap();
+        let ticket = job.ticket().await;
+        assert_eq!((ticket.state, ticket.nte_cents), (TicketState::OnSite, nte));
+        job.does(Operation::Complete).await;
+    });
+}
+
+#[test]
+fn the_old_place_and_the_new_one_are_one_command() {
+    with_api(async |stack| {
+        let (job, id) = asked(&stack).await;
+        let who = Who::AccountManager;
+        let token = || who.token(stack.tenant());
+        let new = format!("/approvals/{id}/decide");
+        let old = |ticket: TicketId| format!("/tickets/{ticket}/approval/decide");
+        let send = async |path: String, body: Value| {
+            stack.http().post(path).key(key()).json(&body).token(token()).send().await
+        };
+        // The path says which; the body may repeat it, and not say another.
+        let other = ApprovalId::from_uuid(uuid::Uuid::now_v7());
+        let wrong = send(new.clone(), json!({ "approval_id": other, "verdict": "approve" })).await;
+        let problem = wrong.problem(ErrorCode::InvalidField);
+        assert_eq!(problem.errors[0].pointer, "/approval_id");
+        let elsewhere = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let foreign = send(old(elsewhere.id()), json!({ "approval_id": id, "verdict": "approve" })).await;
+        assert_eq!(foreign.problem(ErrorCode::InvalidField).errors[0].pointer, "/approval_id");
+        let done = send(new, json!({ "verdict": "approve" })).await;
+        assert_eq!(done.receipt().ticket.state, TicketState::OnSite);
+        let late = send(old(job.id()), json!({ "approval_id": id, "verdict": "approve" })).await;
+        late.problem(ErrorCode::AlreadyDecided);
+    });
+}
+
+/// What people write and who they are is no part of a decision: the same call with other words is
+/// the same question, and has the same answer.
+#[test]
+fn masking_never_changes_a_decision() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let mut asked = Vec::new();
+        for (cents, note) in [
+            (HELD_CENTS, "Mrs Quillfeather agrees."),
+            (HELD_CENTS, "Mr Barnaby objects!!!!!!"),
+            (1_000, "Mrs Quillfeather agrees."),
+            (1_000, "Mr Barnaby objects!!!!!!"),
+        ] {
+            let body = json!({ "scope": "pane", "price_delta_cents": cents, "note": note });
+            let call = stack.command(Who::Technician, Operation::RequestChange, job.id(), &body);
+            // Refused for its version, after policy was asked: the ticket stays as it is.
+            let reply = call.expecting(99).send().await;
+            let problem = reply.problem(ErrorCode::VersionConflict);
+            let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+            let mut input: Value = serde_json::from_str(&row.input).unwrap();
+            input["at"] = Value::Null;
+            asked.push((input, row.result, row.reasons));
+        }
+        assert_eq!(asked[0], asked[1]);
+        assert_eq!(asked[2], asked[3]);
+        assert_eq!((asked[0].1.as_str(), asked[2].1.as_str()), ("REQUIRE_APPROVAL", "ALLOW"));
+    });
+}
