@@ -42,7 +42,7 @@ async fn attempts(stack: &Stack, job: &Job) -> Vec<(String, Option<String>)> {
          where ticket_id = $1 and actor_kind = 'workflow'
            and operation not in ('record_proposal', 'record_sla', 'record_approval_step',
                                  'execute_approval')
-         order by stream_seq",
+         order by position",
     )
     .bind(job.id().as_uuid())
     .fetch_all(stack.admin())
@@ -92,7 +92,12 @@ fn at_auto_software_brings_a_ticket_through_the_decisions_that_are_its_own() {
         }
         let mut job = flow.job();
         job.does(CreateTicket).await;
-        let found = wait::until("triage and more", BOUND, async || {
+        flow.agreed(job.id()).await;
+        // Where its advice leaves a doubt it does nothing, and a person decides.
+        if job.ticket().await.state == TicketState::New {
+            job.does(Triage).await;
+        }
+        let found = wait::until("a window or somebody sent", BOUND, async || {
             let found = job.ticket().await.state;
             match found {
                 TicketState::ScheduleProposed | TicketState::Dispatched => Ok(found),
@@ -123,13 +128,8 @@ fn at_auto_software_brings_a_ticket_through_the_decisions_that_are_its_own() {
             .collect();
         let attempted = attempts(&flow, &job).await;
         assert_eq!(attempted.len(), followed.len(), "{attempted:?}");
-        for operation in [Triage, Dispatch] {
-            let times = attempted
-                .iter()
-                .filter(|it| **it == done(operation))
-                .count();
-            assert_eq!(times, 1, "{attempted:?}");
-        }
+        let sent = attempted.iter().filter(|it| **it == done(Dispatch));
+        assert_eq!(sent.count(), 1, "{attempted:?}");
         assert!(
             attempted.iter().all(|(_, refused)| refused.is_none()),
             "{attempted:?}"

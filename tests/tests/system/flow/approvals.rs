@@ -66,7 +66,7 @@ async fn accepted(admin: &PgPool, ticket: TicketId, operation: Operation) -> Vec
          where a.ticket_id = $1 and a.operation = $2 and a.refused is null
            and exists (select from jsonb_array_elements(a.changes) c
                         where c #>> '{event,type}' = 'assignment.dispatched')
-         order by a.stream_seq",
+         order by a.position",
     )
     .bind(ticket.as_uuid())
     .bind(operation.to_string())
@@ -80,7 +80,7 @@ async fn steps(admin: &PgPool, ticket: TicketId) -> Vec<(String, DateTime<Utc>)>
     sqlx::query_as(
         "select payload ->> 'step', (payload ->> 'at')::timestamptz from audit_events
          where ticket_id = $1 and operation = 'record_approval_step' and refused is null
-         order by stream_seq",
+         order by position",
     )
     .bind(ticket.as_uuid())
     .fetch_all(admin)
