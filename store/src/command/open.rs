@@ -77,11 +77,11 @@ pub struct Asks {
 }
 
 impl Asks {
-    /// Whether a kill switch is turned.
-    pub fn turns_kill_switch(&self) -> bool {
-        self.filing
-            .as_ref()
-            .is_some_and(|filing| filing.thing == Thing::KillSwitch)
+    /// Whether it waits for all that software is doing: a kill switch is turned, or a stage.
+    pub fn waits_for_software(&self) -> bool {
+        let filing = self.filing.as_ref();
+        filing.is_some_and(|filing| filing.thing == Thing::KillSwitch)
+            || self.control.as_ref().is_some_and(|control| control.stages)
     }
 }
 

@@ -11,7 +11,9 @@
 //! and come first, by the database's clock.
 
 use chrono::{DateTime, Utc};
-use contracts::{Operation, TicketId, command::CommandClass, filing::Filed, kill_switch::KillScope};
+use contracts::{
+    Operation, TicketId, command::CommandClass, filing::Filed, kill_switch::KillScope,
+};
 use sqlx::{FromRow, PgConnection, types::Json};
 use strum::VariantArray;
 use uuid::Uuid;
@@ -223,7 +225,10 @@ async fn stopped(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Erro
             ),
         }
     }
-    let through: Vec<String> = THROUGH_KILL_SWITCH.iter().map(ToString::to_string).collect();
+    let through: Vec<String> = THROUGH_KILL_SWITCH
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     for it in engaged(turns) {
         let acts: Vec<String> = sqlx::query_scalar(ACTS)
             .bind(&through)

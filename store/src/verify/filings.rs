@@ -209,7 +209,11 @@ impl Filings {
             let key = (tenant, Kind::KillSwitch, scope.key());
             let turns = self.turns.entry(key.clone()).or_default();
             if !turns.insert(generation) {
-                found.add(Invariant::I3, place, "a turn of a kill switch that was made before");
+                found.add(
+                    Invariant::I3,
+                    place,
+                    "a turn of a kill switch that was made before",
+                );
             }
             if turns.last() == Some(&generation) {
                 let version = generation;

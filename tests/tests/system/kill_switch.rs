@@ -1,18 +1,35 @@
 //! The kill switch: while it is engaged software does nothing but keep the books.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
-use contracts::{ErrorCode, Operation, TicketState, policy::DenyClass};
+use chrono::{TimeDelta, Utc};
+use contracts::{
+    ErrorCode, Operation, Role, TicketState,
+    comms::DeliveryState,
+    kill_switch::{StopPhase, SwitchStatus},
+    policy::DenyClass,
+};
 use dispatch_tests::{
     filing::{FilingExample, done, example, receipt},
-    http::Reply,
+    flow::{FlowOptions, with_flow},
+    http::{Ask, Reply},
     job::Job,
+    servers,
     stack::{ApiOptions, Stack, with_api, with_api_options},
     wait::{self, BOUND},
-    who::Who,
+    who::{Who, mint},
+    world::Tenant,
 };
 use futures::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use store::{
+    PoolSettings,
+    sending::{self, Begun, Ended, Fate, Lease, Target},
+    verify::Invariant,
+};
+use uuid::Uuid;
 
 /// Agents that act while the switch is turned, and how often it is turned to either side.
 const ACTORS: usize = 8;
@@ -271,5 +288,524 @@ fn turns_and_acts_at_once_leave_no_act_under_an_engaged_switch() {
         assert_eq!(order.windows(2).filter(under).count(), 0, "{order:?}");
         let turned = order.iter().filter(|word| *word != "add_note").count();
         assert_eq!((turned, order.len() - turned), (2 * TURNS, acts.get()));
+    });
+}
+
+/// Whoever runs the installation, in a tenant.
+fn platform(tenant: &Tenant, sub: &str) -> String {
+    let mut claims = Who::TenantAdmin.claims(tenant, Utc::now());
+    claims.sub = sub.to_owned();
+    claims.roles = [Role::PlatformAdmin].into();
+    mint(&claims)
+}
+
+fn of(scope: Value) -> Value {
+    json!({ "reason": "drill", "scope": scope })
+}
+
+async fn switch(stack: &Stack, scope: &str) -> SwitchStatus {
+    let view = stack
+        .client(stack.tenant(), Who::Auditor)
+        .kill_switch()
+        .await;
+    let switches = view.unwrap().switches;
+    let found = switches.iter().find(|switch| switch.scope == scope);
+    found
+        .unwrap_or_else(|| panic!("{scope} is not among {switches:?}"))
+        .clone()
+}
+
+/// How far software may go with a command, past every promotion.
+async fn set_stage(stack: &Stack, operation: &str, mode: &str) {
+    sqlx::query(
+        "insert into autonomy_stages (tenant_id, operation, mode, version, set_by, set_at, reason,
+             command_id)
+         values ($1, $2, $3, 1, 'usr_test', now(), 'test', $4)",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .bind(operation)
+    .bind(mode)
+    .bind(Uuid::now_v7())
+    .execute(stack.admin())
+    .await
+    .unwrap();
+}
+
+/// Takes back what no command wrote, before the checker asks which one did.
+async fn forget_stages(stack: &Stack) {
+    sqlx::query("delete from autonomy_stages")
+        .execute(stack.admin())
+        .await
+        .unwrap();
+}
+
+#[test]
+fn each_scope_stops_what_it_fits_and_nothing_else() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let next = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let agent = Who::Agent.actor(stack.tenant()).id;
+        let told = async |channel: &str| -> Vec<String> {
+            let body = json!({
+                "ticket_id": job.id(), "contact_id": stack.tenant().contact, "channel": channel,
+                "text": "on my way",
+            });
+            let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
+            let problem = ask.send().await.problem(ErrorCode::KillSwitch);
+            problem
+                .reasons
+                .into_iter()
+                .map(|reason| reason.code)
+                .collect()
+        };
+        let stopped = |reply: Reply| drop(reply.problem(ErrorCode::KillSwitch));
+        let scopes = [
+            json!({ "kind": "ticket", "ticket_id": job.id() }),
+            json!({ "kind": "agent", "actor_id": agent }),
+            json!({ "kind": "operation", "operation": "add_note" }),
+            json!({ "kind": "channel", "channel": "sms" }),
+        ];
+        for (n, scope) in scopes.into_iter().enumerate() {
+            let body = of(scope);
+            done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
+            match n {
+                0 => {
+                    stopped(note(&stack, &job, Who::Agent).await);
+                    note(&stack, &next, Who::Agent).await.receipt();
+                }
+                1 => {
+                    stopped(note(&stack, &job, Who::Agent).await);
+                    let mut other = Who::Agent.claims(stack.tenant(), Utc::now());
+                    other.sub = "usr_agent_2".to_owned();
+                    let body = json!({ "text": "on my way" });
+                    let ask = stack
+                        .http()
+                        .command(Operation::AddNote, Some(job.id()), &body);
+                    ask.token(mint(&other)).send().await.receipt();
+                }
+                2 => {
+                    stopped(note(&stack, &job, Who::Agent).await);
+                    note(&stack, &job, Who::Dispatcher).await.receipt();
+                    job.clone().does(Operation::RecordSla).await;
+                }
+                _ => {
+                    assert!(
+                        told("sms")
+                            .await
+                            .contains(&"KILL_SWITCH_ENGAGED".to_owned())
+                    );
+                    note(&stack, &job, Who::Agent).await.receipt();
+                    // Of what is stopped elsewhere only the stage is said.
+                    let body = json!({
+                        "ticket_id": job.id(), "contact_id": stack.tenant().contact,
+                        "channel": "email", "text": "on my way",
+                    });
+                    let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
+                    ask.send().await.problem(ErrorCode::Stage);
+                }
+            }
+            done(
+                &stack,
+                Operation::ReleaseKillSwitch,
+                Who::TenantAdmin,
+                &body,
+            )
+            .await;
+            note(&stack, &job, Who::Agent).await.receipt();
+        }
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let view = client.kill_switch().await.unwrap();
+        assert_eq!(
+            (view.engaged, view.generation, view.switches.len()),
+            (false, 0, 4)
+        );
+        assert!(
+            view.switches
+                .iter()
+                .all(|switch| switch.generation == 2 && switch.phase == StopPhase::Running)
+        );
+    });
+}
+
+#[test]
+fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
+    with_api(async |stack| {
+        let theirs = Job::at(&stack, stack.other(), TicketState::New).await;
+        let their_note = async || {
+            let body = json!({ "text": "on my way" });
+            let ask = stack
+                .http()
+                .command(Operation::AddNote, Some(theirs.id()), &body);
+            ask.token(Who::Agent.token(stack.other())).send().await
+        };
+        let body = of(json!({ "kind": "everything" }));
+        let ask = |operation, token: &str| -> Ask {
+            stack.http().command(operation, None, &body).token(token)
+        };
+        let tenant_admin = Who::TenantAdmin.token(stack.tenant());
+        ask(Operation::EngageKillSwitch, &tenant_admin)
+            .send()
+            .await
+            .problem(ErrorCode::Forbidden);
+        their_note().await.receipt();
+        let first = platform(stack.tenant(), "usr_platform_1");
+        receipt(&ask(Operation::EngageKillSwitch, &first).send().await);
+        their_note().await.problem(ErrorCode::KillSwitch);
+        let seen = stack
+            .client(stack.other(), Who::Auditor)
+            .kill_switch()
+            .await
+            .unwrap();
+        assert!(!seen.engaged && seen.switches[0].engaged, "{seen:?}");
+        assert_eq!(seen.switches[0].scope, "everything");
+
+        let held = ask(Operation::ReleaseKillSwitch, &first).send().await;
+        assert_eq!(held.status, 202, "{}", held.text());
+        let approval = held.json()["approval"].clone();
+        assert_eq!(
+            (approval["kind"].as_str(), approval["ticket_id"].as_str()),
+            (Some("rearm"), None)
+        );
+        their_note().await.problem(ErrorCode::KillSwitch);
+        let decide = |token: String| {
+            let id = approval["id"].as_str().unwrap();
+            let path = format!("/approvals/{id}/decide");
+            let ask = stack.http().request(Method::POST, path).token(token);
+            let ask = ask.key(dispatch_tests::http::key());
+            ask.json(&json!({ "verdict": "approve" })).send()
+        };
+        // Whoever asked does not decide.
+        decide(first.clone()).await.problem(ErrorCode::Forbidden);
+        their_note().await.problem(ErrorCode::KillSwitch);
+        let released = receipt(&decide(platform(stack.tenant(), "usr_platform_2")).await);
+        assert_eq!(
+            released.produced_version, 2,
+            "released in the transaction of the yes"
+        );
+        their_note().await.receipt();
+        assert_eq!(
+            switch(&stack, "everything").await.turned_by,
+            "usr_platform_2"
+        );
+    });
+}
+
+#[test]
+fn one_with_an_end_releases_itself_and_the_workflow_puts_it_on_record() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let mut body = json!({ "reason": "drill", "expires_at": Utc::now() + TimeDelta::hours(1) });
+        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
+        let release = async |who| {
+            let body = json!({ "reason": "expired" });
+            stack
+                .command(who, Operation::ReleaseKillSwitch, None, &body)
+                .send()
+                .await
+        };
+        // Software ends nothing that has not ended.
+        release(Who::Workflow)
+            .await
+            .problem(ErrorCode::IllegalTransition);
+        release(Who::Agent).await.problem(ErrorCode::KillSwitch);
+        // Another end, without a moment in between.
+        body["expires_at"] = json!(Utc::now() + TimeDelta::seconds(2));
+        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
+        note(&stack, &job, Who::Agent)
+            .await
+            .problem(ErrorCode::KillSwitch);
+        wait::until("the end of the switch", BOUND, async || {
+            let reply = note(&stack, &job, Who::Agent).await;
+            reply.status.is_success().then_some(()).ok_or(reply.text())
+        })
+        .await;
+        let ended = switch(&stack, "tenant").await;
+        assert_eq!((ended.engaged, ended.phase), (false, StopPhase::Running));
+        let mut tx = store::TenantTx::begin_read(&stack.database().app, stack.tenant().id)
+            .await
+            .unwrap();
+        let expired = store::read::expired_switches(&mut tx, Utc::now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((expired.len(), expired[0].generation), (1, 2));
+        assert_eq!(receipt(&release(Who::Workflow).await).produced_version, 3);
+        release(Who::Workflow)
+            .await
+            .problem(ErrorCode::IllegalTransition);
+    });
+}
+
+#[test]
+fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
+    with_api(async |stack| {
+        set_stage(&stack, "triage", "APPROVE").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let body = json!({ "priority": "P3", "details": { "pane_count": 1 } });
+        let ask = stack.command(Who::Workflow, Operation::Triage, job.id(), &body);
+        let held = ask.send().await;
+        assert_eq!(held.status, 202, "{}", held.text());
+        let id = held.json()["approval"]["id"].as_str().unwrap().to_owned();
+        let about = |what: &str, who: Who, body: Value| {
+            let path = format!("/approvals/{id}/{what}");
+            let ask = stack.ask(who, Method::POST, path);
+            ask.key(dispatch_tests::http::key()).json(&body).send()
+        };
+        let yes = json!({ "verdict": "approve" });
+        assert_eq!(about("decide", Who::Dispatcher, yes).await.status, 200);
+        turn(&stack, Operation::EngageKillSwitch).await;
+
+        let plain = json!({ "version": 1 });
+        let with_reason = json!({ "version": 1, "override_kill_switch": "storm" });
+        let by_workflow =
+            json!({ "version": 1, "applied_seq": 1, "override_kill_switch": "storm" });
+        let stopped = about("execute", Who::Workflow, by_workflow).await;
+        stopped.problem(ErrorCode::KillSwitch);
+        let stopped = about("execute", Who::TenantAdmin, plain).await;
+        stopped.problem(ErrorCode::KillSwitch);
+        let forbidden = about("execute", Who::Dispatcher, with_reason.clone()).await;
+        forbidden.problem(ErrorCode::Forbidden);
+        assert_eq!(job.ticket().await.state, TicketState::New);
+        let carried_out = about("execute", Who::TenantAdmin, with_reason.clone()).await;
+        assert_eq!(carried_out.status, 200, "{}", carried_out.text());
+        assert_eq!(job.ticket().await.state, TicketState::Triaged);
+        let again = about("execute", Who::TenantAdmin, with_reason).await;
+        again.problem(ErrorCode::AlreadyDecided);
+        let events: Vec<Value> = sqlx::query_scalar(
+            "select payload from outbox_events where event_type = 'approval.executed'",
+        )
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(events.len(), 1, "once");
+        assert_eq!(events[0]["data"]["kill_switch_override"], "storm");
+        forget_stages(&stack).await;
+    });
+}
+
+/// What the sender does with the next message.
+async fn begin(stack: &Stack, pool: &sqlx::PgPool) -> Option<(sending::Key, Begun)> {
+    // Held back it would come again after a while.
+    sqlx::query("update comms_queue set next_at = now() where state = 'queued'")
+        .execute(stack.admin())
+        .await
+        .unwrap();
+    let claimed = sending::claim(pool, lease(), 1).await.unwrap().pop()?;
+    let target = Target {
+        endpoint: "provider",
+        keyed: true,
+        retry_unknown: true,
+    };
+    let begun = sending::begin(pool, claimed.key, lease(), target).await;
+    Some((claimed.key, begun.unwrap()))
+}
+
+fn lease() -> Lease {
+    Lease {
+        worker: Uuid::from_u128(7),
+        lasts: Duration::from_secs(60),
+    }
+}
+
+#[test]
+fn what_software_says_waits_and_what_is_under_way_keeps_the_switch_stopping() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let comms = &stack.database().addresses.comms;
+        let pool = store::connect(comms, &PoolSettings::new("tests"))
+            .await
+            .unwrap();
+        // A person's message, as if software had wanted it: which stage lets it is not the matter.
+        let queue = async |job: &mut Job| {
+            let message = job.does(Operation::CommsOutbound).await.message_id.unwrap();
+            sqlx::query("update comms_messages set by_software = 'usr_agent' where id = $1")
+                .bind(message.as_uuid())
+                .execute(stack.admin())
+                .await
+                .unwrap();
+        };
+        queue(&mut job).await;
+        let (key, begun) = begin(&stack, &pool).await.unwrap();
+        assert!(matches!(begun, Begun::Sending(_)), "{begun:?}");
+        turn(&stack, Operation::EngageKillSwitch).await;
+        let stopping = switch(&stack, "tenant").await;
+        assert_eq!(stopping.phase, StopPhase::Stopping);
+        assert_eq!(stopping.under_way.unwrap().messages, 1);
+        let ended = Ended {
+            attempt: 1,
+            result: "delivered",
+            http_status: Some(204),
+            ambiguous: false,
+        };
+        let fate = Fate {
+            state: DeliveryState::Sent,
+            result: "delivered",
+            wait: Duration::ZERO,
+        };
+        let worker = lease().worker;
+        assert!(
+            sending::finish(&pool, key, worker, &ended, &fate)
+                .await
+                .unwrap()
+        );
+        // No relay runs here: nobody has told the workflows.
+        let telling = switch(&stack, "tenant").await;
+        assert_eq!(telling.phase, StopPhase::Stopping);
+        assert!(telling.under_way.unwrap().telling && telling.under_way.unwrap().messages == 0);
+        sqlx::query("update control_events set told = 0, done_at = now()")
+            .execute(stack.admin())
+            .await
+            .unwrap();
+        let stopped = switch(&stack, "tenant").await;
+        assert_eq!(stopped.phase, StopPhase::Stopped);
+        assert!(
+            stopped.stop_millis.is_some_and(|millis| millis > 0),
+            "{stopped:?}"
+        );
+
+        // Another one is held back, and goes out once software may act again. The notice of the turn
+        // itself is nobody's conversation.
+        queue(&mut job).await;
+        let mut held = 0;
+        let mut notices = 0;
+        for _ in 0..2 {
+            match begin(&stack, &pool).await {
+                Some((_, Begun::Held { scope })) => {
+                    assert_eq!(scope, "tenant");
+                    held += 1;
+                }
+                Some((_, Begun::Sending(_))) => notices += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((held, notices), (1, 1));
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        let mut sent = 0;
+        while let Some((_, begun)) = begin(&stack, &pool).await {
+            sent += usize::from(matches!(&begun, Begun::Sending(message)
+                if message.purpose == contracts::comms::Purpose::Conversation));
+        }
+        assert_eq!(sent, 1);
+        pool.close().await;
+        for table in [
+            "comms_attempts where ended_at is null",
+            "comms_queue where false",
+        ] {
+            let sql = format!("delete from {table}");
+            sqlx::query(AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+        }
+        sqlx::query(
+            "update comms_queue set attempts = 0, leased_by = null, lease_until = null
+                      where state = 'queued'",
+        )
+        .execute(stack.admin())
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn only_workflows_on_which_software_may_act_are_told() {
+    with_flow(FlowOptions::default(), async |flow| {
+        let job = Job::at(&flow, flow.tenant(), TicketState::New).await;
+        flow.agreed(job.id()).await;
+        let stopped = async || {
+            wait::until("a stop that is known to all", BOUND, async || {
+                let now = switch(&flow, "tenant").await;
+                match now.phase {
+                    StopPhase::Stopped => Ok(now.under_way.unwrap().told),
+                    _ => Err(now),
+                }
+            })
+            .await
+        };
+        turn(&flow, Operation::EngageKillSwitch).await;
+        assert_eq!(
+            stopped().await,
+            0,
+            "in shadow mode there is nothing to stop"
+        );
+        turn(&flow, Operation::ReleaseKillSwitch).await;
+        set_stage(&flow, "triage", "APPROVE").await;
+        turn(&flow, Operation::EngageKillSwitch).await;
+        assert_eq!(stopped().await, 1);
+        let view = flow.agreed(job.id()).await;
+        drop(view);
+        turn(&flow, Operation::ReleaseKillSwitch).await;
+        forget_stages(&flow).await;
+    });
+}
+
+#[test]
+fn the_checker_finds_acts_that_should_not_be() {
+    servers::run(async || {
+        let stack = Stack::api(ApiOptions::default()).await;
+        set_stage(&stack, "triage", "AUTO").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        note(&stack, &job, Who::Agent).await.receipt();
+        let body = json!({ "priority": "P3", "details": { "pane_count": 1 } });
+        let ask = stack.command(Who::Agent, Operation::Triage, job.id(), &body);
+        ask.send().await.receipt();
+        let ticket = of(json!({ "kind": "ticket", "ticket_id": job.id() }));
+        done(
+            &stack,
+            Operation::EngageKillSwitch,
+            Who::TenantAdmin,
+            &ticket,
+        )
+        .await;
+        let i5 = async || -> Vec<String> {
+            let found = stack.violations().await;
+            let of_software = found.into_iter().filter(|it| it.invariant == Invariant::I5);
+            of_software.map(|it| it.what).collect()
+        };
+        assert_eq!(i5().await, [""; 0]);
+        let plant = async |sql: &'static str| {
+            let sql = format!("begin; set local session_replication_role = replica; {sql}; commit");
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+        };
+        plant(
+            "update audit_events set written = nextval('audit_order')
+              where operation = 'add_note' and actor_kind = 'agent'",
+        )
+        .await;
+        assert_eq!(i5().await, ["software acted under an engaged kill switch"]);
+        for (mode, expected) in [
+            (
+                "SHADOW",
+                "software changed a ticket by itself in shadow mode",
+            ),
+            ("OFF", "software acted by itself where it is switched off"),
+            (
+                "APPROVE",
+                "software acted without a release where people have to approve",
+            ),
+        ] {
+            let sql = format!(
+                "begin; set local session_replication_role = replica;
+                 update policy_decisions set input = jsonb_set(input::jsonb, '{{autonomy}}', '\"{mode}\"')::text
+                  where operation = 'triage'; commit",
+            );
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+            assert!(i5().await.contains(&expected.to_owned()), "{mode}");
+        }
+        plant(
+            "update policy_decisions set input = jsonb_set(jsonb_set(input::jsonb, '{autonomy}',
+                 '\"AUTO\"'), '{stage}', '{\"configured\": \"CANARY\", \"percent\": 0}')::text
+              where operation = 'triage'",
+        )
+        .await;
+        let outside = "software acted by itself on a ticket outside the share".to_owned();
+        assert!(i5().await.contains(&outside));
+        stack.end().await;
     });
 }

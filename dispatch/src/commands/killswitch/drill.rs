@@ -60,7 +60,12 @@ pub struct DrillArgs {
     pub ticket: Option<TicketId>,
 
     /// The agent that tries, where no token can be minted: the token of one that does nothing else
-    #[arg(long, value_name = "TOKEN", env = "DISPATCH_DRILL_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "DISPATCH_DRILL_TOKEN",
+        hide_env_values = true
+    )]
     pub agent_token: Option<String>,
 
     #[command(flatten)]
