@@ -17,6 +17,7 @@ mod flow;
 mod idempotency;
 mod infrastructure;
 mod invariants;
+mod kill_race;
 mod kill_switch;
 mod model;
 mod proposals;
