@@ -120,14 +120,23 @@ pub const fn next_state(operation: Operation, from: TicketState) -> Option<Ticke
     }
 }
 
-/// The commands of class `Change` that lead somewhere from here. Bookkeeping is always possible.
+/// The commands of class `Change` that lead somewhere from here, and the decision of an approval
+/// where one waits. Bookkeeping is always possible.
 pub fn legal_operations(ticket: &Ticket, template: Option<&IncidentTemplate>) -> Vec<Operation> {
     Operation::VARIANTS
         .iter()
         .copied()
-        .filter(|operation| operation.class() == CommandClass::Change)
+        .filter(|operation| match operation {
+            Operation::DecideApproval => waits_for_people(ticket),
+            operation => operation.class() == CommandClass::Change,
+        })
         .filter(|operation| obstacle(*operation, ticket, template).is_none())
         .collect()
+}
+
+fn waits_for_people(ticket: &Ticket) -> bool {
+    let undecided = ticket.approvals.iter().any(|approval| !approval.released);
+    undecided || ticket.open_change.is_some()
 }
 
 /// Refuses a command that leads nowhere from the ticket as it is.
