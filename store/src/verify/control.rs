@@ -37,7 +37,7 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
          where a.command_id is null or c.id is null or c.author_id <> a.actor_id
             or c.created_at <> a.at or wire_id('apr', c.approval_id) <> a.payload ->> 'approval_id'
             or a.ticket_id is not null
-               and wire_id('com', c.id) <> a.changes #>> '{0,event,data,comment_id}'",
+               and wire_id('cmt', c.id) <> a.changes #>> '{0,event,data,comment_id}'",
     ),
     (
         Invariant::I1,
