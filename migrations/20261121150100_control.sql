@@ -423,7 +423,7 @@ begin
                 values (for_tenant, body ->> 'operation', coalesce(body ->> 'risk', ''),
                         body ->> 'to', (body ->> 'percent')::smallint, new_version, by_actor, at,
                         body ->> 'reason', with_command)
-                on conflict (tenant_id, operation, risk) do update
+                on conflict on constraint autonomy_stages_pkey do update
                    set mode = excluded.mode, percent = excluded.percent,
                        version = excluded.version, set_by = excluded.set_by,
                        set_at = excluded.set_at, reason = excluded.reason,

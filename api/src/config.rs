@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use contracts::event::AutonomyMode;
 use policy::{BundleSource, Trust};
 
 /// Text that prints masked.
@@ -49,6 +50,8 @@ pub struct ApiConfig {
     pub bundles: Arc<dyn BundleSource>,
     /// Whose uploaded bundles may decide.
     pub trust: Trust,
+    /// The most that software may do by itself in this environment, whatever the stages say.
+    pub ceiling: AutonomyMode,
     /// Bounds.
     pub limits: Limits,
     /// Arms the failpoint that the environment names ([`store::failpoint`]). For tests only.

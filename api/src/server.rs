@@ -84,7 +84,10 @@ impl Server {
             pool.clone(),
             Arc::clone(&bundles),
             waker,
-            PipelineOptions::default(),
+            PipelineOptions {
+                ceiling: config.ceiling,
+                ..PipelineOptions::default()
+            },
         );
         let app = App::new(pipeline, pool, bundles, verifier, config.limits);
         Ok(Self {

@@ -22,7 +22,7 @@ use std::{
 
 use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
 use client::{Client, RetryPolicy};
-use contracts::{Operation, TicketId};
+use contracts::{Operation, TicketId, event::AutonomyMode};
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -53,6 +53,8 @@ pub struct ApiOptions {
     pub sealing_interval: Duration,
     /// Where Postgres is, when not where the database says: a proxy in front of it.
     pub database_at: Option<SocketAddr>,
+    /// The most that software may do by itself.
+    pub ceiling: AutonomyMode,
 }
 
 impl Default for ApiOptions {
@@ -62,6 +64,7 @@ impl Default for ApiOptions {
             limits: Limits::default(),
             sealing_interval: Duration::from_millis(200),
             database_at: None,
+            ceiling: AutonomyMode::Auto,
         }
     }
 }
@@ -275,6 +278,8 @@ fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> 
         sealing_key: Secret::new(SEALING_KEY),
         sealing_interval: options.sealing_interval,
         bundles: bundles(),
+        trust: policy::Trust::Anybody,
+        ceiling: options.ceiling,
         limits: options.limits,
         failpoints: false,
     }

@@ -75,7 +75,12 @@ async fn breached(
 
 fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
     let next = approval.steps.first()?;
-    let about = format!("{}/{}/{}", approval.id, next.step, next.at.timestamp_micros());
+    let about = format!(
+        "{}/{}/{}",
+        approval.id,
+        next.step,
+        next.at.timestamp_micros()
+    );
     let body = RecordApprovalStep {
         approval_id: approval.id,
         version: approval.version,
@@ -83,7 +88,13 @@ fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
         at: next.at,
         applied_seq: 0,
     };
-    Some(command(tenant, "approval_step", &about, approval.version.into(), body))
+    Some(command(
+        tenant,
+        "approval_step",
+        &about,
+        approval.version.into(),
+        body,
+    ))
 }
 
 fn applied(tenant: TenantId, change: &StageChange) -> DueCommand {
@@ -129,4 +140,80 @@ pub(super) fn endpoint() -> Endpoint {
              For the workflow, auditors and platform administrators.",
         )
         .problems(&[ErrorCode::Forbidden, ErrorCode::PolicyUnavailable])
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{
+        Operation,
+        approval::{Approval, ApprovalStep, StepKind},
+        kill_switch::KillScope,
+    };
+
+    use super::*;
+
+    const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(minute * 60, 0).expect("a moment")
+    }
+
+    fn approval(version: u32) -> Approval {
+        let mut approval: Approval = serde_json::from_value(json!({
+            "id": format!("apr_{}", "0".repeat(32)), "kind": "promotion", "state": "pending",
+            "requested_by": "usr_a", "required_roles": ["tenant_admin"], "request_sha256": "",
+            "request": {}, "requested_at": at(0), "decided_by": null, "decided_at": null,
+            "reason": null, "version": version,
+        }))
+        .expect("an approval");
+        approval.steps = [(StepKind::Reminder, 5), (StepKind::Expiry, 9)]
+            .map(|(step, minute)| ApprovalStep {
+                at: at(minute),
+                step,
+                roles: Vec::new(),
+            })
+            .to_vec();
+        approval
+    }
+
+    #[test]
+    fn the_next_step_of_an_approval_is_sent_as_its_plan_names_it() {
+        let due = step(TENANT, &approval(2)).unwrap();
+        assert_eq!(due.operation, Operation::RecordApprovalStep);
+        assert_eq!(due.body["at"], json!(at(5)));
+        assert_eq!(
+            (&due.body["step"], &due.body["version"]),
+            (&json!("reminder"), &json!(2))
+        );
+        assert_eq!(
+            due,
+            step(TENANT, &approval(2)).unwrap(),
+            "the same key each time"
+        );
+        let mut later = approval(2);
+        later.steps.remove(0);
+        assert_ne!(due.request_id, step(TENANT, &later).unwrap().request_id);
+        assert_ne!(
+            due.request_id,
+            step(TENANT, &approval(3)).unwrap().request_id
+        );
+        later.steps.clear();
+        assert_eq!(step(TENANT, &later), None);
+    }
+
+    #[test]
+    fn an_expired_switch_is_released_once_for_each_turn() {
+        let switch = |generation| ExpiredSwitch {
+            scope: KillScope::Operation {
+                operation: Operation::Dispatch,
+            },
+            generation,
+            expires_at: at(1),
+        };
+        let due = released(TENANT, switch(3));
+        assert_eq!(due.operation, Operation::ReleaseKillSwitch);
+        assert_eq!(due.body["reason"], "expired");
+        assert_eq!(due.request_id, released(TENANT, switch(3)).request_id);
+        assert_ne!(due.request_id, released(TENANT, switch(5)).request_id);
+    }
 }

@@ -51,7 +51,9 @@ pub(super) async fn standing(
             "No policy bundle can be read, so it is not known which stages there are.",
         )
     };
-    let sha256 = store::read::active_bundle(tx).await?.ok_or_else(no_policy)?;
+    let sha256 = store::read::active_bundle(tx)
+        .await?
+        .ok_or_else(no_policy)?;
     let bundle = request
         .bundle(&sha256)
         .await

@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
 };
 
-use contracts::{Slug, TenantId, comms::Channel};
+use contracts::{Slug, TenantId, comms::Channel, event::AutonomyMode};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -42,6 +42,8 @@ settings! {
         auth: Auth = Auth::default(),
         /// Sealing of the audit log.
         audit: Audit = Audit::default(),
+        /// How far software may go.
+        autonomy: Autonomy = Autonomy::default(),
         /// The sender of messages.
         comms: Comms = Comms::default(),
         /// Postgres.
@@ -84,6 +86,12 @@ settings! {
     Audit {
         /// The key that signs checkpoints, at least 32 bytes.
         seal_key: Option<Secret> = None,
+    }
+    /// How far software may go.
+    Autonomy {
+        /// The most that software may do by itself here, whatever is promoted: `OFF`, `SHADOW`,
+        /// `APPROVE`, `CANARY` or `AUTO`.
+        ceiling: AutonomyMode = AutonomyMode::Auto,
     }
     /// The sender of messages.
     Comms {
