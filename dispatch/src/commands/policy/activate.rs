@@ -7,7 +7,6 @@ use clap::Args;
 use client::{CallOptions, FilingAnswer};
 use contracts::{
     Role, Slug,
-    canonical::canonical_sha256,
     command::{ActivateBundle, UploadBundle},
     policy::DiffSummary,
 };
@@ -150,7 +149,7 @@ fn summary(path: &PathBuf) -> Result<DiffSummary, Failure> {
         u32::try_from(count).unwrap_or(u32::MAX)
     };
     Ok(DiffSummary {
-        report_sha256: canonical_sha256(&report).map_err(|e| wrong(&e))?,
+        report_sha256: report.sha256().map_err(|e| wrong(&e))?,
         candidate_sha256: report.candidate.sha256.clone(),
         until: report.last_at.unwrap_or_default(),
         decisions: u32::try_from(report.total).unwrap_or(u32::MAX),
