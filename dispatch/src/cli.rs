@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::{
     commands::{
-        decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
-        messages::MessagesCommand, policy::PolicyCommand, proposals::ProposalsCommand,
+        approvals::ApprovalsCommand, decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
+        messages::MessagesCommand, policy::PolicyCommand, proposals::ProposalsCommand, rollout::RolloutCommand,
         shadow::ShadowCommand, ticket::TicketCommand,
     },
     demo::day::Speed,
@@ -116,6 +116,15 @@ pub enum CliCommand {
         command: TicketCommand,
     },
 
+    /// What waits for people: list, show, approve, reject, claim, amend …
+    ///
+    /// Without a token of your own you act as the demo tenant's account manager.
+    #[command(after_help = exit::HELP)]
+    Approvals {
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
+
     /// Looks at software's proposals over all tickets
     #[command(after_help = exit::HELP)]
     Proposals {
@@ -151,6 +160,15 @@ pub enum CliCommand {
     Messages {
         #[command(subcommand)]
         command: MessagesCommand,
+    },
+
+    /// Lets software do more, or less, by itself: one kind of command at a time, on a gate report
+    ///
+    /// For operators: docs/autonomy.md.
+    #[command(after_help = exit::HELP)]
+    Rollout {
+        #[command(subcommand)]
+        command: RolloutCommand,
     },
 
     /// Stops software from acting, or lets it act again

@@ -68,8 +68,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match command {
         CliCommand::Dev(args) => dev::run(&global, &args).await,
         CliCommand::Demo(args) => commands::demo::run(&global, args).await,
+        CliCommand::Approvals { command } => commands::approvals::run(&global, command).await,
         CliCommand::Ticket { command } => commands::ticket::run(&global, command).await,
         CliCommand::Proposals { command } => commands::proposals::run(&global, command).await,
+        CliCommand::Rollout { command } => commands::rollout::run(&global, command).await,
         CliCommand::Decisions { command } => commands::decisions::run(&global, command).await,
         CliCommand::Policy { command } => commands::policy::run(&global, command).await,
         CliCommand::Shadow { command } => commands::shadow::run(&global, command).await,

@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod api;
+pub mod approvals;
 pub mod comms;
 pub mod completions;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod openapi;
 pub mod policy;
 pub mod proposals;
 pub mod relay;
+pub mod rollout;
 pub mod shadow;
 pub mod ticket;
 pub mod token;

@@ -1,0 +1,82 @@
+//! `dispatch rollout report`.
+
+use chrono::{TimeDelta, Utc};
+use client::CallOptions;
+use contracts::{
+    canonical::canonical_json,
+    command::RecordGateReport,
+    filing::Filed,
+    rollout::{GateReport, KeptReport},
+};
+
+use super::{args::ReportArgs, ledger::figures, show::mode};
+use crate::{
+    desk::Desk,
+    exit::Failure,
+    table::{Mark, Screen, Table},
+    words,
+};
+
+/// What is looked at unless something else is asked for.
+const DEFAULT: TimeDelta = TimeDelta::days(28);
+
+pub(super) async fn make(desk: &Desk, args: &ReportArgs) -> Result<(), Failure> {
+    let now = Utc::now();
+    let until = args.until.map_or(now, |at| at.before(now));
+    let body = RecordGateReport {
+        target: args.stage.0.clone(),
+        since: args.since.map_or(until - DEFAULT, |at| at.before(now)),
+        until,
+    };
+    let receipt = desk
+        .api
+        .record_gate_report(&body, &CallOptions::default())
+        .await?;
+    let Filed::Report { sha256 } = &receipt.filed else {
+        return Err(Failure::failed("dispatch-api kept no report"));
+    };
+    let kept = desk.api.kept_report(sha256).await?;
+    if let Some(path) = &args.out {
+        let document = canonical_json(&kept.document).map_err(Failure::failed)?;
+        std::fs::write(path, document)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    }
+    if desk.json {
+        return desk.print_json(&kept);
+    }
+    let report: GateReport =
+        serde_json::from_value(kept.document.clone()).map_err(Failure::failed)?;
+    desk.print(&text(&kept, &report, desk.screen))
+}
+
+fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
+    let mut table = Table::new(&["GATE", "FIGURE", "REPORT", "NEEDED", ""]);
+    for (to, checks) in &report.gates {
+        for check in checks {
+            let bound = match check.code.as_str() {
+                "GATE_SAMPLE" | "GATE_AGREEMENT" => "at least",
+                _ => "at most",
+            };
+            table.row([
+                to.to_string(),
+                check.code.clone(),
+                check.figure.to_string(),
+                format!("{bound} {}", check.needed),
+                match check.met {
+                    true => Mark::Good.on("met"),
+                    false => Mark::Bad.on("NOT MET"),
+                },
+            ]);
+        }
+    }
+    format!(
+        "{} at {}, {} to {}\n{}\n{}\nreport {}\n",
+        report.target.key(),
+        mode(report.from, report.percent),
+        words::time(report.since),
+        words::time(report.until),
+        figures(&report.figures, screen),
+        table.render(screen, &[0, 1]),
+        kept.sha256
+    )
+}
