@@ -29,7 +29,8 @@ pub fn left_by(who: Who, operation: Operation, code: ErrorCode) -> &'static [&'s
         CommandClass::Bookkeeping | CommandClass::Waiting
     );
     let about_now = [ErrorCode::IdempotencyMismatch, ErrorCode::AheadOfDatabase].contains(&code);
-    if about_now || (who == Who::Workflow && bookkeeping) {
+    let for_now = [ErrorCode::KillSwitch, ErrorCode::Stage].contains(&code);
+    if about_now || (who == Who::Workflow && (bookkeeping || for_now)) {
         PASSING_REFUSAL
     } else {
         REFUSAL

@@ -131,10 +131,13 @@ impl Outcome {
         let class = call.command.operation().class();
         let beside = class != CommandClass::Change;
         let by_workflow = call.actor.kind == ActorKind::Workflow && beside;
+        // What the workflow may not do now it may do when the switch or the stage is another.
+        let for_now = call.actor.kind == ActorKind::Workflow
+            && matches!(refusal.code, ErrorCode::KillSwitch | ErrorCode::Stage);
         let passing = matches!(
             refusal.code,
             ErrorCode::IdempotencyMismatch | ErrorCode::AheadOfDatabase
-        );
+        ) || for_now;
         !by_workflow && !passing && refusal.code.status() < 500
     }
 }
@@ -710,7 +713,11 @@ mod tests {
         let illegal = refused(ErrorCode::IllegalTransition);
         assert!(!illegal.is_stored(&breach(ActorKind::Workflow)));
         assert!(illegal.is_stored(&breach(ActorKind::Person)));
-        assert!(refused(ErrorCode::Stage).is_stored(&cancel(ActorKind::Workflow)));
+        assert!(refused(ErrorCode::Forbidden).is_stored(&cancel(ActorKind::Workflow)));
+        for code in [ErrorCode::Stage, ErrorCode::KillSwitch] {
+            assert!(!refused(code).is_stored(&cancel(ActorKind::Workflow)), "{code}");
+            assert!(refused(code).is_stored(&cancel(ActorKind::Agent)), "{code}");
+        }
         let text = FreeText::new("x").unwrap();
         let note = sample(ActorKind::Agent, AddNote { text });
         assert!(refused(ErrorCode::Forbidden).is_stored(&note));

@@ -30,6 +30,7 @@ macro_rules! unanswered {
         concat!(
             "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
                'POLICY_UNAVAILABLE')
+              or a.refused in ('KILL_SWITCH', 'STAGE') and a.actor_kind = 'workflow'
               or a.refused is not null and a.actor_kind = 'workflow' and ",
             sent!(),
             " in ('add_note', 'record_proposal', 'record_sla', 'add_evidence', 'comms_outbound',

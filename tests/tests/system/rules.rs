@@ -3,7 +3,7 @@
 
 use chrono::{TimeDelta, Utc};
 use contracts::{
-    ApprovalId, ErrorCode, Operation, Problem, TechnicianId, TicketId, TicketState,
+    ErrorCode, Operation, Problem, TechnicianId, TicketId, TicketState,
     proposal::PairingOutcome,
     ticket::{Ticket, VisitStage},
 };
@@ -649,7 +649,6 @@ fn an_invalid_value_is_named_by_its_place() {
     with_api(async |stack| {
         let unknown = TechnicianId::from_uuid(Uuid::now_v7());
         let theirs = stack.other().technicians[0];
-        let no_approval = ApprovalId::from_uuid(Uuid::now_v7());
         let past = Utc::now() - TimeDelta::hours(2);
         let window = |start, end| json!({ "window": { "start": start, "end": end } });
         let evidence = |sha: &str| json!([{ "kind": "photo_before", "sha256": sha }]);
@@ -697,11 +696,6 @@ fn an_invalid_value_is_named_by_its_place() {
                 RequestChange,
                 json!({ "scope": "more", "price_delta_cents": 0 }),
                 "/price_delta_cents",
-            ),
-            (
-                DecideApproval,
-                json!({ "approval_id": no_approval, "verdict": "approve" }),
-                "/approval_id",
             ),
             (
                 ReturnVisit,
