@@ -1,8 +1,11 @@
 //! Tests of the whole system, one module per area, in one binary: they share one Postgres and one
 //! Temporal server.
 
+mod approvals;
+mod adversary;
 mod audit;
 mod bad_input;
+mod bundles;
 mod cli;
 mod commands;
 mod comms;
@@ -22,6 +25,7 @@ mod kill_switch;
 mod model;
 mod proposals;
 mod reads;
+mod rollout;
 mod rules;
 mod sender;
 mod tenancy;

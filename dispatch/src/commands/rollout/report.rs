@@ -63,7 +63,7 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
                 check.figure.to_string(),
                 format!("{bound} {}", check.needed),
                 match check.met {
-                    true => Mark::Good.on("met"),
+                    true => "met".to_owned(),
                     false => Mark::Bad.on("NOT MET"),
                 },
             ]);

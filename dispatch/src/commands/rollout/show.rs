@@ -54,7 +54,7 @@ fn text(view: &RolloutView, screen: Screen, now: DateTime<Utc>) -> String {
             stage.target.key(),
             mode(stage.mode, stage.percent),
             match stage.effective >= AutonomyMode::Approve {
-                true => Mark::Good.on(&holds),
+                true => Mark::Warn.on(&holds),
                 false => holds,
             },
             stage.set_at.map_or_else(nobody, |at| words::ago(at, now)),

@@ -1,0 +1,808 @@
+//! Staged autonomy over HTTP: what each stage lets software do, how it gets further and how it is
+//! taken back, and that the caps of an hour hold.
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use client::CallOptions;
+use contracts::{
+    ErrorCode, Operation, Priority, TicketState,
+    approval::ApprovalState,
+    autonomy::{ControlDue, StageTarget},
+    command::{HeldReceipt, RecordProposal},
+    event::AutonomyMode,
+    filing::{Filed, FilingReceipt},
+    policy::DenyClass,
+    proposal::{Choice, ProposalKind},
+    rollout::{GateReport, KeptReport, LedgerView, RolloutView, StageHistory},
+};
+use dispatch_tests::{
+    filing::receipt,
+    http::{Reply, key, pointers},
+    job::Job,
+    stack::{ApiOptions, Stack, with_api, with_api_options},
+    wait::{self, BOUND},
+    who::Who,
+};
+use futures::future::join_all;
+use policy::{Bundle, BundleFiles};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const TRIAGE: &str = "triage";
+
+/// Lets another bundle decide: the starter's, with other rules of autonomy.
+async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
+    const DATA: &str = "autonomy/data.json";
+    let starter = Bundle::starter().unwrap();
+    let mut edit = Some(edit);
+    // The starter's own tests are about its own data.
+    let kept = starter.files().iter().filter(|(path, _)| !path.ends_with("_test.rego"));
+    let files = kept.map(|(path, text)| {
+        let mut text = text.to_owned();
+        if path == DATA {
+            let mut data: Value = serde_json::from_str(&text).unwrap();
+            edit.take().unwrap()(&mut data);
+            text = data.to_string();
+        }
+        (path.to_owned(), text)
+    });
+    let test = "package dispatch_test.rules\n\ntest_there_are_gates if count(data.autonomy.gates) == 3\n";
+    let test = ("dispatch/rules_test.rego".to_owned(), test.to_owned());
+    let files: Vec<_> = files.chain([test]).collect();
+    let files = BundleFiles::from_texts(files).unwrap();
+    let bundle = Bundle::admit(files, &policy::Trust::Anybody).unwrap();
+    let archive = bundle.files().to_archive().unwrap();
+    let (by, why) = ("tests", "other_rules");
+    store::bundles::install(stack.admin(), bundle.reference(), &archive, by, why, Utc::now())
+        .await
+        .unwrap();
+}
+
+/// Gates that one pair passes, and guardrails that two acts can breach.
+fn easy(data: &mut Value) {
+    for mode in ["APPROVE", "CANARY", "AUTO"] {
+        data["gates"][mode]["min_sample"] = json!(1);
+        data["gates"][mode]["min_agreement_permille"] = json!(1);
+        data["gates"][mode]["max_breaches"] = json!(1000);
+    }
+    data["guardrails"]["min_acts"] = json!(2);
+}
+
+async fn propose(stack: &Stack, job: &Job, kind: ProposalKind) -> Choice {
+    let workflow = stack.client(stack.tenant(), Who::Workflow);
+    let input = workflow.advisor_input(job.id(), kind).await.unwrap();
+    let snapshot = workflow.snapshot(job.id()).await.unwrap();
+    let body = RecordProposal {
+        based_on_version: input.version(),
+        applied_seq: snapshot.head_seq,
+        advice: domain::advise(&input),
+        input,
+    };
+    let options = CallOptions::default();
+    let recorded = workflow.record_proposal(job.id(), &body, &options);
+    recorded.await.unwrap();
+    body.advice.best().expect("something is recommended").clone()
+}
+
+/// A ticket that is triaged by a person, as software had said or otherwise.
+async fn triaged(stack: &Stack, agrees: bool) -> Job {
+    let mut job = Job::at(stack, stack.tenant(), TicketState::New).await;
+    let Choice::Triage { template, priority } = propose(stack, &job, ProposalKind::Triage).await
+    else {
+        panic!("another choice");
+    };
+    let priority = match agrees {
+        true => priority,
+        false => other(priority),
+    };
+    let details = json!({ "pane_count": 2 });
+    let body = json!({ "template": template, "priority": priority, "details": details });
+    job.sends(Operation::Triage, &body).await;
+    job
+}
+
+fn other(priority: Priority) -> Priority {
+    match priority {
+        Priority::P4 => Priority::P3,
+        _ => Priority::P4,
+    }
+}
+
+fn target(stage: &str) -> Value {
+    match stage.split_once('/') {
+        Some((operation, risk)) => json!({ "operation": operation, "risk": risk }),
+        None => json!({ "operation": stage }),
+    }
+}
+
+async fn send(stack: &Stack, who: Who, operation: Operation, body: &Value) -> Reply {
+    stack.command(who, operation, None, body).send().await
+}
+
+/// A report over the last hour.
+async fn report(stack: &Stack, stage: &str) -> String {
+    let now = Utc::now();
+    let body = json!({
+        "target": target(stage), "since": now - TimeDelta::hours(1), "until": now,
+    });
+    let reply = send(stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+    match receipt(&reply).filed {
+        Filed::Report { sha256 } => sha256,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks for a promotion on a report that was made just now.
+async fn promote(stack: &Stack, stage: &str, to: &str, besides: Value) -> Reply {
+    let mut body = json!({
+        "target": target(stage), "to": to, "reason": "good_figures",
+        "report_sha256": report(stack, stage).await,
+    });
+    for (name, value) in besides.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    send(stack, Who::TenantAdmin, Operation::PromoteStage, &body).await
+}
+
+fn held(reply: &Reply) -> HeldReceipt {
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    serde_json::from_value(reply.json()).unwrap()
+}
+
+async fn approve(stack: &Stack, who: Who, held: &HeldReceipt) -> Reply {
+    let id = held.approval.id;
+    let path = format!("/approvals/{id}/decide");
+    let ask = stack.ask(who, Method::POST, path).header("idempotency-key", key());
+    ask.json(&json!({ "approval_id": id, "verdict": "approve" })).send().await
+}
+
+/// Brings a stage so far, one after the other, each by two people.
+async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>) {
+    for mode in [AutonomyMode::Approve, AutonomyMode::Canary, AutonomyMode::Auto] {
+        let percent = match mode {
+            AutonomyMode::Canary => percent.or(Some(1)),
+            _ => None,
+        };
+        if mode > to || standing(stack, stage).await.0 >= mode {
+            continue;
+        }
+        let asked = promote(stack, stage, &mode.to_string(), json!({ "percent": percent })).await;
+        let done = approve(stack, Who::AccountManager, &held(&asked)).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    assert_eq!(standing(stack, stage).await.0, to);
+}
+
+async fn demote(stack: &Stack, stage: &str, to: &str) -> FilingReceipt {
+    let body = json!({ "target": target(stage), "to": to, "reason": "wrong_triage" });
+    receipt(&send(stack, Who::TenantAdmin, Operation::DemoteStage, &body).await)
+}
+
+async fn rollout(stack: &Stack) -> RolloutView {
+    let client = stack.client(stack.tenant(), Who::Auditor);
+    client.rollout().await.unwrap()
+}
+
+async fn standing(stack: &Stack, stage: &str) -> (AutonomyMode, u64) {
+    let view = rollout(stack).await;
+    let found = view.stages.iter().find(|found| found.target.key() == stage);
+    found.map_or((view.default_mode, 0), |found| (found.mode, found.version))
+}
+
+async fn act(stack: &Stack, who: Who, job: &Job, priority: &str) -> Reply {
+    let body = json!({ "priority": priority, "details": { "pane_count": 2 } });
+    let ask = stack.command(who, Operation::Triage, job.id(), &body);
+    ask.send().await
+}
+
+async fn fresh(stack: &Stack) -> Job {
+    Job::at(stack, stack.tenant(), TicketState::New).await
+}
+
+async fn due(stack: &Stack) -> ControlDue {
+    let client = stack.client(stack.tenant(), Who::Workflow);
+    client.control_due().await.unwrap()
+}
+
+/// Sends what is due as the tenant's control does, each twice.
+async fn control(stack: &Stack) -> Vec<Operation> {
+    let commands = due(stack).await.commands;
+    for command in &commands {
+        let send = || {
+            let ask = stack.command(Who::Workflow, command.operation, None, &command.body);
+            ask.key(&command.request_id).send()
+        };
+        let first = send().await;
+        assert_eq!(first.status, 200, "{}", first.text());
+        assert_eq!(send().await.text(), first.text(), "the second time is a replay");
+    }
+    commands.iter().map(|command| command.operation).collect()
+}
+
+fn codes(reply: &Reply, code: ErrorCode) -> BTreeSet<String> {
+    let reasons = reply.problem(code).reasons;
+    reasons.into_iter().map(|reason| reason.code).collect()
+}
+
+#[test]
+fn each_stage_lets_software_do_so_much_and_no_more() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        for who in [Who::Workflow, Who::Agent] {
+            let reply = act(&stack, who, &fresh(&stack).await, "P2").await;
+            assert_eq!(codes(&reply, ErrorCode::Stage), ["STAGE_SHADOW".to_owned()].into());
+        }
+        demote(&stack, TRIAGE, "OFF").await;
+        let reply = act(&stack, Who::Agent, &fresh(&stack).await, "P2").await;
+        assert_eq!(codes(&reply, ErrorCode::Stage), ["STAGE_OFF".to_owned()].into());
+        // Proposing again needs no gate, but two people.
+        let body = json!({ "target": target(TRIAGE), "to": "SHADOW", "reason": "look_again" });
+        let asked = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
+        approve(&stack, Who::AccountManager, &held(&asked)).await;
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 2));
+
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let job = fresh(&stack).await;
+        let asked = held(&act(&stack, Who::Workflow, &job, "P2").await);
+        assert_eq!(asked.approval.operation, Operation::Triage);
+        assert_eq!(asked.reasons[0].code, "STAGE_APPROVE");
+        assert_eq!(job.ticket().await.state, TicketState::New, "nothing was done");
+
+        raise(&stack, TRIAGE, AutonomyMode::Canary, Some(50)).await;
+        let mut seen = BTreeSet::new();
+        for _ in 0..12 {
+            let job = fresh(&stack).await;
+            let in_share = domain::autonomy::is_in_canary(job.id(), 50);
+            let reply = act(&stack, Who::Agent, &job, "P2").await;
+            match in_share {
+                true => assert_eq!(reply.status, 200, "{}", reply.text()),
+                false => drop(held(&reply)),
+            }
+            seen.insert(in_share);
+        }
+        assert_eq!(seen.len(), 2, "twelve tickets fall on both sides");
+
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        act(&stack, Who::Workflow, &fresh(&stack).await, "P2").await.receipt();
+        act(&stack, Who::Agent, &fresh(&stack).await, "P2").await.receipt();
+        // Other commands and other tenants stay where they were.
+        let offered = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let body = offered.body(Operation::ProposeSchedule).await;
+        let ask = stack.command(Who::Agent, Operation::ProposeSchedule, offered.id(), &body);
+        ask.send().await.problem(ErrorCode::Stage);
+        let theirs = Job::at(&stack, stack.other(), TicketState::New).await;
+        let body = json!({ "priority": "P2" });
+        let ask = stack.http().command(Operation::Triage, Some(theirs.id()), &body);
+        let ask = ask.token(Who::Agent.token(stack.other()));
+        ask.send().await.problem(ErrorCode::Stage);
+    });
+}
+
+#[test]
+fn a_ticket_that_was_taken_out_and_a_risk_class_of_its_own_are_held_to_less() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+
+        let job = fresh(&stack).await;
+        let out = json!({ "opt_out": true, "reason": "vip" });
+        let ask = stack.command(Who::Dispatcher, Operation::SetTicketAutonomy, job.id(), &out);
+        ask.send().await.receipt();
+        let problem = act(&stack, Who::Agent, &job, "P2").await.problem(ErrorCode::Stage);
+        assert!(problem.reasons[0].to_pass.contains("set_ticket_autonomy"));
+        let back = json!({ "opt_out": false, "reason": "asked_again" });
+        let ask = stack.command(Who::Dispatcher, Operation::SetTicketAutonomy, job.id(), &back);
+        ask.send().await.receipt();
+        act(&stack, Who::Agent, &job, "P2").await.receipt();
+
+        // Less for emergencies: from what holds for all.
+        let set = demote(&stack, "triage/emergency", "APPROVE").await;
+        let Filed::StageSet { from, target, .. } = set.filed else {
+            panic!()
+        };
+        assert_eq!((from, target.key().as_str()), (AutonomyMode::Auto, "triage/emergency"));
+        let job = fresh(&stack).await;
+        assert_eq!(job.ticket().await.priority, Priority::P1);
+        held(&act(&stack, Who::Agent, &job, "P2").await);
+        let client = stack.client(stack.tenant(), Who::Dispatcher);
+        let mut calm = Job::new(&stack, stack.tenant());
+        let mut body = calm.body(Operation::CreateTicket).await;
+        body["priority"] = json!("P3");
+        calm.tries(&client, Operation::CreateTicket, &body, &Default::default())
+            .await
+            .unwrap();
+        act(&stack, Who::Agent, &calm, "P2").await.receipt();
+    });
+}
+
+#[test]
+fn an_environment_has_a_ceiling() {
+    let options = ApiOptions {
+        ceiling: AutonomyMode::Off,
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        let view = rollout(&stack).await;
+        assert_eq!((view.ceiling, view.default_mode), (AutonomyMode::Off, AutonomyMode::Shadow));
+        assert!(view.stages.iter().all(|stage| stage.effective == AutonomyMode::Off));
+        let problem = act(&stack, Who::Agent, &fresh(&stack).await, "P2").await;
+        let problem = problem.problem(ErrorCode::Stage);
+        assert_eq!(problem.reasons[0].code, "STAGE_OFF");
+        assert!(problem.reasons[0].to_pass.contains("no more than OFF"));
+    });
+    let options = ApiOptions {
+        ceiling: AutonomyMode::Approve,
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let problem = promote(&stack, TRIAGE, "CANARY", json!({ "percent": 5 })).await;
+        assert_eq!(pointers(&problem.problem(ErrorCode::InvalidField)), ["/to"]);
+    });
+}
+
+#[test]
+fn a_gate_names_each_figure_that_is_not_good_enough() {
+    with_api(async |stack| {
+        triaged(&stack, true).await;
+        triaged(&stack, false).await;
+        let sha256 = report(&stack, TRIAGE).await;
+        let body = |sha256: Option<&str>, stage: &str, to: &str| {
+            json!({
+                "target": target(stage), "to": to, "reason": "good_figures",
+                "report_sha256": sha256,
+            })
+        };
+        let refused = async |body: Value| {
+            let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
+            reply.problem(ErrorCode::PolicyDenied)
+        };
+        let names = |problem: &contracts::Problem| -> BTreeSet<String> {
+            problem.reasons.iter().map(|reason| reason.code.clone()).collect()
+        };
+        let set = |codes: &[&str]| codes.iter().map(ToString::to_string).collect();
+
+        let problem = refused(body(Some(&sha256), TRIAGE, "APPROVE")).await;
+        let wanted: BTreeSet<String> = set(&["GATE_AGREEMENT", "GATE_SAMPLE"]);
+        assert!(wanted.is_subset(&names(&problem)), "{problem:?}");
+        let sample = problem.reasons.iter().find(|r| r.code == "GATE_SAMPLE").unwrap();
+        assert!(sample.message.contains(" 2 pairs") && sample.to_pass.contains("at least 20"));
+        assert!(!names(&problem).contains("GATE_BREACHES"));
+
+        let problem = refused(body(Some(&sha256), TRIAGE, "AUTO")).await;
+        assert!(names(&problem).contains("STAGE_SKIPPED"));
+        for (sha256, stage, code) in [
+            (None, TRIAGE, "REPORT_MISSING"),
+            // What nobody made, or what somebody changed, is not on record.
+            (Some("00".repeat(32)), TRIAGE, "REPORT_MISSING"),
+            (Some(sha256.clone()), "dispatch", "REPORT_OTHER"),
+            (Some(sha256.clone()), "triage/emergency", "REPORT_OTHER"),
+        ] {
+            let problem = refused(body(sha256.as_deref(), stage, "APPROVE")).await;
+            assert!(names(&problem).contains(code), "{stage}: {problem:?}");
+        }
+
+        // The report itself says the same, and its hash is over what it says.
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let kept: KeptReport = client.kept_report(&sha256).await.unwrap();
+        assert_eq!(contracts::canonical::canonical_sha256(&kept.document).unwrap(), sha256);
+        let report: GateReport = serde_json::from_value(kept.document).unwrap();
+        let of = &report.gates[&AutonomyMode::Approve];
+        let unmet: BTreeSet<_> = of.iter().filter(|check| !check.met).map(|c| c.code.clone()).collect();
+        assert_eq!(unmet, wanted);
+        let unseen = report.figures.unseen;
+        assert_eq!((unseen.same, unseen.different), (1, 1));
+        assert_eq!(report.figures.by_rule.len(), 1);
+        client.kept_report(&"00".repeat(32)).await.unwrap_err();
+        // The ledger has the same figures, and what they are made of.
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let ledger: LedgerView = client.rollout_ledger(&stage, None, None).await.unwrap();
+        assert_eq!(ledger.figures.unseen, unseen);
+        assert_eq!((ledger.pairs.len(), ledger.acts.len()), (2, 0));
+    });
+}
+
+#[test]
+fn a_report_is_old_when_what_it_looked_at_is() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let until = Utc::now() - TimeDelta::days(30);
+        let body = json!({
+            "target": target(TRIAGE), "since": until - TimeDelta::hours(1), "until": until,
+        });
+        let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+        let Filed::Report { sha256 } = receipt(&reply).filed else { panic!() };
+        let body = json!({
+            "target": target(TRIAGE), "to": "APPROVE", "reason": "good_figures",
+            "report_sha256": sha256,
+        });
+        let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
+        let codes = codes(&reply, ErrorCode::PolicyDenied);
+        assert!(codes.contains("GATE_AGE") && codes.contains("GATE_SAMPLE"), "{codes:?}");
+    });
+}
+
+#[test]
+fn two_people_promote_and_everybody_hears_of_it() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let by_dispatcher = json!({ "target": target(TRIAGE), "to": "APPROVE", "reason": "x" });
+        let refused = send(&stack, Who::Dispatcher, Operation::PromoteStage, &by_dispatcher).await;
+        refused.problem(ErrorCode::Forbidden);
+        for who in [Who::Agent, Who::Workflow] {
+            let reply = send(&stack, who, Operation::PromoteStage, &by_dispatcher).await;
+            let reasons = reply.problem(ErrorCode::Stage).reasons;
+            assert!(reasons.iter().any(|reason| reason.code == "NOT_PERMITTED"));
+        }
+
+        let asked = held(&promote(&stack, TRIAGE, "APPROVE", json!({})).await);
+        assert_eq!(asked.approval.kind.to_string(), "promotion");
+        assert_eq!(asked.approval.ticket_id, None);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 0));
+        let own = approve(&stack, Who::TenantAdmin, &asked).await;
+        assert!(codes(&own, ErrorCode::Forbidden).contains("SELF_APPROVAL"));
+        let decided = receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        let Filed::ApprovalChanged { state, executed, .. } = decided.filed else { panic!() };
+        assert_eq!(state, ApprovalState::Executed);
+        assert!(matches!(executed.as_deref(), Some(Filed::StageSet { .. })));
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
+
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let history: StageHistory = client.rollout_history(Some(Operation::Triage)).await.unwrap();
+        let [change] = &history.items[..] else { panic!("{history:?}") };
+        assert_eq!((change.from, change.to), (AutonomyMode::Shadow, AutonomyMode::Approve));
+        assert!(change.applied_at.is_some() && change.report_sha256.is_some());
+        assert_eq!(client.rollout_history(Some(Operation::Dispatch)).await.unwrap().items, []);
+        assert_eq!(told(&stack).await, (1, 1));
+        stack.client(stack.tenant(), Who::Technician).rollout().await.unwrap_err();
+    });
+}
+
+/// Notices to people, and changes that workflows are to be told of.
+async fn told(stack: &Stack) -> (i64, i64) {
+    sqlx::query_as(
+        "select (select count(*) from comms_messages
+                  where tenant_id = $1 and purpose = 'stage_changed' and direction = 'outbound'),
+                (select count(*) from control_events where for_tenant = $1 and kind = 'stage')",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .fetch_one(stack.admin())
+    .await
+    .unwrap()
+}
+
+#[test]
+fn a_promotion_is_stale_once_the_stage_has_moved_on() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let first = held(&promote(&stack, TRIAGE, "APPROVE", json!({})).await);
+        let second = held(&promote(&stack, TRIAGE, "APPROVE", json!({})).await);
+        receipt(&approve(&stack, Who::AccountManager, &first).await);
+        let late = receipt(&approve(&stack, Who::AccountManager, &second).await);
+        let Filed::ApprovalChanged { state, executed, .. } = late.filed else { panic!() };
+        assert_eq!((state, executed), (ApprovalState::Stale, None));
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
+
+        // There and back again: it stands where it stood, and the report is of another time.
+        let sha256 = report(&stack, TRIAGE).await;
+        let body = json!({
+            "target": target(TRIAGE), "to": "CANARY", "percent": 10, "reason": "good_figures",
+            "report_sha256": sha256,
+        });
+        demote(&stack, TRIAGE, "SHADOW").await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
+        assert_eq!(pointers(&reply.problem(ErrorCode::InvalidField)), ["/report_sha256"]);
+    });
+}
+
+#[test]
+fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let soon = || Utc::now() + TimeDelta::milliseconds(1500);
+        let at = soon();
+        let asked = held(&promote(&stack, TRIAGE, "APPROVE", json!({ "effective_at": at })).await);
+        receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        let view = rollout(&stack).await;
+        let stage = view.stages.iter().find(|stage| stage.target.key() == TRIAGE).unwrap();
+        assert_eq!((stage.mode, stage.version), (AutonomyMode::Shadow, 0));
+        assert_eq!(stage.to_come.len(), 1);
+        comes_due(&stack).await;
+        assert!(Utc::now() >= at);
+        assert_eq!(control(&stack).await, [Operation::ApplyStageChange]);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
+        assert_eq!(due(&stack).await.commands, []);
+        assert_eq!(told(&stack).await.1, 1, "workflows hear of it when it comes to be");
+
+        // A demotion in between is the newer word.
+        let later = json!({ "percent": 5, "effective_at": soon() });
+        let asked = held(&promote(&stack, TRIAGE, "CANARY", later).await);
+        receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        demote(&stack, TRIAGE, "SHADOW").await;
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let history = client.rollout_history(None).await.unwrap();
+        let void = history.items.iter().find(|change| change.superseded).unwrap();
+        assert_eq!((void.to, void.applied_at), (AutonomyMode::Canary, None));
+        let body = json!({ "change": void.command_id });
+        let reply = send(&stack, Who::TenantAdmin, Operation::ApplyStageChange, &body).await;
+        assert_eq!(pointers(&reply.problem(ErrorCode::InvalidField)), ["/change"]);
+        assert_eq!(due(&stack).await.commands, []);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 2));
+    });
+}
+
+async fn comes_due(stack: &Stack) {
+    wait::until("something due", BOUND, async || {
+        match due(stack).await.commands.len() {
+            0 => Err("nothing"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_breached_guardrail_takes_the_stage_back_once() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        let before = told(&stack).await;
+        let version = standing(&stack, TRIAGE).await.1;
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            let job = fresh(&stack).await;
+            act(&stack, Who::Agent, &job, "P2").await.receipt();
+            jobs.push(job);
+        }
+        assert_eq!(due(&stack).await.commands, [], "all is well");
+        // One of three is more than 150 ‰.
+        act(&stack, Who::Dispatcher, &jobs[0], "P1").await.receipt();
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+        assert_eq!((ledger.figures.acts, ledger.figures.overridden), (3, 1));
+        let undone = ledger.acts.iter().find_map(|act| act.undone.as_ref()).unwrap();
+        assert_eq!(undone.how.as_str(), "triaged_again");
+
+        assert_eq!(control(&stack).await, [Operation::DemoteStage]);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, version + 1));
+        assert_eq!(due(&stack).await.commands, [], "what came before is not held against it again");
+        let history = client.rollout_history(None).await.unwrap();
+        let last = &history.items[0];
+        assert_eq!(last.reason.as_str(), "guardrail_overridden");
+        assert_eq!(last.decided_by, Who::Workflow.actor(stack.tenant()).id);
+        let after = told(&stack).await;
+        assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1));
+        held(&act(&stack, Who::Agent, &fresh(&stack).await, "P2").await);
+        // Only the machinery is told what is due.
+        let ask = stack.ask(Who::Dispatcher, Method::GET, "/control/due");
+        ask.send().await.problem(ErrorCode::Forbidden);
+    });
+}
+
+#[test]
+fn what_people_release_and_undo_counts_as_softwares() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let job = fresh(&stack).await;
+            asked.push((held(&act(&stack, Who::Workflow, &job, "P2").await), job));
+        }
+        let [(released, job), (rejected, _)] = &asked[..] else { panic!() };
+        approve(&stack, Who::Dispatcher, released).await.receipt();
+        let path = format!("/approvals/{}/decide", rejected.approval.id);
+        let ask = stack.ask(Who::Dispatcher, Method::POST, path).header("idempotency-key", key());
+        let no = json!({ "approval_id": rejected.approval.id, "verdict": "reject", "reason": "no" });
+        ask.json(&no).send().await.receipt();
+        let body = json!({
+            "approval_id": released.approval.id, "version": released.approval.version,
+            "applied_seq": 0,
+        });
+        let path = format!("/approvals/{}/execute", released.approval.id);
+        let ask = stack.ask(Who::Workflow, Method::POST, path).header("idempotency-key", key());
+        ask.json(&body).send().await.receipt();
+        assert_eq!(job.ticket().await.state, TicketState::Triaged);
+        act(&stack, Who::Dispatcher, job, "P1").await.receipt();
+
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+        let [act] = &ledger.acts[..] else { panic!("{:?}", ledger.acts) };
+        assert!(act.released && act.undone.is_some());
+        assert_eq!(ledger.figures.attempts, 2, "what is carried out is no attempt of its own");
+        let approvals = &ledger.figures.approvals;
+        assert_eq!(approvals[&ApprovalState::Executed], 1);
+        assert_eq!(approvals[&ApprovalState::Rejected], 1);
+    });
+}
+
+#[test]
+fn nothing_that_software_does_rests_on_a_stage_that_was_taken_back() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        for _ in 0..3 {
+            raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+            let jobs = join_all((0..6).map(|_| fresh(&stack))).await;
+            let (stop, passed) = (Cell::new(false), Cell::new(0));
+            let acting = jobs.iter().map(async |job| {
+                for priority in ["P2", "P3"].into_iter().cycle() {
+                    let reply = act(&stack, Who::Agent, job, priority).await;
+                    match reply.status == 200 {
+                        true => passed.set(passed.get() + 1),
+                        false => drop(reply.problem(ErrorCode::Stage)),
+                    }
+                    if stop.get() {
+                        break;
+                    }
+                }
+            });
+            let taking_back = async {
+                wait::until("software acts", BOUND, async || match passed.get() {
+                    0..6 => Err(passed.get()),
+                    _ => Ok(()),
+                })
+                .await;
+                demote(&stack, TRIAGE, "SHADOW").await;
+                stop.set(true);
+            };
+            futures::join!(join_all(acting), taking_back);
+        }
+        let late: i64 = sqlx::query_scalar(
+            "select count(*) from audit_events a
+               join audit_events d on d.tenant_id = a.tenant_id and d.operation = 'demote_stage'
+                                  and d.refused is null and a.written > d.written
+              where a.actor_kind = 'agent' and a.operation = 'triage' and a.refused is null
+                and not exists (
+                    select from stage_changes c
+                    join audit_events p on p.tenant_id = c.tenant_id and p.command_id = c.command_id
+                     where c.to_mode = 'AUTO' and p.written > d.written and p.written < a.written)",
+        )
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(late, 0);
+    });
+}
+
+#[test]
+fn a_cap_on_an_hour_lets_exactly_so_many_pass() {
+    const MOST: i64 = 3;
+    with_api(async |stack| {
+        rules(&stack, |data| {
+            easy(data);
+            data["caps"]["of_operation_per_hour"][TRIAGE] = json!(MOST);
+        })
+        .await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        let jobs = join_all((0..12).map(|_| fresh(&stack))).await;
+        let replies = join_all(jobs.iter().map(|job| act(&stack, Who::Agent, job, "P2"))).await;
+        let passed = replies.iter().filter(|reply| reply.status == 200).count();
+        for reply in replies.iter().filter(|reply| reply.status != 200) {
+            let found = codes(reply, ErrorCode::PolicyDenied);
+            assert!(found.contains("AUTONOMY_CAP_OPERATION"), "{found:?}");
+        }
+        // Two clock hours may have been touched; in each no more than so many.
+        let hours = counted(&stack, TRIAGE).await;
+        let all: i64 = hours.iter().map(|(commands, _)| commands).sum();
+        assert_eq!(i64::try_from(passed).unwrap(), all);
+        assert!(hours.iter().all(|(commands, _)| *commands <= MOST), "{hours:?}");
+        assert!(hours.len() > 1 || all == MOST, "{hours:?}");
+        // People are not counted, and a cap that is reached demotes nobody.
+        act(&stack, Who::Dispatcher, &jobs[0], "P3").await.receipt();
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+        assert_eq!(ledger.figures.denied, 0);
+    });
+}
+
+async fn counted(stack: &Stack, operation: &str) -> Vec<(i64, i64)> {
+    sqlx::query_as(
+        "select commands::bigint, spent_cents from autonomy_hours
+          where tenant_id = $1 and operation = $2 order by hour",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .bind(operation)
+    .fetch_all(stack.admin())
+    .await
+    .unwrap()
+}
+
+#[test]
+fn software_spends_no_more_in_an_hour_than_it_may() {
+    const STAGE: &str = "generate_invoice";
+    /// Of the example invoice.
+    const EACH: i64 = 9_500 + 3 * 7_800;
+    with_api(async |stack| {
+        rules(&stack, |data| {
+            easy(data);
+            data["caps"]["spend_cents_per_hour"] = json!(2 * EACH + 1);
+        })
+        .await;
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Verified).await;
+        propose(&stack, &job, ProposalKind::InvoiceLines).await;
+        job.does(Operation::GenerateInvoice).await;
+        raise_past(&stack, STAGE).await;
+        let mut jobs = Vec::new();
+        for _ in 0..5 {
+            jobs.push(Job::at(&stack, stack.tenant(), TicketState::Verified).await);
+        }
+        let charge = async |job: &Job| {
+            let body = job.body(Operation::GenerateInvoice).await;
+            let ask = stack.command(Who::Agent, Operation::GenerateInvoice, job.id(), &body);
+            ask.send().await
+        };
+        let replies = join_all(jobs.iter().map(charge)).await;
+        let passed = replies.iter().filter(|reply| reply.status == 200).count();
+        for reply in replies.iter().filter(|reply| reply.status != 200) {
+            let problem = reply.problem(ErrorCode::PolicyDenied);
+            let reason = &problem.reasons[0];
+            assert_eq!((reason.code.as_str(), reason.class), ("AUTONOMY_CAP_SPEND", DenyClass::PolicyDenied));
+        }
+        let hours = counted(&stack, STAGE).await;
+        let spent: i64 = hours.iter().map(|(_, cents)| cents).sum();
+        assert_eq!(spent, EACH * i64::try_from(passed).unwrap());
+        assert!(hours.iter().all(|(_, cents)| *cents <= 2 * EACH + 1), "{hours:?}");
+        assert!(hours.len() > 1 || passed == 2, "{hours:?}");
+    });
+}
+
+/// To AUTO, whatever people did with the one proposal there is: the gates are the easiest.
+async fn raise_past(stack: &Stack, stage: &str) {
+    rules(stack, |data| {
+        easy(data);
+        data["caps"]["spend_cents_per_hour"] = json!(2 * (9_500 + 3 * 7_800) + 1);
+        for mode in ["APPROVE", "CANARY", "AUTO"] {
+            data["gates"][mode]["min_agreement_permille"] = json!(0);
+        }
+    })
+    .await;
+    raise(stack, stage, AutonomyMode::Auto, None).await;
+}
+
+#[test]
+fn the_same_range_gives_the_same_report() {
+    with_api(async |stack| {
+        triaged(&stack, true).await;
+        let until: DateTime<Utc> = Utc::now();
+        let body = json!({
+            "target": target(TRIAGE), "since": until - TimeDelta::hours(1), "until": until,
+        });
+        let mut made = BTreeSet::new();
+        for _ in 0..2 {
+            let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+            let Filed::Report { sha256 } = receipt(&reply).filed else { panic!() };
+            made.insert(sha256);
+            // What happens afterwards is not in it.
+            triaged(&stack, false).await;
+        }
+        assert_eq!(made.len(), 1);
+        let wrong = |since: DateTime<Utc>, until: DateTime<Utc>| {
+            json!({ "target": target(TRIAGE), "since": since, "until": until })
+        };
+        let later = Utc::now() + TimeDelta::hours(1);
+        for (body, pointer) in [
+            (wrong(until, later), "/until"),
+            (wrong(until, until), "/since"),
+        ] {
+            let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+            assert_eq!(pointers(&reply.problem(ErrorCode::InvalidField)), [pointer]);
+        }
+    });
+}
