@@ -169,7 +169,7 @@ async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>
         }
         let asked = promote(stack, stage, &mode.to_string(), json!({ "percent": percent })).await;
         let done = approve(stack, Who::AccountManager, &held(&asked)).await;
-        assert_eq!(done.status, 200, "{}", done.text());
+        assert!(done.status.is_success(), "{}", done.text());
     }
     assert_eq!(standing(stack, stage).await.0, to);
 }
@@ -214,7 +214,7 @@ async fn control(stack: &Stack) -> Vec<Operation> {
             ask.key(&command.request_id).send()
         };
         let first = send().await;
-        assert_eq!(first.status, 200, "{}", first.text());
+        assert!(first.status.is_success(), "{}", first.text());
         assert_eq!(send().await.text(), first.text(), "the second time is a replay");
     }
     commands.iter().map(|command| command.operation).collect()
