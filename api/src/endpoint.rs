@@ -128,7 +128,10 @@ fn dry_run() -> Parameter {
 /// that has none.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
-#[expect(dead_code, reason = "it is the shape of two answers, and is never made")]
+#[expect(
+    dead_code,
+    reason = "it is the shape of two answers, and is never made"
+)]
 enum AboutApproval {
     OfTicket(Box<CommandReceipt>),
     OfNone(Box<FilingReceipt>),

@@ -215,7 +215,10 @@ fn responses(
         }
         false => done("200", success.description, generator),
     }
-    if endpoint.command.is_some_and(|o| ApprovalKind::of_held(o).is_some()) {
+    if endpoint
+        .command
+        .is_some_and(|o| ApprovalKind::of_held(o).is_some())
+    {
         responses.insert(
             "202".into(),
             json!({

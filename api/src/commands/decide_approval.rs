@@ -22,10 +22,7 @@ pub(super) fn endpoint() -> Endpoint {
 /// Where it was before approvals had a place of their own.
 pub(super) fn of_ticket() -> Endpoint {
     endpoint()
-        .at(
-            "/tickets/{id}/approval/decide",
-            "decide_approval_of_ticket",
-        )
+        .at("/tickets/{id}/approval/decide", "decide_approval_of_ticket")
         .summary("Decide an approval of a ticket")
         .problems(&[ErrorCode::IllegalTransition])
 }

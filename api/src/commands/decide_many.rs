@@ -18,10 +18,7 @@ const MOST: usize = 100;
 async fn handler(request: BulkRequest<DecideMany>) -> Result<Json<DecidedMany>, Failure> {
     let decisions = &request.body.decisions;
     let wrong = |pointer: String, rule: &str| {
-        Err(
-            Failure::new(ErrorCode::InvalidField, format!("`{pointer}` {rule}."))
-                .at(pointer, rule),
-        )
+        Err(Failure::new(ErrorCode::InvalidField, format!("`{pointer}` {rule}.")).at(pointer, rule))
     };
     if !(1..=MOST).contains(&decisions.len()) {
         return wrong("/decisions".into(), "must have 1 to 100 members");
@@ -39,7 +36,9 @@ async fn handler(request: BulkRequest<DecideMany>) -> Result<Json<DecidedMany>, 
     let mut items = Vec::with_capacity(decisions.len());
     for decision in decisions {
         let request_id = request.part_id(&decision.approval_id.to_string());
-        let answer = request.run(request_id.clone(), one(decision).into()).await?;
+        let answer = request
+            .run(request_id.clone(), one(decision).into())
+            .await?;
         items.push(outcome(decision, request_id, &answer)?);
     }
     Ok(Json(DecidedMany { items }))
@@ -70,7 +69,9 @@ fn outcome(
         .get("approval_state")
         .or_else(|| body.pointer("/filed/data/state"));
     let state: Option<ApprovalState> = match said {
-        Some(state) if done => Some(serde_json::from_value(state.clone()).map_err(Failure::internal)?),
+        Some(state) if done => {
+            Some(serde_json::from_value(state.clone()).map_err(Failure::internal)?)
+        }
         _ => None,
     };
     Ok(OneOutcome {
@@ -84,11 +85,15 @@ fn outcome(
 }
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::bulk::<DecideMany, DecidedMany>("decide_approvals", "/approvals/decide", post(handler))
-        .summary("Decide many approvals")
-        .description(
-            "Up to a hundred, each with an outcome of its own: some may be refused while others are \
+    Endpoint::bulk::<DecideMany, DecidedMany>(
+        "decide_approvals",
+        "/approvals/decide",
+        post(handler),
+    )
+    .summary("Decide many approvals")
+    .description(
+        "Up to a hundred, each with an outcome of its own: some may be refused while others are \
              taken. Each is a command under a request id that follows from the one given, so a \
              repetition of the whole gives the same outcomes.",
-        )
+    )
 }

@@ -11,9 +11,7 @@ async fn handler(request: CommandRequest<ReleaseApproval>) -> Result<Response, F
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<ReleaseApproval>(post(handler))
         .summary("Work on an approval no longer")
-        .description(
-            "Only the one who claimed it.",
-        )
+        .description("Only the one who claimed it.")
         .problems(CLAIMS)
         .problems(&[ErrorCode::IllegalTransition])
 }

@@ -11,7 +11,9 @@ async fn handler(request: CommandRequest<RevokeDelegation>) -> Result<Response, 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<RevokeDelegation>(post(handler))
         .summary("Take a lent right back")
-        .description("The one who lent it, or an administrator of the tenant. Votes that were given stand.")
+        .description(
+            "The one who lent it, or an administrator of the tenant. Votes that were given stand.",
+        )
         .problems(FILINGS)
         .problems(&[ErrorCode::NotFound, ErrorCode::AlreadyDecided])
 }

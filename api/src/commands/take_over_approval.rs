@@ -11,8 +11,6 @@ async fn handler(request: CommandRequest<TakeOverApproval>) -> Result<Response, 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<TakeOverApproval>(post(handler))
         .summary("Work on an approval in somebody's place")
-        .description(
-            "Whoever has claimed it; the reason is on record.",
-        )
+        .description("Whoever has claimed it; the reason is on record.")
         .problems(ABOUT)
 }

@@ -1,8 +1,6 @@
 //! `GET /api/v1/approvals/{id}`
 
-use contracts::{
-    ActorKind, ApprovalId, CommandId, CommentId, ErrorCode, inbox::ApprovalDetail,
-};
+use contracts::{ActorKind, ApprovalId, CommandId, CommentId, ErrorCode, inbox::ApprovalDetail};
 use domain::approval::{ApprovalFacts, may_decide};
 use uuid::Uuid;
 
