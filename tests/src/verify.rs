@@ -35,8 +35,21 @@ async fn found(
         delivery_within,
         sealed_within,
     };
-    verify(&database.maintenance, &options)
+    let report = verify(&database.maintenance, &options)
         .await
-        .expect("the maintenance login may read everything")
-        .violations
+        .expect("the maintenance login may read everything");
+    let planted = planted_stages(database).await;
+    let known = |violation: &Violation| planted.contains(&violation.place);
+    let found = report.violations.into_iter();
+    found.filter(|violation| !known(violation)).collect()
+}
+
+/// Stages that a test set past the gates, as `test`: no command wrote them, and the checker says so.
+async fn planted_stages(database: &Database) -> Vec<String> {
+    sqlx::query_scalar(
+        "select 'autonomy_stages ' || command_id from autonomy_stages where set_by = 'test'",
+    )
+    .fetch_all(&database.admin)
+    .await
+    .expect("the superuser may")
 }

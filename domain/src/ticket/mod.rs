@@ -198,6 +198,15 @@ fn plan(
         | Command::CommentApproval(_)
         | Command::RecordApprovalStep(_) => about_approval::plan(command, ticket, facts),
         // What is carried out is the held command, see `execute`.
+        // A change order takes effect with its decision: nothing is held for later.
+        Command::ExecuteApproval(body)
+            if facts
+                .approval
+                .as_ref()
+                .is_some_and(|it| it.kind == contracts::approval::ApprovalKind::ChangeOrder) =>
+        {
+            Err(Rejection::NotReleased(body.approval_id))
+        }
         Command::ExecuteApproval(_) => Err(Rejection::Broken {
             what: "the command that this approval holds",
         }),

@@ -383,7 +383,10 @@ fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
         );
         return;
     };
-    let legal = match (row.refused.is_some(), before, after) {
+    // What is held, or can no longer be carried out, leaves the ticket as it is.
+    let first = row.changes[0]["event"]["type"].as_str();
+    let undone = matches!(first, Some("approval.requested" | "approval.stale"));
+    let legal = match (row.refused.is_some() || undone, before, after) {
         (true, before, after) => before == after,
         (false, None, after) => {
             matches!(operation, Operation::CreateTicket | Operation::CommsInbound)

@@ -103,10 +103,11 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
     ),
     (
         Invariant::I2,
-        "a message without a ticket that is neither held nor about the kill switch",
+        "a message without a ticket that is neither held nor a notice of the control plane",
         "select 'comms_messages ' || id from comms_messages
          where ticket_id is null and coalesce(routing ->> 'route', '') <> 'held'
-           and coalesce(purpose, '') <> 'kill_switch'",
+           and coalesce(purpose, '') not in ('kill_switch', 'stage_changed', 'approval_waiting',
+                                             'approval_reminder', 'approval_ended')",
     ),
     (
         Invariant::I10,

@@ -140,6 +140,13 @@ impl Filings {
         found: &mut Findings,
     ) {
         let Attempt { place, row, .. } = attempt;
+        let operation = row.operation.parse::<Operation>();
+        let about_approval = row.changes[0]["type"] == "approval.changed";
+        if operation.map(Operation::class) != Ok(CommandClass::Filing) && !about_approval {
+            let what = "an accepted attempt without its ticket";
+            found.add(Invariant::I2, place, what);
+            return;
+        }
         let filed = match serde_json::from_value::<[Filed; 1]>(row.changes.clone()) {
             Ok([filed]) => filed,
             Err(error) => {
@@ -148,16 +155,6 @@ impl Filings {
                 return;
             }
         };
-        let operation = row.operation.parse::<Operation>();
-        let about_approval = matches!(filed, Filed::ApprovalChanged { .. });
-        if operation.map(Operation::class) != Ok(CommandClass::Filing) && !about_approval {
-            found.add(
-                Invariant::I2,
-                place,
-                "an accepted attempt without its ticket",
-            );
-            return;
-        }
         if filing_stream(&filed).unwrap_or_else(|| actor_stream(&row.actor_id)) != row.stream {
             found.add(Invariant::I9, place, "the row is on another thing's chain");
         }

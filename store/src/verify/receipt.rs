@@ -23,7 +23,7 @@ pub(super) fn tells(
     approvals: &mut Approvals,
     decision: Option<&Value>,
 ) -> bool {
-    if let [change] = changes
+    if let [change, ..] = changes
         && let TicketEvent::ApprovalRequested { approval_id, .. } = &change.event
     {
         let told = approvals.get_mut(row.tenant_id, *approval_id);

@@ -46,11 +46,12 @@ macro_rules! unanswered {
     };
 }
 
-/// An attempt that is held, and did nothing else.
+/// An attempt that is held, and did nothing but tell people so.
 macro_rules! held {
     () => {
-        "(jsonb_array_length(a.changes) = 1
-          and coalesce(a.changes #>> '{0,event,type}', a.changes #>> '{0,type}') = 'approval.requested')"
+        "(coalesce(a.changes #>> '{0,event,type}', a.changes #>> '{0,type}') = 'approval.requested'
+          and not exists (select from jsonb_path_query(a.changes, '$[1 to last].event.type') t
+                           where t <> '\"message.queued\"'))"
     };
 }
 
@@ -114,8 +115,7 @@ const CHECKS: &[Check] = &[
               join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
               where a.refused is null and d.result <> 'ALLOW'
                 and not (d.result = 'REQUIRE_APPROVAL' and ", held!(), ")
-                and not (a.payload ? 'approval' and jsonb_array_length(a.changes) = 1
-                         and a.changes #>> '{0,event,type}' = 'approval.stale'
+                and not (a.payload ? 'approval' and a.changes #>> '{0,event,type}' = 'approval.stale'
                          and a.changes #> '{0,event,data,approval_id}'
                              = a.payload #> '{approval,approval_id}')"),
     },

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::{DateTime, Utc};
-use contracts::{ErrorCode, Operation, TicketId, TicketState};
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::{ErrorCode, Operation, Role, TicketId, TicketState};
 use dispatch_tests::{
     database::Database,
     filing::{DIRECTORY, done, example},
@@ -12,7 +12,7 @@ use dispatch_tests::{
     servers,
     stack::{ApiOptions, Stack},
     verify::{violations, violations_sealed_within, violations_within},
-    who::Who,
+    who::{Who, mint},
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ async fn healthy() -> &'static str {
             refusals(&stack, &job).await;
             filings(&stack).await;
             messages(&stack, &job).await;
+            approvals(&stack).await;
+            control(&stack).await;
             stack.verify().await;
             stack.stop_api().await;
             let copy = stack.database().copy().await;
@@ -83,6 +85,63 @@ async fn filings(stack: &Stack) {
         let example = example(stack, operation).await;
         done(stack, operation, example.who, &example.body).await;
     }
+}
+
+/// Approvals of tickets: one carried out, one amended and still waiting, one that ran stale.
+async fn approvals(stack: &Stack) {
+    use Operation::*;
+    let mut done = Job::ready_for(stack, stack.tenant(), ExecuteApproval).await;
+    done.does(ExecuteApproval).await;
+    let mut waiting = Job::ready_for(stack, stack.tenant(), AmendApproval).await;
+    waiting.does(AmendApproval).await;
+    for operation in [CommentApproval, RecordApprovalStep, ClaimApproval] {
+        waiting.does(operation).await;
+    }
+    let mut stale = Job::ready_for(stack, stack.tenant(), AmendApproval).await;
+    stale.does(Complete).await;
+}
+
+/// The control plane: an approval without a ticket, a delegation, a stage, reports.
+async fn control(stack: &Stack) {
+    let everything = json!({ "scope": { "kind": "everything" }, "reason": "drill" });
+    let mut claims = Who::TenantAdmin.claims(stack.tenant(), Utc::now());
+    claims.sub = "usr_platform".into();
+    claims.roles = BTreeSet::from([Role::PlatformAdmin]);
+    let turn = async |operation| {
+        let ask = stack.http().command(operation, None, &everything);
+        let reply = ask.token(mint(&claims)).send().await;
+        assert!(reply.status.is_success(), "{}", reply.text());
+        reply.json()
+    };
+    turn(Operation::EngageKillSwitch).await;
+    let held = turn(Operation::ReleaseKillSwitch).await;
+    let body = json!({ "approval_id": held["approval"]["id"], "verdict": "approve" });
+    let send = async |who, operation, body: &Value| {
+        let reply = stack.command(who, operation, None, body).send().await;
+        assert!(reply.status.is_success(), "{operation}: {}", reply.text());
+        reply.json()
+    };
+    send(Who::TenantAdmin, Operation::DecideApproval, &body).await;
+    let now = Utc::now();
+    let body = json!({
+        "to": "usr_colleague", "roles": ["dispatcher"], "from": now,
+        "until": now + TimeDelta::days(3), "reason": "leave",
+    });
+    let made = send(Who::Dispatcher, Operation::DelegateApprovals, &body).await;
+    let body = json!({ "delegation_id": made["filed"]["data"]["delegation_id"] });
+    send(Who::Dispatcher, Operation::RevokeDelegation, &body).await;
+    let target = json!({ "operation": "dispatch" });
+    let body = json!({
+        "target": target, "since": now - TimeDelta::days(1), "until": now - TimeDelta::hours(1),
+    });
+    send(Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+    let body = json!({ "target": target, "to": "OFF", "reason": "too_early" });
+    send(Who::TenantAdmin, Operation::DemoteStage, &body).await;
+    let body = json!({
+        "scope": { "kind": "agent", "actor_id": "drill" }, "clients": 2, "engaged_at": now,
+        "stop_millis": 3, "attempts": 9, "passed": 0,
+    });
+    send(Who::TenantAdmin, Operation::RecordDrill, &body).await;
 }
 
 /// One refusal of each sort: on a ticket, without one, and under a used key.
@@ -474,7 +533,7 @@ const FILED: &[Plant] = &[
     ),
     (
         Invariant::I3,
-        "not applied to the version that was there",
+        "do not lead to the version",
         "update audit_events set applied_to_version = 5, produced_version = 6
          where operation = 'release_kill_switch'",
     ),
@@ -514,6 +573,319 @@ const FILED: &[Plant] = &[
 #[test]
 fn a_thing_that_is_not_what_was_filed_is_found() {
     each_is_found(FILED);
+}
+
+/// Approvals, what is held by them, and the rows of the control plane.
+const RELEASED: &[Plant] = &[
+    (
+        Invariant::I1,
+        "is not what its timeline tells: state",
+        "update approvals set state = 'withdrawn' where state = 'stale'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: operation",
+        "update approvals set operation = 'triage' where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: requested_by",
+        "update approvals set requested_by = 'usr_somebody_else' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: requested_by_kind",
+        "update approvals set requested_by_kind = 'agent' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: required_roles",
+        "update approvals set required_roles = '[\"technician\"]' where state = 'executed' and ticket_id is null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: demands",
+        "update approvals set demands = '[]' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: votes",
+        "update approvals set votes = '[]' where state = 'executed' and ticket_id is null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: votes",
+        "update approvals set votes = jsonb_set(votes, '{0,verdict}', '\"reject\"') where state = 'executed' and ticket_id is not null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: votes",
+        "update approvals set votes = jsonb_set(votes, '{0,actor_id}', '\"usr_somebody_else\"') where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: votes",
+        "update approvals set votes = jsonb_set(votes, '{0,roles}', '[\"tenant_admin\", \"qa\"]') where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: version",
+        "update approvals set version = version + 1 where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: revision",
+        "update approvals set revision = revision + 1 where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: facts_sha256",
+        "update approvals set facts_sha256 = repeat('0', 64) where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: expires_at",
+        "update approvals set expires_at = expires_at + interval '1 day' where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: on_expiry",
+        "update approvals set on_expiry = 'escalate' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: steps",
+        "update approvals set steps = '[]' where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: claimed_by",
+        "update approvals set claimed_by = 'usr_somebody_else' where claimed_by is not null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: claimed_until",
+        "update approvals set claimed_until = claimed_until + interval '1 hour' where claimed_by is not null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: decision_id",
+        "update approvals set decision_id = gen_random_uuid() where state = 'stale'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: decided_by",
+        "update approvals set decided_by = 'usr_somebody_else' where state = 'executed' and ticket_id is null",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: decided_at",
+        "update approvals set decided_at = decided_at + interval '1 hour' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: reason",
+        "update approvals set reason = 'because' where state = 'stale'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: decided_command_id",
+        "update approvals set decided_command_id = null where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: executed_command_id",
+        "update approvals set executed_command_id = command_id where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: request_sha256",
+        "update approvals set request_sha256 = repeat('0', 64) where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: request",
+        "update approvals set request = '{}' where state = 'executed'",
+    ),
+    (
+        Invariant::I1,
+        "tells of is missing",
+        "delete from approvals where ticket_id is null",
+    ),
+    (
+        Invariant::I1,
+        "held command is missing, or is not what it is bound to",
+        "update held_commands set sha256 = repeat('0', 64)",
+    ),
+    (
+        Invariant::I1,
+        "held command is missing, or is not what it is bound to",
+        "update held_commands set proposer = jsonb_set(proposer, '{id}', '\"usr_somebody_else\"')",
+    ),
+    (
+        Invariant::I1,
+        "held command is missing, or is not what it is bound to",
+        "update approvals set request_sha256 = repeat('0', 64) where state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "are not 1..n up to that of its approval",
+        "delete from held_commands where version = 1",
+    ),
+    (
+        Invariant::I2,
+        "without the attempt that was held, or amended",
+        "update held_commands set command_id = gen_random_uuid() where version = 2",
+    ),
+    (
+        Invariant::I3,
+        "does not carry its open approvals",
+        "update tickets set doc = jsonb_set(doc, '{approvals}', '[]')",
+    ),
+    (
+        Invariant::I5,
+        "carried out by no command, or by more than one",
+        "update audit_events set payload = payload - 'approval' where payload ? 'approval'",
+    ),
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update audit_events set payload = jsonb_set(payload, '{approval,approved_by}', '[\"usr_x\"]')
+         where payload ? 'approval'",
+    ),
+    (
+        Invariant::I5,
+        "without the people whom it asks for",
+        "update audit_events set actor_kind = 'agent' where operation = 'decide_approval'",
+    ),
+    (
+        Invariant::I5,
+        "without the people whom it asks for",
+        "update audit_events a set actor_id = p.requested_by from approvals p
+         where a.command_id = p.decided_command_id and a.operation = 'decide_approval'",
+    ),
+    (
+        Invariant::I5,
+        "let pass as released, and carried out no approval",
+        "update policy_decisions set input = jsonb_set(input::jsonb, '{release}', '{}')::text
+         where operation = 'close'",
+    ),
+    (
+        Invariant::I1,
+        "that the policy did not allow",
+        "update audit_events set changes = changes || changes
+         where changes #>> '{0,event,type}' = 'approval.requested'",
+    ),
+    (
+        Invariant::I1,
+        "a held attempt that the policy did not hold",
+        "update policy_decisions set result = 'ALLOW' where result = 'REQUIRE_APPROVAL'",
+    ),
+    (
+        Invariant::I1,
+        "a stored answer that does not tell",
+        "update idempotency_keys set body = replace(body, '\"state\":\"pending\"', '\"state\":\"approved\"')
+         where status = 202",
+    ),
+    (
+        Invariant::I1,
+        "a comment that is not what its attempt wrote",
+        "update approval_comments set author_id = 'usr_somebody_else'",
+    ),
+    (
+        Invariant::I1,
+        "a comment that is not what its attempt wrote",
+        "delete from approval_comments",
+    ),
+    (
+        Invariant::I1,
+        "a delegation that is not",
+        "update delegations set roles = '[\"tenant_admin\"]'",
+    ),
+    (
+        Invariant::I1,
+        "a delegation that is not",
+        "update delegations set revoked_at = null",
+    ),
+    (
+        Invariant::I1,
+        "a delegation that is not",
+        "delete from delegations",
+    ),
+    (
+        Invariant::I1,
+        "a change of a stage that is not",
+        "update stage_changes set to_mode = 'AUTO'",
+    ),
+    (
+        Invariant::I1,
+        "a change of a stage that is not",
+        "update stage_changes set decided_by = 'usr_somebody_else'",
+    ),
+    (
+        Invariant::I1,
+        "a stage that is not what was decided last",
+        "update autonomy_stages set mode = 'AUTO'",
+    ),
+    (
+        Invariant::I1,
+        "a stage that is not what was decided last",
+        "delete from autonomy_stages",
+    ),
+    (
+        Invariant::I1,
+        "a report that is not what its attempt kept",
+        "update reports set document = document || ' '",
+    ),
+    (
+        Invariant::I1,
+        "a report that is not what its attempt kept",
+        "update reports set figures = '{\"passed\": 7}' where kind = 'drill'",
+    ),
+    (
+        Invariant::I1,
+        "figures are not those of its document",
+        "update reports set figures = jsonb_set(figures, '{sample}', '999') where kind = 'gate'",
+    ),
+    (
+        Invariant::I1,
+        "a report that an attempt kept is missing",
+        "delete from reports",
+    ),
+    (
+        Invariant::I1,
+        "a bundle that is not what was uploaded",
+        "insert into policy_bundles (sha256, version, archive, uploaded_at, uploaded_by, command_id)
+         values (repeat('0', 64), '9', '', now(), 'usr_x', gen_random_uuid())",
+    ),
+    (
+        Invariant::I1,
+        "an activation of a bundle that is not",
+        "insert into bundle_activations (sha256, version, previous_sha256, activated_at, activated_by,
+                                         reason, command_id)
+         select bundle_sha256, bundle_version, bundle_sha256, now(), 'usr_x', 'x', gen_random_uuid()
+         from deployment",
+    ),
+    (
+        Invariant::I1,
+        "a bundle decides that was not activated last",
+        "update deployment set bundle_sha256 = repeat('0', 64)",
+    ),
+    (
+        Invariant::I1,
+        "what workflows are to be told of",
+        "delete from control_events where kind = 'kill_switch'",
+    ),
+    (
+        Invariant::I1,
+        "what workflows are to be told of",
+        "update control_events set for_tenant = gen_random_uuid() where kind = 'stage'",
+    ),
+];
+
+#[test]
+fn an_approval_or_a_stage_that_is_not_what_was_decided_is_found() {
+    each_is_found(RELEASED);
 }
 
 const ORPHANS: &[Plant] = &[
@@ -634,7 +1006,7 @@ const MESSAGES: &[Plant] = &[
     ),
     (
         Invariant::I2,
-        "neither held nor about the kill switch",
+        "neither held nor a notice",
         "update comms_messages set ticket_id = null where purpose = 'conversation'",
     ),
     (
@@ -759,7 +1131,8 @@ const BY_ITSELF: &[Plant] = &[
     (
         Invariant::I5,
         "software changed a ticket by itself in shadow mode",
-        "update audit_events set actor_kind = 'workflow' where operation = 'close'",
+        "update policy_decisions set input = jsonb_set(input::jsonb, '{actor,kind}', '\"workflow\"')::text
+         where operation = 'close'",
     ),
 ];
 
@@ -898,6 +1271,21 @@ const WALLS: &[Plant] = &[
         Invariant::I10,
         "may see all tenants' rows",
         "create policy leak on notes for select to dispatch_app using (true)",
+    ),
+    (
+        Invariant::I10,
+        "without forced row-level security",
+        "alter table held_commands no force row level security",
+    ),
+    (
+        Invariant::I10,
+        "none of the installation's own",
+        "create table everybodys (ticket_id uuid)",
+    ),
+    (
+        Invariant::I10,
+        "may read what people wrote",
+        "grant select on held_commands to dispatch_maintenance",
     ),
     (
         Invariant::I10,
