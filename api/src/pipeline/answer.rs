@@ -94,13 +94,14 @@ pub(super) fn new(
 }
 
 /// Whether there is a thing that was not there before. Turning the kill switch makes none, nor does
-/// letting another bundle decide.
+/// letting another bundle decide, nor deciding an approval.
 fn is_new(filing: &Filing) -> bool {
     let turns = matches!(
         filing.filed,
         Filed::KillSwitchEngaged { .. }
             | Filed::KillSwitchReleased { .. }
             | Filed::BundleActivated { .. }
+            | Filed::ApprovalChanged { .. }
     );
     filing.applied_to_version == 0 && !turns
 }

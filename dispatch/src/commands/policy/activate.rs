@@ -8,6 +8,7 @@ use client::{CallOptions, FilingAnswer};
 use contracts::{
     Role, Slug,
     command::{ActivateBundle, UploadBundle},
+    filing::Filed,
     policy::DiffSummary,
 };
 use policy::BundleFiles;
@@ -18,6 +19,7 @@ use crate::{
     cli::Global,
     desk::{Connection, Desk},
     exit::Failure,
+    table::clean,
     words,
 };
 
@@ -92,9 +94,13 @@ pub async fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failur
     let result = async {
         let history = desk.api.policy_activations().await?;
         let before = history.activations.into_iter().next();
-        let sha256 = before.and_then(|last| last.previous_sha256).ok_or_else(|| {
-            Failure::failed("there is no bundle before the one that decides: nothing to go back to")
-        })?;
+        let sha256 = before
+            .and_then(|last| last.previous_sha256)
+            .ok_or_else(|| {
+                Failure::failed(
+                    "there is no bundle before the one that decides: nothing to go back to",
+                )
+            })?;
         turn(&desk, sha256, args.reason.clone(), None).await
     }
     .await;
@@ -119,9 +125,16 @@ async fn turn(
     match answer {
         FilingAnswer::Done(receipt) if desk.json => desk.print_json(&receipt),
         FilingAnswer::Held(receipt) if desk.json => desk.print_json(&receipt),
-        FilingAnswer::Done(_) => {
+        FilingAnswer::Done(receipt) => {
             let short: String = sha256.chars().take(12).collect();
-            desk.print(&format!("bundle {short} decides from now on\n"))
+            let version = match &receipt.filed {
+                Filed::BundleActivated { bundle, .. } => clean(&bundle.version),
+                _ => String::new(),
+            };
+            desk.print(&format!(
+                "bundle {version} ({short}…) decides from now on; back with\n  dispatch policy \
+                 rollback --reason WORD\n"
+            ))
         }
         FilingAnswer::Held(receipt) => {
             let approval = &receipt.approval;
