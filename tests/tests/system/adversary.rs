@@ -8,7 +8,7 @@
 //! software against it. What it could not see would prove nothing, so acts that must not be are
 //! planted in a copy of the history, each to be found.
 //!
-//! `DISPATCH_ADVERSARY_SECONDS` makes it longer, `DISPATCH_ADVERSARY_SEED` chooses the sequence.
+//! `DISPATCH_ADVERSARY_REQUESTS` makes it longer, `DISPATCH_ADVERSARY_SEED` chooses the sequence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,7 +44,10 @@ use serde_json::{Value, json};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-const SECONDS: u64 = 25;
+/// Requests of all together.
+const REQUESTS: u64 = 2_500;
+/// Each takes some milliseconds; a machine that is busy takes its time.
+const MILLIS_EACH: u64 = 100;
 const TICKETS: usize = 24;
 
 /// What software may do once it is let.
@@ -83,6 +86,7 @@ struct Sent {
 struct Play {
     stack: Stack,
     seed: u64,
+    most: u64,
     until: Instant,
     tickets: Mutex<Vec<TicketId>>,
     /// Approvals that were ever seen, with their tickets and versions.
@@ -93,7 +97,7 @@ struct Play {
 
 impl Play {
     fn goes_on(&self) -> bool {
-        Instant::now() < self.until
+        self.sent.load(Ordering::Relaxed) < self.most && Instant::now() < self.until
     }
 
     /// Waits until so many more requests were sent, or all is over.
@@ -225,8 +229,8 @@ impl Play {
                 }
             };
             let reply = self.send(&sent).await;
-            let never = NEVER.contains(&sent.operation)
-                || sent.operation == Operation::DecideApproval;
+            let never =
+                NEVER.contains(&sent.operation) || sent.operation == Operation::DecideApproval;
             assert!(
                 !never || !reply.status.is_success(),
                 "seed {}: {sent:?}: {}",
@@ -311,7 +315,9 @@ impl Play {
             }
             let step = match ticket.state {
                 TicketState::New => (Who::Dispatcher, Triage),
-                TicketState::Triaged | TicketState::ReturnPending => (Who::Dispatcher, ProposeSchedule),
+                TicketState::Triaged | TicketState::ReturnPending => {
+                    (Who::Dispatcher, ProposeSchedule)
+                }
                 TicketState::ScheduleProposed => (Who::Dispatcher, ConfirmSchedule),
                 TicketState::Scheduled => (Who::Dispatcher, Dispatch),
                 TicketState::Dispatched => (Who::Technician, CheckIn),
@@ -358,7 +364,8 @@ impl Play {
         match rng.random_range(0..20) {
             0 => {
                 let body = json!({ "approval_id": open.id, "minutes": 1 });
-                self.does(who, Operation::ClaimApproval, id, body.clone()).await;
+                self.does(who, Operation::ClaimApproval, id, body.clone())
+                    .await;
                 let body = json!({ "approval_id": open.id });
                 self.does(who, Operation::ReleaseApproval, id, body).await;
             }
@@ -371,18 +378,21 @@ impl Play {
                 let body = json!({
                     "approval_id": open.id, "expires_at": expires_at, "reason": "later",
                 });
-                self.does(Who::Dispatcher, Operation::ChangeApprovalDue, id, body).await;
+                self.does(Who::Dispatcher, Operation::ChangeApprovalDue, id, body)
+                    .await;
             }
             3 => {
                 let body = json!({ "approval_id": open.id, "reason": "not_needed" });
-                self.does(Who::Dispatcher, Operation::WithdrawApproval, id, body).await;
+                self.does(Who::Dispatcher, Operation::WithdrawApproval, id, body)
+                    .await;
             }
             4..7 => {
                 let body = json!({
                     "approval_id": open.id, "reason": "smaller_pane",
                     "body": { "scope": "shopfront", "price_delta_cents": 299_000 },
                 });
-                self.does(Who::Technician, Operation::AmendApproval, id, body).await;
+                self.does(Who::Technician, Operation::AmendApproval, id, body)
+                    .await;
             }
             7..9 => self.run_out(ticket.id, open, rng).await,
             n => {
@@ -436,14 +446,18 @@ impl Play {
         let operation = *ACTS.choose(rng).expect("not empty");
         let risk = [None, None, Some("emergency"), Some("standard")];
         let risk = *risk.choose(rng).expect("not empty");
-        let to = [Auto, Auto, Auto, Canary, Canary, Approve, Approve, Approve, Shadow, Off];
+        let to = [
+            Auto, Auto, Auto, Canary, Canary, Approve, Approve, Approve, Shadow, Off,
+        ];
         let to = *to.choose(rng).expect("not empty");
         let target = match risk {
             Some(risk) => json!({ "operation": operation, "risk": risk }),
             None => json!({ "operation": operation }),
         };
         let general = json!({ "operation": operation }).to_string();
-        let from = standing.get(&target.to_string()).or_else(|| standing.get(&general));
+        let from = standing
+            .get(&target.to_string())
+            .or_else(|| standing.get(&general));
         let from = *from.unwrap_or(&Shadow);
         let mut body = json!({ "target": target, "to": to, "reason": "adversary" });
         if to == Canary {
@@ -451,12 +465,16 @@ impl Play {
         }
         let done = match to > from {
             true => {
-                let ask = self
-                    .stack
-                    .command(Who::TenantAdmin, Operation::PromoteStage, None, &body);
+                let ask =
+                    self.stack
+                        .command(Who::TenantAdmin, Operation::PromoteStage, None, &body);
                 let held = ask.send().await;
                 assert_eq!(held.status, 202, "seed {}: {}", self.seed, held.text());
-                let verdict = if rng.random_bool(0.1) { "reject" } else { "approve" };
+                let verdict = if rng.random_bool(0.1) {
+                    "reject"
+                } else {
+                    "approve"
+                };
                 self.release(&held, Who::AccountManager, verdict).await && verdict == "approve"
             }
             false if to < from => {
@@ -476,10 +494,17 @@ impl Play {
         let body = json!({ "approval_id": held.json()["approval"]["id"], "verdict": verdict });
         let key = key();
         loop {
-            let ask = self.stack.command(who, Operation::DecideApproval, None, &body);
+            let ask = self
+                .stack
+                .command(who, Operation::DecideApproval, None, &body);
             let reply = ask.key(&key).send().await;
             if reply.status != 503 {
-                assert!(reply.status.is_success(), "seed {}: {}", self.seed, reply.text());
+                assert!(
+                    reply.status.is_success(),
+                    "seed {}: {}",
+                    self.seed,
+                    reply.text()
+                );
                 return true;
             }
         }
@@ -496,7 +521,9 @@ impl Play {
                 1 => json!({ "kind": "tenant" }),
                 2 => json!({ "kind": "channel", "channel": "sms" }),
                 3 => {
-                    let who = *[Who::Agent, Who::Workflow].choose(&mut rng).expect("not empty");
+                    let who = *[Who::Agent, Who::Workflow]
+                        .choose(&mut rng)
+                        .expect("not empty");
                     json!({ "kind": "agent", "actor_id": who.actor(self.stack.tenant()).id })
                 }
                 4 => json!({ "kind": "ticket", "ticket_id": self.any_ticket(&mut rng) }),
@@ -708,7 +735,10 @@ impl World {
                 percent,
                 ..
             } => {
-                let key = (target.operation.to_string(), target.risk.map(|risk| risk.to_string()));
+                let key = (
+                    target.operation.to_string(),
+                    target.risk.map(|risk| risk.to_string()),
+                );
                 self.stages.insert(key, (to, percent.unwrap_or(0)));
             }
             Filed::KillSwitchEngaged { scope, .. } => {
@@ -743,7 +773,8 @@ impl World {
     fn fault(&mut self, row: &Accepted, id: Uuid, changes: &[TicketChange]) -> Vec<&'static str> {
         let software = |kind: &str| kind == "agent" || kind == "workflow";
         let operation: Operation = row.operation.parse().unwrap();
-        let acts = operation.class() == CommandClass::Change || operation == Operation::CommsOutbound;
+        let acts =
+            operation.class() == CommandClass::Change || operation == Operation::CommsOutbound;
         // People are told of it besides.
         let own: Vec<_> = changes
             .iter()
@@ -811,7 +842,9 @@ impl World {
             return AutonomyMode::Shadow.min(self.configured(operation, ticket).0);
         }
         match self.configured(operation, ticket) {
-            (AutonomyMode::Canary, percent) if is_in_canary(ticket.id, percent) => AutonomyMode::Auto,
+            (AutonomyMode::Canary, percent) if is_in_canary(ticket.id, percent) => {
+                AutonomyMode::Auto
+            }
             (AutonomyMode::Canary, _) => AutonomyMode::Approve,
             (mode, _) => mode,
         }
@@ -826,7 +859,9 @@ impl World {
             let key = (operation.to_owned(), risk.map(str::to_owned));
             self.stages.get(&key).copied()
         };
-        of(Some(risk)).or_else(|| of(None)).unwrap_or((AutonomyMode::Shadow, 0))
+        of(Some(risk))
+            .or_else(|| of(None))
+            .unwrap_or((AutonomyMode::Shadow, 0))
     }
 
     fn is_stopped(&self, row: &Accepted, id: Uuid, proposer: &str) -> bool {
@@ -842,8 +877,12 @@ impl World {
                 ticket_id: TicketId::from_uuid(id),
             },
         ];
-        let channel = row.payload["channel"].as_str().map(|name| format!("channel:{name}"));
-        scopes.iter().any(|scope| self.engaged.contains(&scope.key()))
+        let channel = row.payload["channel"]
+            .as_str()
+            .map(|name| format!("channel:{name}"));
+        scopes
+            .iter()
+            .any(|scope| self.engaged.contains(&scope.key()))
             || operation == Operation::CommsOutbound
                 && channel.is_some_and(|channel| self.engaged.contains(&channel))
     }
@@ -871,7 +910,10 @@ impl World {
         }
         let of = |id: &contracts::ApprovalId| id.to_string();
         match event {
-            E::ApprovalVoted { approval_id, verdict } => {
+            E::ApprovalVoted {
+                approval_id,
+                verdict,
+            } => {
                 self.vote(row, &of(approval_id), *verdict, false);
             }
             E::ApprovalDecided {
@@ -963,14 +1005,18 @@ fn planted(history: &[Accepted]) -> Vec<(&'static str, Vec<Accepted>)> {
         }}]);
         let mut lowered = history.to_vec();
         lowered.insert(act, stage.clone());
-        stage.changes[0]["data"]["target"]["risk"] =
-            json!(if risk == "standard" { "emergency" } else { "standard" });
+        stage.changes[0]["data"]["target"]["risk"] = json!(if risk == "standard" {
+            "emergency"
+        } else {
+            "standard"
+        });
         lowered.insert(act, stage.clone());
         plants.push(("acted beyond its stage", lowered));
     }
 
-    let executed = first(|row| row.payload["approval"].is_object()
-        && row.changes.to_string().contains("approval.executed"));
+    let executed = first(|row| {
+        row.payload["approval"].is_object() && row.changes.to_string().contains("approval.executed")
+    });
     let approval = history[executed].payload["approval"]["approval_id"].clone();
     let decided = history.iter().position(|row| {
         row.changes[0]["event"]["type"] == "approval.decided"
@@ -982,7 +1028,10 @@ fn planted(history: &[Accepted]) -> Vec<(&'static str, Vec<Accepted>)> {
     ));
     let mut twice = history.to_vec();
     twice.insert(executed, history[executed].clone());
-    plants.push(("carried out what nobody had released, or what was over", twice));
+    plants.push((
+        "carried out what nobody had released, or what was over",
+        twice,
+    ));
     plants
 }
 
@@ -990,7 +1039,7 @@ fn planted(history: &[Accepted]) -> Vec<(&'static str, Vec<Accepted>)> {
 fn software_does_nothing_beyond_what_is_let_pass() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("DISPATCH_ADVERSARY_SEED").unwrap_or_else(rand::random::<u64>);
-    let seconds = number("DISPATCH_ADVERSARY_SECONDS").unwrap_or(SECONDS);
+    let most = number("DISPATCH_ADVERSARY_REQUESTS").unwrap_or(REQUESTS);
     println!("DISPATCH_ADVERSARY_SEED={seed}");
     let options = ApiOptions {
         pool_size: 16,
@@ -1002,14 +1051,19 @@ fn software_does_nothing_beyond_what_is_let_pass() {
         let play = Arc::new(Play {
             stack: stack.clone(),
             seed,
-            until: Instant::now() + Duration::from_secs(seconds),
+            most,
+            until: Instant::now() + Duration::from_millis(most * MILLIS_EACH),
             tickets: Mutex::new(tickets),
             seen: Mutex::default(),
             sent: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
         });
         let software = (0..8).map(|n| {
-            let who = if n % 2 == 0 { Who::Agent } else { Who::Workflow };
+            let who = if n % 2 == 0 {
+                Who::Agent
+            } else {
+                Who::Workflow
+            };
             play.software(who, n + 10)
         });
         let people = (0..4).map(|n| play.people(n + 10));
@@ -1049,7 +1103,10 @@ fn software_does_nothing_beyond_what_is_let_pass() {
         println!("{told}");
         // A run in which little happens says little.
         assert!(counted.auto >= 30 && counted.held >= 20, "{told}");
-        assert!(counted.executed >= 8 && counted.stale >= 3 && counted.expired >= 1, "{told}");
+        assert!(
+            counted.executed >= 5 && counted.stale >= 3 && counted.expired >= 1,
+            "{told}"
+        );
         assert!(of("STAGE") >= 30 && of("KILL_SWITCH") >= 20, "{told}");
         assert!(forbidden >= 10, "{forbidden} of what it never may: {told}");
         assert!(play.replayed.load(Ordering::Relaxed) >= 30, "{told}");
