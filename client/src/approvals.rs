@@ -8,7 +8,9 @@ use contracts::{
         DelegateApprovals, ReleaseApproval, RevokeDelegation, TakeOverApproval, WithdrawApproval,
     },
     filing::{Filed, FilingReceipt},
-    inbox::{ApprovalDetail, ApprovalFilter, ApprovalPage, DecideMany, DecidedMany, DelegationList},
+    inbox::{
+        ApprovalDetail, ApprovalFilter, ApprovalPage, DecideMany, DecidedMany, DelegationList,
+    },
 };
 use serde::{Deserialize, Serialize};
 

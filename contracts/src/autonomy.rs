@@ -71,7 +71,7 @@ pub struct AutonomyRules {
     /// What software may do in one clock hour, per tenant.
     pub caps: Caps,
     /// What a promotion to a mode needs.
-    pub gates: BTreeMap<AutonomyMode, Gate>,
+    pub gates: BTreeMap<AutonomyMode, StageGate>,
     /// What demotes by itself.
     pub guardrails: Guardrails,
 }
@@ -105,7 +105,7 @@ pub struct Caps {
 /// What a promotion needs. Shares are in thousandths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Gate {
+pub struct StageGate {
     /// Pairs of a proposal, unseen by whoever acted, with what they did.
     pub min_sample: u32,
     /// The lower bound (Wilson, 95 %) of the share in which both were the same or equivalent.

@@ -210,7 +210,14 @@ mod tests {
             let scope = KillScope::of_key(key);
             assert_eq!(scope.map(|scope| scope.key()).as_deref(), Some(key));
         }
-        for key in ["", "agent:", "agent:two words", "operation:fly", "ticket:1", "tenant:x"] {
+        for key in [
+            "",
+            "agent:",
+            "agent:two words",
+            "operation:fly",
+            "ticket:1",
+            "tenant:x",
+        ] {
             assert_eq!(KillScope::of_key(key), None, "{key}");
         }
     }

@@ -10,9 +10,10 @@ use url::Url;
 
 use crate::{
     commands::{
-        approvals::ApprovalsCommand, decisions::DecisionsCommand, import::ImportArgs, killswitch::KillSwitchCommand,
-        messages::MessagesCommand, policy::PolicyCommand, proposals::ProposalsCommand, rollout::RolloutCommand,
-        shadow::ShadowCommand, ticket::TicketCommand,
+        approvals::ApprovalsCommand, decisions::DecisionsCommand, import::ImportArgs,
+        killswitch::KillSwitchCommand, messages::MessagesCommand, policy::PolicyCommand,
+        proposals::ProposalsCommand, rollout::RolloutCommand, shadow::ShadowCommand,
+        ticket::TicketCommand,
     },
     demo::day::Speed,
     exit,

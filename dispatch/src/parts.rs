@@ -9,7 +9,9 @@ use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use chrono::Utc;
-use policy::{Bundle, BundleFiles, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys};
+use policy::{
+    Bundle, BundleFiles, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys,
+};
 use sqlx::{Connection, PgConnection, PgPool};
 use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;

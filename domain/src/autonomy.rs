@@ -267,7 +267,9 @@ mod tests {
     fn a_share_of_the_tickets_is_about_that_share() {
         let among = 10_000_u128;
         for percent in [0, 1, 10, 50, 99, 100] {
-            let held = (0..among).filter(|n| is_in_canary(id(n * 7919), percent)).count();
+            let held = (0..among)
+                .filter(|n| is_in_canary(id(n * 7919), percent))
+                .count();
             let wanted = among as f64 * f64::from(percent) / 100.0;
             assert!((held as f64 - wanted).abs() <= 200.0, "{percent} %: {held}");
         }
@@ -327,11 +329,22 @@ mod tests {
         autonomy.stages = vec![setting(None, AutonomyMode::Auto, 0)];
         let effective = |autonomy: &Autonomy| autonomy.stage(Operation::Dispatch, Some(&ticket)).0;
         assert_eq!(effective(&autonomy), AutonomyMode::Auto);
-        autonomy.stages.push(setting(Some("urgent"), AutonomyMode::Approve, 0));
+        autonomy
+            .stages
+            .push(setting(Some("urgent"), AutonomyMode::Approve, 0));
         assert_eq!(effective(&autonomy), AutonomyMode::Approve);
-        autonomy.stages.push(setting(Some("standard"), AutonomyMode::Off, 0));
-        assert_eq!(effective(&autonomy), AutonomyMode::Approve, "of another class");
-        assert_eq!(autonomy.stage(Operation::Dispatch, None).0, AutonomyMode::Off);
+        autonomy
+            .stages
+            .push(setting(Some("standard"), AutonomyMode::Off, 0));
+        assert_eq!(
+            effective(&autonomy),
+            AutonomyMode::Approve,
+            "of another class"
+        );
+        assert_eq!(
+            autonomy.stage(Operation::Dispatch, None).0,
+            AutonomyMode::Off
+        );
 
         let standing = |risk: Option<&str>| {
             autonomy.standing(&StageTarget {
@@ -339,13 +352,23 @@ mod tests {
                 risk: risk.map(slug),
             })
         };
-        assert_eq!((standing(None).mode, standing(None).version), (AutonomyMode::Auto, 1));
+        assert_eq!(
+            (standing(None).mode, standing(None).version),
+            (AutonomyMode::Auto, 1)
+        );
         let unset = standing(Some("other"));
-        assert_eq!((unset.mode, unset.version), (AutonomyMode::Auto, 0), "as for all");
+        assert_eq!(
+            (unset.mode, unset.version),
+            (AutonomyMode::Auto, 0),
+            "as for all"
+        );
         let elsewhere = autonomy.standing(&StageTarget {
             operation: Operation::Triage,
             risk: None,
         });
-        assert_eq!((elsewhere.mode, elsewhere.version), (AutonomyMode::Shadow, 0));
+        assert_eq!(
+            (elsewhere.mode, elsewhere.version),
+            (AutonomyMode::Shadow, 0)
+        );
     }
 }

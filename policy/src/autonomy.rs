@@ -6,7 +6,7 @@
 
 use contracts::{
     ActorKind, Operation,
-    autonomy::{AutonomyRules, Gate},
+    autonomy::{AutonomyRules, StageGate},
     event::AutonomyMode,
 };
 use serde::Deserialize;
@@ -118,7 +118,7 @@ fn check(rules: &AutonomyRules, templates: &Templates) -> Result<(), String> {
     Ok(())
 }
 
-fn check_gate(gate: &Gate) -> Result<(), String> {
+fn check_gate(gate: &StageGate) -> Result<(), String> {
     if gate.min_sample == 0 {
         return Err("`min_sample` is 0: nothing would be shown".into());
     }

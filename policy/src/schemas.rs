@@ -63,7 +63,7 @@ struct Node<'a> {
 }
 
 /// The next part of a reference.
-enum Part<'a> {
+enum Piece<'a> {
     Key(&'a str),
     Any,
 }
@@ -99,15 +99,15 @@ impl Schemas {
         let mut rest = &tokens[1..];
         let mut end = tokens[0].1.end;
         while let Some((part, length)) = next_part(rest, end) {
-            let below_body = fact == "input" && matches!(part, Part::Key("body"));
+            let below_body = fact == "input" && matches!(part, Piece::Key("body"));
             let found = if below_body {
                 Some(self.bodies().collect())
             } else {
                 step(&nodes, &part)
             };
             let name = match part {
-                Part::Key(key) => key,
-                Part::Any => "_",
+                Piece::Key(key) => key,
+                Piece::Any => "_",
             };
             let Some(found) = found else {
                 let span = &tokens[0].1;
@@ -197,17 +197,17 @@ fn begins_reference(tokens: &[Token], index: usize) -> bool {
 }
 
 /// `.name`, `["name"]` or `[anything]` right after `end`, and how many tokens it takes.
-fn next_part(tokens: &[Token], end: u32) -> Option<(Part<'_>, usize)> {
+fn next_part(tokens: &[Token], end: u32) -> Option<(Piece<'_>, usize)> {
     let open = tokens.first().filter(|token| token.1.start == end)?;
     let second = tokens.get(1)?;
     match (open.1.text(), &second.0) {
-        (".", TokenKind::Ident) => Some((Part::Key(second.1.text()), 2)),
+        (".", TokenKind::Ident) => Some((Piece::Key(second.1.text()), 2)),
         ("[", kind) => {
             let closed = tokens.get(2).is_some_and(|token| token.1.text() == "]");
             match kind {
                 _ if !closed => None,
-                TokenKind::String | TokenKind::RawString => Some((Part::Key(second.1.text()), 3)),
-                _ => Some((Part::Any, 3)),
+                TokenKind::String | TokenKind::RawString => Some((Piece::Key(second.1.text()), 3)),
+                _ => Some((Piece::Any, 3)),
             }
         }
         _ => None,
@@ -215,7 +215,7 @@ fn next_part(tokens: &[Token], end: u32) -> Option<(Part<'_>, usize)> {
 }
 
 /// What stands below; `Some` and empty: anything may. `None`: nothing does.
-fn step<'a>(nodes: &[Node<'a>], part: &Part<'_>) -> Option<Vec<Node<'a>>> {
+fn step<'a>(nodes: &[Node<'a>], part: &Piece<'_>) -> Option<Vec<Node<'a>>> {
     let mut below = Vec::new();
     let mut possible = false;
     for node in nodes.iter().flat_map(|node| variants(*node)) {
@@ -224,12 +224,12 @@ fn step<'a>(nodes: &[Node<'a>], part: &Part<'_>) -> Option<Vec<Node<'a>>> {
         let others = node.schema.get("additionalProperties");
         let items = node.schema.get("items");
         match (part, fields, others, items) {
-            (Part::Key(key), Some(fields), ..) if fields.contains_key(*key) => {
+            (Piece::Key(key), Some(fields), ..) if fields.contains_key(*key) => {
                 below.push(at(&fields[*key]));
             }
             (_, _, Some(others @ Value::Object(_)), _) => below.push(at(others)),
-            (Part::Any, _, _, Some(items)) => below.push(at(items)),
-            (Part::Any, Some(_), ..) | (_, _, Some(Value::Bool(true)), _) => {
+            (Piece::Any, _, _, Some(items)) => below.push(at(items)),
+            (Piece::Any, Some(_), ..) | (_, _, Some(Value::Bool(true)), _) => {
                 return Some(Vec::new());
             }
             (_, None, _, None) if node.schema.get("type").is_none() => return Some(Vec::new()),

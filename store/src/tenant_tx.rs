@@ -70,7 +70,9 @@ impl TenantTx {
              set_config('statement_timeout', '{}ms', true)",
             millis + 1_000,
         );
-        raw_sql(AssertSqlSafe(sql)).execute(self.connection()).await?;
+        raw_sql(AssertSqlSafe(sql))
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 

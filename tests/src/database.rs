@@ -162,8 +162,8 @@ async fn make_template(server: &'static str) -> String {
         "first",
         chrono::Utc::now(),
     )
-        .await
-        .expect("the owner may");
+    .await
+    .expect("the owner may");
     // A database that somebody is connected to cannot be copied.
     owner.close().await;
     name

@@ -151,12 +151,9 @@ pub const fn example(operation: Operation) -> Example {
             Who::AccountManager,
             Some(ChangeRequested),
         ),
-        Operation::RecordApprovalStep => (
-            Some(ChangeRequested),
-            ChangeRequested,
-            Who::Workflow,
-            None,
-        ),
+        Operation::RecordApprovalStep => {
+            (Some(ChangeRequested), ChangeRequested, Who::Workflow, None)
+        }
         Operation::AmendApproval | Operation::WithdrawApproval => {
             (Some(OnSite), OnSite, Who::Technician, None)
         }

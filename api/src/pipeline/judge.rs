@@ -715,7 +715,10 @@ mod tests {
         assert!(illegal.is_stored(&breach(ActorKind::Person)));
         assert!(refused(ErrorCode::Forbidden).is_stored(&cancel(ActorKind::Workflow)));
         for code in [ErrorCode::Stage, ErrorCode::KillSwitch] {
-            assert!(!refused(code).is_stored(&cancel(ActorKind::Workflow)), "{code}");
+            assert!(
+                !refused(code).is_stored(&cancel(ActorKind::Workflow)),
+                "{code}"
+            );
             assert!(refused(code).is_stored(&cancel(ActorKind::Agent)), "{code}");
         }
         let text = FreeText::new("x").unwrap();

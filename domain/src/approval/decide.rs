@@ -120,9 +120,10 @@ fn is_met(approval: &Approval) -> bool {
 /// The demands that are not met yet, with what was given of them.
 pub(super) fn owed(approval: &Approval) -> Vec<Owed> {
     let given = |demand: &Demand| {
-        let yes = approval.votes.iter().filter(|vote| {
-            vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles)
-        });
+        let yes = approval
+            .votes
+            .iter()
+            .filter(|vote| vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles));
         u8::try_from(yes.count()).unwrap_or(u8::MAX)
     };
     demands(approval)

@@ -76,7 +76,13 @@ fn wrong(command: impl Into<Command>, facts: &FilingFacts) -> String {
 fn a_promotion_goes_up_and_a_demotion_down() {
     use AutonomyMode::*;
     let canary = at(Canary, Some(10));
-    for (to, percent) in [(Off, None), (Shadow, None), (Approve, None), (Canary, Some(10)), (Canary, Some(9))] {
+    for (to, percent) in [
+        (Off, None),
+        (Shadow, None),
+        (Approve, None),
+        (Canary, Some(10)),
+        (Canary, Some(9)),
+    ] {
         assert_eq!(wrong(promote(to, percent), &canary), "/to", "{to}");
     }
     for (to, percent) in [(Canary, Some(10)), (Canary, Some(11)), (Auto, None)] {
@@ -90,13 +96,23 @@ fn a_promotion_goes_up_and_a_demotion_down() {
     ] {
         assert_eq!((filing.applied_to_version, filing.produced_version), (4, 5));
         let row = filing.row.unwrap();
-        assert_eq!((&row["from"], &row["operation"]), (&"CANARY".into(), &"dispatch".into()));
+        assert_eq!(
+            (&row["from"], &row["operation"]),
+            (&"CANARY".into(), &"dispatch".into())
+        );
         assert!(row["effective_at"].is_null() && row["applies"].is_null());
         // People hear of it, whatever comes after.
-        let [notice] = &filing.notices[..] else { panic!() };
+        let [notice] = &filing.notices[..] else {
+            panic!()
+        };
         assert_eq!(notice.purpose, Purpose::StageChanged);
         assert_eq!(notice.only_while, OnlyWhile::Always);
-        assert_eq!(notice.recipient, Recipient::Roles { roles: vec![Role::TenantAdmin] });
+        assert_eq!(
+            notice.recipient,
+            Recipient::Roles {
+                roles: vec![Role::TenantAdmin]
+            }
+        );
     }
 }
 
@@ -124,7 +140,12 @@ fn a_stage_that_nobody_set_stands_at_the_default() {
 fn a_share_is_for_canary_and_a_stage_for_what_software_could_do() {
     use AutonomyMode::*;
     let shadow = at(Shadow, None);
-    for (to, percent) in [(Canary, None), (Canary, Some(0)), (Canary, Some(100)), (Approve, Some(5))] {
+    for (to, percent) in [
+        (Canary, None),
+        (Canary, Some(0)),
+        (Canary, Some(100)),
+        (Approve, Some(5)),
+    ] {
         assert_eq!(wrong(promote(to, percent), &shadow), "/percent");
     }
     for operation in [
@@ -143,11 +164,18 @@ fn a_share_is_for_canary_and_a_stage_for_what_software_could_do() {
     assert_eq!(wrong(body.clone(), &shadow), "/target/risk");
     body.target.risk = Some(slug("standard"));
     let filing = run(body, &shadow).unwrap();
-    assert_eq!((filing.applied_to_version, &filing.row.unwrap()["risk"]), (0, &"standard".into()));
+    assert_eq!(
+        (filing.applied_to_version, &filing.row.unwrap()["risk"]),
+        (0, &"standard".into())
+    );
 
     let mut low = at(Shadow, None);
     low.autonomy.ceiling = Approve;
-    assert_eq!(wrong(promote(Auto, None), &low), "/to", "this environment allows no more");
+    assert_eq!(
+        wrong(promote(Auto, None), &low),
+        "/to",
+        "this environment allows no more"
+    );
 }
 
 #[test]
@@ -224,9 +252,13 @@ fn what_is_decided_for_later_changes_nothing_until_then() {
     let change = |edit: fn(&mut StageChange)| {
         move |facts: &mut FilingFacts| edit(facts.control.change.as_mut().unwrap())
     };
-    refused(&change(|change| change.applied_at = Some(change.effective_at)));
+    refused(&change(|change| {
+        change.applied_at = Some(change.effective_at)
+    }));
     refused(&change(|change| change.superseded = true));
-    refused(&change(|change| change.effective_at += TimeDelta::minutes(1)));
+    refused(&change(|change| {
+        change.effective_at += TimeDelta::minutes(1)
+    }));
     refused(&|facts| facts.autonomy.stages[0].mode = AutonomyMode::Shadow);
 }
 
@@ -241,7 +273,10 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
     assert_eq!(wrong(body(-1, 1), &facts), "/until");
     assert_eq!(wrong(body(-1, -1), &facts), "/since");
     assert_eq!(wrong(body(-24 * 367, 0), &facts), "/since");
-    assert!(matches!(run(body(-1, 0), &facts), Err(Rejection::Broken { .. })));
+    assert!(matches!(
+        run(body(-1, 0), &facts),
+        Err(Rejection::Broken { .. })
+    ));
     facts.control.ledger = Some(LedgerFacts::default());
     let filing = run(body(-1, 0), &facts).unwrap();
     let row = filing.row.unwrap();
@@ -250,10 +285,16 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
     let sha256 = sha256.unwrap();
     assert_eq!(row["sha256"], *sha256);
     assert_eq!(filing.filed, Filed::Report { sha256 });
-    assert_eq!((&row["kind"], &row["subject"]), (&"gate".into(), &"dispatch".into()));
+    assert_eq!(
+        (&row["kind"], &row["subject"]),
+        (&"gate".into(), &"dispatch".into())
+    );
     assert_eq!(row["figures"]["from_mode"], 2);
     let report: GateReport = serde_json::from_str(document).unwrap();
     assert_eq!(canonical_json(&report).unwrap(), document);
     assert_eq!(report.stage_version, 4);
-    assert_eq!(run(body(-1, 0), &facts).unwrap().row.unwrap()["document"], document);
+    assert_eq!(
+        run(body(-1, 0), &facts).unwrap().row.unwrap()["document"],
+        document
+    );
 }

@@ -412,7 +412,10 @@ fn a_switch_that_has_ended_is_released_once_more_for_the_record() {
         facts.who.actor_kind = ActorKind::Workflow;
         facts
     };
-    assert!(run(release(), &ending(-second)).is_ok(), "a person, before its end");
+    assert!(
+        run(release(), &ending(-second)).is_ok(),
+        "a person, before its end"
+    );
     assert!(run(release(), &software(ending(-second))).is_err());
     for facts in [ending(TimeDelta::zero()), software(ending(second))] {
         let released = run(release(), &facts).unwrap();
@@ -473,7 +476,10 @@ fn a_drill_is_kept_as_a_document_with_its_hash() {
     }
     assert_eq!(pointer(drill(101, second), &facts()), "/passed");
     assert_eq!(pointer(drill(0, -second), &facts()), "/engaged_at");
-    assert_eq!(pointer(drill(0, TimeDelta::days(2)), &facts()), "/engaged_at");
+    assert_eq!(
+        pointer(drill(0, TimeDelta::days(2)), &facts()),
+        "/engaged_at"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    autonomy::{Gate, StageTarget},
+    autonomy::{StageGate, StageTarget},
     event::AutonomyMode,
     rollout::{GateCheck, GateReport, LedgerFigures},
 };
@@ -46,7 +46,7 @@ pub fn gate_report(
 }
 
 /// What a gate wants of these figures; its report's age is looked at when it is used.
-pub fn checks(gate: &Gate, figures: &LedgerFigures) -> Vec<GateCheck> {
+pub fn checks(gate: &StageGate, figures: &LedgerFigures) -> Vec<GateCheck> {
     let check = |code: &str, figure: u64, needed: u64, met: bool| GateCheck {
         code: code.to_owned(),
         figure,

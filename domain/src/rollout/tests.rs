@@ -5,7 +5,7 @@ use contracts::{
     CommandId, Operation, Priority, ProposalId, TechnicianId, TemplateId, TicketEvent, TicketId,
     VisitId,
     approval::ApprovalState,
-    autonomy::{Gate, RiskClass, StageSetting, StageTarget},
+    autonomy::{RiskClass, StageGate, StageSetting, StageTarget},
     canonical::canonical_sha256,
     event::{AutonomyMode, TicketChange},
     proposal::{Factor, PairingOutcome},
@@ -217,12 +217,27 @@ fn a_dispatch_is_undone_until_somebody_checks_in() {
     let there = || step(2, false, TicketEvent::CheckedIn { visit_id: visit(1) });
     assert_eq!(how(&[]), None);
     assert_eq!(how(&[step(2, false, unassigned(1))]).unwrap(), "taken_off");
-    assert_eq!(how(&[step(2, false, dispatched(1, 6))]).unwrap(), "other_technician");
+    assert_eq!(
+        how(&[step(2, false, dispatched(1, 6))]).unwrap(),
+        "other_technician"
+    );
     assert_eq!(how(&[step(2, false, moved(1, 3))]).unwrap(), "other_window");
-    assert_eq!(how(&[step(2, false, dispatched(1, 5))]), None, "the same one again");
-    assert_eq!(how(&[step(2, false, unassigned(2))]), None, "of another visit");
+    assert_eq!(
+        how(&[step(2, false, dispatched(1, 5))]),
+        None,
+        "the same one again"
+    );
+    assert_eq!(
+        how(&[step(2, false, unassigned(2))]),
+        None,
+        "of another visit"
+    );
     assert_eq!(how(&[step(2, true, unassigned(1))]), None, "by software");
-    assert_eq!(how(&[there(), step(3, false, unassigned(1))]), None, "too late");
+    assert_eq!(
+        how(&[there(), step(3, false, unassigned(1))]),
+        None,
+        "too late"
+    );
     assert_eq!(
         how(&[step(2, false, unassigned(1)), there()]).unwrap(),
         "taken_off"
@@ -230,17 +245,27 @@ fn a_dispatch_is_undone_until_somebody_checks_in() {
     let cancelled = TicketEvent::Cancelled {
         reason: slug("duplicate"),
     };
-    assert_eq!(how(&[step(2, false, cancelled)]), None, "nobody said it was wrong");
+    assert_eq!(
+        how(&[step(2, false, cancelled)]),
+        None,
+        "nobody said it was wrong"
+    );
 }
 
 #[test]
 fn an_offer_is_undone_until_the_customer_takes_it() {
     let how = |later: &[StepFacts]| how(Operation::ProposeSchedule, offered(1, 4), later);
     let taken = TicketEvent::ScheduleConfirmed { visit_id: visit(1) };
-    assert_eq!(how(&[step(2, false, offered(1, 5))]).unwrap(), "other_window");
+    assert_eq!(
+        how(&[step(2, false, offered(1, 5))]).unwrap(),
+        "other_window"
+    );
     assert_eq!(how(&[step(2, false, moved(1, 5))]).unwrap(), "other_window");
     assert_eq!(how(&[step(2, false, offered(1, 4))]), None);
-    assert_eq!(how(&[step(2, false, taken), step(3, false, moved(1, 5))]), None);
+    assert_eq!(
+        how(&[step(2, false, taken), step(3, false, moved(1, 5))]),
+        None
+    );
 }
 
 #[test]
@@ -329,22 +354,50 @@ fn figures_count_what_is_on_record() {
     let figures = ledger(Operation::Dispatch, &facts());
     let unseen = figures.unseen;
     assert_eq!(
-        (unseen.same, unseen.equivalent, unseen.different, unseen.nothing),
+        (
+            unseen.same,
+            unseen.equivalent,
+            unseen.different,
+            unseen.nothing
+        ),
         (1, 1, 1, 1)
     );
     assert_eq!((figures.seen.different, figures.open), (1, 1));
     assert_eq!(figures.agreement_permille, lower_bound_permille(2, 3));
-    assert_eq!((figures.attempts, figures.denied, figures.denied_permille), (3, 1, 334));
-    assert_eq!((figures.acts, figures.overridden, figures.overridden_permille), (1, 1, 1000));
-    assert_eq!(figures.breaches, 1, "only on the ticket on which software had acted");
-    assert_eq!(figures.saved_seconds, Some(60), "the lower of the two in the middle");
+    assert_eq!(
+        (figures.attempts, figures.denied, figures.denied_permille),
+        (3, 1, 334)
+    );
+    assert_eq!(
+        (
+            figures.acts,
+            figures.overridden,
+            figures.overridden_permille
+        ),
+        (1, 1, 1000)
+    );
+    assert_eq!(
+        figures.breaches, 1,
+        "only on the ticket on which software had acted"
+    );
+    assert_eq!(
+        figures.saved_seconds,
+        Some(60),
+        "the lower of the two in the middle"
+    );
     // The breach of ticket 1 came with the act, that of ticket 2 after it.
-    assert_eq!((figures.warnings_avoidable, figures.breaches_avoidable), (1, 1));
+    assert_eq!(
+        (figures.warnings_avoidable, figures.breaches_avoidable),
+        (1, 1)
+    );
     assert_eq!(figures.approvals[&ApprovalState::Rejected], 1);
     assert_eq!(figures.by_rule["technician_v2/travel_minutes"].different, 1);
     let who: TechnicianId = technician(1);
     assert_eq!(figures.by_technician[&who].same, 1);
-    assert_eq!(ledger(Operation::Dispatch, &LedgerFacts::default()), Default::default());
+    assert_eq!(
+        ledger(Operation::Dispatch, &LedgerFacts::default()),
+        Default::default()
+    );
 }
 
 #[test]
@@ -362,7 +415,11 @@ fn a_stage_for_all_leaves_out_classes_with_one_of_their_own() {
     let emergency = target(Some("emergency"));
     let sample = |autonomy: &Autonomy, target: &StageTarget| {
         let governed = facts.clone().governed_by(target, autonomy);
-        (governed.pairs.len(), governed.acts.len(), governed.promises.len())
+        (
+            governed.pairs.len(),
+            governed.acts.len(),
+            governed.promises.len(),
+        )
     };
     let together = staged(&[(None, AutonomyMode::Approve, None)]);
     assert_eq!(sample(&together, &general), (5, 1, 3));
@@ -389,8 +446,8 @@ fn advice_is_counted_by_its_heaviest_reason() {
 
 // The report.
 
-fn gate(min_sample: u32, min_agreement_permille: u32) -> Gate {
-    Gate {
+fn gate(min_sample: u32, min_agreement_permille: u32) -> StageGate {
+    StageGate {
         min_sample,
         min_agreement_permille,
         max_denied_permille: 334,
@@ -407,11 +464,21 @@ fn report(autonomy: &Autonomy) -> contracts::rollout::GateReport {
 #[test]
 fn the_same_rows_give_the_same_report() {
     let mut autonomy = staged(&[(None, AutonomyMode::Canary, Some(10))]);
-    let modes = [AutonomyMode::Approve, AutonomyMode::Canary, AutonomyMode::Auto];
+    let modes = [
+        AutonomyMode::Approve,
+        AutonomyMode::Canary,
+        AutonomyMode::Auto,
+    ];
     autonomy.rules.gates = modes.into_iter().map(|mode| (mode, gate(3, 300))).collect();
     let first = report(&autonomy);
-    assert_eq!(canonical_sha256(&first).unwrap(), canonical_sha256(&report(&autonomy)).unwrap());
-    assert_eq!((first.from, first.percent, first.stage_version), (AutonomyMode::Canary, Some(10), 3));
+    assert_eq!(
+        canonical_sha256(&first).unwrap(),
+        canonical_sha256(&report(&autonomy)).unwrap()
+    );
+    assert_eq!(
+        (first.from, first.percent, first.stage_version),
+        (AutonomyMode::Canary, Some(10), 3)
+    );
     // A larger share is a further step too.
     let told: Vec<_> = first.gates.keys().copied().collect();
     assert_eq!(told, [AutonomyMode::Canary, AutonomyMode::Auto]);
@@ -429,7 +496,10 @@ fn the_same_rows_give_the_same_report() {
     assert_eq!(figures["denied_permille"], 334);
 
     autonomy.stages[0].version = 4;
-    assert_ne!(canonical_sha256(&first).unwrap(), canonical_sha256(&report(&autonomy)).unwrap());
+    assert_ne!(
+        canonical_sha256(&first).unwrap(),
+        canonical_sha256(&report(&autonomy)).unwrap()
+    );
 }
 
 // Guardrails.
@@ -456,13 +526,28 @@ fn a_guardrail_takes_one_stage_back_once_there_is_enough_to_go_by() {
     assert_eq!(word(Auto, figures(9, 1000, 9, 9, 1000)), None, "too few");
     let of = |reason: &str, to| Some((reason.to_owned(), to));
     let overridden = || figures(10, 51, 0, 10, 0);
-    assert_eq!(word(Auto, overridden()), of("guardrail_overridden", Approve));
-    assert_eq!(word(Canary, overridden()), of("guardrail_overridden", Approve));
-    assert_eq!(word(Approve, overridden()), of("guardrail_overridden", Shadow));
+    assert_eq!(
+        word(Auto, overridden()),
+        of("guardrail_overridden", Approve)
+    );
+    assert_eq!(
+        word(Canary, overridden()),
+        of("guardrail_overridden", Approve)
+    );
+    assert_eq!(
+        word(Approve, overridden()),
+        of("guardrail_overridden", Shadow)
+    );
     assert_eq!(word(Shadow, overridden()), None, "it does not act");
-    assert_eq!(word(Auto, figures(10, 0, 1, 10, 0)), of("guardrail_breaches", Approve));
+    assert_eq!(
+        word(Auto, figures(10, 0, 1, 10, 0)),
+        of("guardrail_breaches", Approve)
+    );
     // Where all is denied nothing is done.
-    assert_eq!(word(Auto, figures(0, 0, 0, 10, 101)), of("guardrail_denied", Approve));
+    assert_eq!(
+        word(Auto, figures(0, 0, 0, 10, 101)),
+        of("guardrail_denied", Approve)
+    );
 }
 
 #[test]
@@ -472,5 +557,8 @@ fn the_window_begins_with_the_stage() {
     assert_eq!(window(&rules, None, now), now - TimeDelta::hours(24));
     assert_eq!(window(&rules, Some(minute(-5)), now), minute(-5));
     let long_ago = now - TimeDelta::days(9);
-    assert_eq!(window(&rules, Some(long_ago), now), now - TimeDelta::hours(24));
+    assert_eq!(
+        window(&rules, Some(long_ago), now),
+        now - TimeDelta::hours(24)
+    );
 }

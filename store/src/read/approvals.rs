@@ -254,5 +254,8 @@ pub async fn delegations(
     .bind(of_actor)
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|Json(delegation)| delegation).collect())
+    Ok(rows
+        .into_iter()
+        .map(|Json(delegation)| delegation)
+        .collect())
 }

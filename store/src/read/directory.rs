@@ -4,8 +4,8 @@ use contracts::{
     AssetId, ContactId, SiteId, TechnicianId, TicketId,
     directory::{
         AbsenceRecord, AssetPage, AssetRecord, BookedVisit, ContactPage, ContactRecord,
-        DirectoryFilter, EvidencePage, EvidenceRecord, SitePage, SiteRecord,
-        TechnicianPage, TechnicianRecord,
+        DirectoryFilter, EvidencePage, EvidenceRecord, SitePage, SiteRecord, TechnicianPage,
+        TechnicianRecord,
     },
     read::Page,
     schedule::TimeWindow,

@@ -94,7 +94,8 @@ async fn proposals(
     for row in rows {
         let ticket_id = TicketId::from_uuid(row.ticket_id);
         let id = ProposalId::from_uuid(row.id);
-        let (Some(paired_at), Some(outcome)) = (row.paired_at.filter(|at| *at < until), row.outcome)
+        let (Some(paired_at), Some(outcome)) =
+            (row.paired_at.filter(|at| *at < until), row.outcome)
         else {
             facts.open.push(ticket_id);
             continue;
@@ -110,7 +111,10 @@ async fn proposals(
             paired_at,
             outcome,
             seen: row.seen,
-            rule: rule(&row.advisor, row.factors.as_deref().map_or(&[], Vec::as_slice)),
+            rule: rule(
+                &row.advisor,
+                row.factors.as_deref().map_or(&[], Vec::as_slice),
+            ),
             technician_id: proposed.or(row.technician_id.map(TechnicianId::from_uuid)),
         });
     }
@@ -209,16 +213,15 @@ async fn acts(
 }
 
 /// What happened to the tickets of the acts since the first of them.
-async fn steps(
-    tx: &mut TenantTx,
-    (_, until): Range,
-    facts: &mut LedgerFacts,
-) -> Result<(), Error> {
+async fn steps(tx: &mut TenantTx, (_, until): Range, facts: &mut LedgerFacts) -> Result<(), Error> {
     let Some(first) = facts.acts.iter().map(|act| act.at).min() else {
         return Ok(());
     };
     let tickets: BTreeSet<_> = facts.acts.iter().map(|act| act.ticket_id).collect();
-    let streams: Vec<String> = tickets.into_iter().map(crate::audit::ticket_stream).collect();
+    let streams: Vec<String> = tickets
+        .into_iter()
+        .map(crate::audit::ticket_stream)
+        .collect();
     let operations = Operation::VARIANTS.iter();
     let changes = operations.filter(|operation| operation.class() == CommandClass::Change);
     let changes: Vec<String> = changes.map(ToString::to_string).collect();
@@ -291,9 +294,8 @@ async fn risks(tx: &mut TenantTx, tickets: &[Uuid], facts: &mut LedgerFacts) -> 
     .await?;
     for (id, priority, template) in rows {
         let id = TicketId::from_uuid(id);
-        let corrupt = |column, error: &dyn std::fmt::Display| {
-            Error::corrupt("tickets", column, id, error)
-        };
+        let corrupt =
+            |column, error: &dyn std::fmt::Display| Error::corrupt("tickets", column, id, error);
         let risk = TicketRisk {
             priority: priority.parse().map_err(|e| corrupt("priority", &e))?,
             template: template.parse().map_err(|e| corrupt("template", &e))?,

@@ -202,7 +202,9 @@ impl Approvals {
 
 impl Attempt<'_> {
     fn asked(&self) -> Value {
-        let input = self.input.and_then(|input| serde_json::from_str(input).ok());
+        let input = self
+            .input
+            .and_then(|input| serde_json::from_str(input).ok());
         input.unwrap_or_default()
     }
 
@@ -267,8 +269,12 @@ impl Told {
         told.unknown = BTreeSet::from(["request_sha256"]);
         match attempt.need() {
             Some(need) => {
-                let roles: BTreeSet<Role> =
-                    need.demands.iter().flat_map(|it| &it.roles).copied().collect();
+                let roles: BTreeSet<Role> = need
+                    .demands
+                    .iter()
+                    .flat_map(|it| &it.roles)
+                    .copied()
+                    .collect();
                 told.approval.required_roles = roles.into_iter().collect();
                 told.approval.on_expiry = need.plan.on_expiry;
                 told.plan(domain::approval::steps(&need.plan, row.at));
@@ -510,24 +516,32 @@ impl Told {
     fn is_released(&self) -> bool {
         let approval = &self.approval;
         let people: BTreeSet<&str> = approval.votes.iter().map(|v| v.actor_id.as_str()).collect();
-        let sound = approval.votes.iter().zip(&self.voters).all(|(vote, (kind, _))| {
-            vote.verdict == Verdict::Approve
-                && vote.actor_id != approval.requested_by
-                && kind.parse() == Ok(ActorKind::Person)
-        });
+        let sound = approval
+            .votes
+            .iter()
+            .zip(&self.voters)
+            .all(|(vote, (kind, _))| {
+                vote.verdict == Verdict::Approve
+                    && vote.actor_id != approval.requested_by
+                    && kind.parse() == Ok(ActorKind::Person)
+            });
         let demands = match self.unknown.contains("demands") {
             true => &[],
             false => approval.demands.as_slice(),
         };
         let met = demands.iter().all(|demand| {
             let counts = |roles: &[Role]| roles.iter().any(|role| demand.roles.contains(role));
-            let yes = approval.votes.iter().zip(&self.voters).filter(|(vote, (_, lent))| {
-                let by_loan = |loan: &Loan| {
-                    let roles: Vec<Role> = loan.roles.iter().copied().collect();
-                    loan.from != approval.requested_by && counts(&roles)
-                };
-                counts(&vote.roles) || lent.iter().any(by_loan)
-            });
+            let yes = approval
+                .votes
+                .iter()
+                .zip(&self.voters)
+                .filter(|(vote, (_, lent))| {
+                    let by_loan = |loan: &Loan| {
+                        let roles: Vec<Role> = loan.roles.iter().copied().collect();
+                        loan.from != approval.requested_by && counts(&roles)
+                    };
+                    counts(&vote.roles) || lent.iter().any(by_loan)
+                });
             yes.count() >= usize::from(demand.count)
         });
         sound && met && !people.is_empty() && people.len() == approval.votes.len()
@@ -667,12 +681,19 @@ impl Told {
     }
 
     /// Whether the body is the answer to the command that was held.
-    pub(super) fn is_receipt(&mut self, body: &str, row: &AuditRow, decision: Option<&Value>) -> bool {
+    pub(super) fn is_receipt(
+        &mut self,
+        body: &str,
+        row: &AuditRow,
+        decision: Option<&Value>,
+    ) -> bool {
         let Ok(receipt) = serde_json::from_str::<HeldReceipt>(body) else {
             return false;
         };
         // The hash covers words that no chain has; from here on it is held to.
-        self.approval.request_sha256.clone_from(&receipt.approval.request_sha256);
+        self.approval
+            .request_sha256
+            .clone_from(&receipt.approval.request_sha256);
         self.unknown.remove("request_sha256");
         let reasons = decision.and_then(|decision| read(&decision["reasons"]));
         let expected = HeldReceipt {
@@ -720,7 +741,10 @@ impl Told {
                 ("expires_at", json!(micros(approval.expires_at))),
                 ("steps", json!(approval.steps)),
                 ("claimed_by", json!(claim.map(|claim| &claim.by))),
-                ("claimed_until", json!(micros(claim.map(|claim| claim.until)))),
+                (
+                    "claimed_until",
+                    json!(micros(claim.map(|claim| claim.until))),
+                ),
                 ("decision_id", json!(uuid(approval.decision_id))),
             ]);
         }
@@ -742,21 +766,25 @@ impl Told {
         };
         let told = &self.approval.votes;
         stored.len() == told.len()
-            && stored.iter().zip(told).zip(&self.voters).all(|((vote, told), (_, lent))| {
-                let mut told = told.clone();
-                if let Some(from) = &vote.on_behalf_of {
-                    let mut loans = lent.iter();
-                    // Somebody may have lent twice: any of the loans will do.
-                    let Some(loan) = loans.find(|loan| {
-                        loan.from == *from && all(&told.roles, &loan.roles) == vote.roles
-                    }) else {
-                        return false;
-                    };
-                    told.roles = all(&told.roles, &loan.roles);
-                    told.on_behalf_of = Some(from.clone());
-                }
-                *vote == told
-            })
+            && stored
+                .iter()
+                .zip(told)
+                .zip(&self.voters)
+                .all(|((vote, told), (_, lent))| {
+                    let mut told = told.clone();
+                    if let Some(from) = &vote.on_behalf_of {
+                        let mut loans = lent.iter();
+                        // Somebody may have lent twice: any of the loans will do.
+                        let Some(loan) = loans.find(|loan| {
+                            loan.from == *from && all(&told.roles, &loan.roles) == vote.roles
+                        }) else {
+                            return false;
+                        };
+                        told.roles = all(&told.roles, &loan.roles);
+                        told.on_behalf_of = Some(from.clone());
+                    }
+                    *vote == told
+                })
     }
 }
 
@@ -819,7 +847,10 @@ pub(super) async fn compare_of(
         .bind(ids)
         .fetch_all(tx)
         .await?;
-    let told = told.into_iter().flat_map(|approvals| approvals.told).collect();
+    let told = told
+        .into_iter()
+        .flat_map(|approvals| approvals.told)
+        .collect();
     settle(Approvals { told }, rows, found);
     Ok(())
 }

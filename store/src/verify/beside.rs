@@ -121,12 +121,7 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Takes an accepted attempt's changes; `after` is the ticket that they led to.
-    pub(super) fn add(
-        &mut self,
-        row: &AuditRow,
-        changes: &[TicketChange],
-        after: &Ticket,
-    ) {
+    pub(super) fn add(&mut self, row: &AuditRow, changes: &[TicketChange], after: &Ticket) {
         for (n, change) in changes.iter().enumerate() {
             self.event(row, n + 1, change, after);
             self.effect(row, change);

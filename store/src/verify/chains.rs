@@ -315,7 +315,8 @@ impl Walk {
                 if let Some(ticket) = &self.ticket {
                     self.beside.add(row, &changes, ticket);
                     let attempt = attempt(place, row, kept);
-                    self.approvals.changed(attempt, &changes, before.as_ref(), found);
+                    self.approvals
+                        .changed(attempt, &changes, before.as_ref(), found);
                     let (told, decision) = (&mut self.approvals, kept.decision.as_ref());
                     let receipt = kept.receipt.as_deref();
                     if receipt.is_some_and(|body| {

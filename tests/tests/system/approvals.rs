@@ -75,7 +75,11 @@ async fn stands(stack: &Stack, id: ApprovalId) -> Approval {
     auditor.approval(id).await.unwrap().summary.approval
 }
 
-async fn execute(stack: &Stack, id: ApprovalId, version: u32) -> Result<CommandReceipt, ClientError> {
+async fn execute(
+    stack: &Stack,
+    id: ApprovalId,
+    version: u32,
+) -> Result<CommandReceipt, ClientError> {
     let workflow = stack.client(stack.tenant(), Who::Workflow);
     let body = ExecuteApproval {
         approval_id: id,
@@ -113,9 +117,16 @@ async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value) -> Value)
     let archive = files.to_archive().unwrap();
     let bundle = policy::Bundle::admit(files, &policy::Trust::Anybody).unwrap();
     let now = Utc::now();
-    store::bundles::install(stack.admin(), bundle.reference(), &archive, "test", "test", now)
-        .await
-        .unwrap();
+    store::bundles::install(
+        stack.admin(),
+        bundle.reference(),
+        &archive,
+        "test",
+        "test",
+        now,
+    )
+    .await
+    .unwrap();
 }
 
 #[test]
@@ -155,9 +166,16 @@ fn what_is_held_is_answered_with_202_and_changes_nothing_else() {
         assert_eq!((after.version, after.state), (before.version, before.state));
         assert_eq!(after.approvals.len(), 1);
         let row = attempt(stack.admin(), receipt.command_id).await.unwrap();
-        assert_eq!((row.refused, row.result.as_str()), (None, "REQUIRE_APPROVAL"));
+        assert_eq!(
+            (row.refused, row.result.as_str()),
+            (None, "REQUIRE_APPROVAL")
+        );
         // What somebody wrote is with the held command, and with no approval or event.
-        for (table, told) in [("approvals", false), ("outbox_events", false), ("held_commands", true)] {
+        for (table, told) in [
+            ("approvals", false),
+            ("outbox_events", false),
+            ("held_commands", true),
+        ] {
             let found: bool = sqlx::query_scalar(AssertSqlSafe(format!(
                 "select exists (select from {table} t where to_jsonb(t)::text like '%Quillfeather%')"
             )))
@@ -168,7 +186,11 @@ fn what_is_held_is_answered_with_202_and_changes_nothing_else() {
         }
         let workflow = stack.client(stack.tenant(), Who::Workflow);
         let seen = workflow.approval(approval.id).await.unwrap();
-        assert_eq!((seen.command, seen.comments), (None, vec![]), "software reads no texts");
+        assert_eq!(
+            (seen.command, seen.comments),
+            (None, vec![]),
+            "software reads no texts"
+        );
         let manager = stack.client(stack.tenant(), Who::AccountManager);
         let seen = manager.approval(approval.id).await.unwrap();
         assert_eq!(seen.command.unwrap()["body"]["note"], SECRET_WORDS);
@@ -176,7 +198,10 @@ fn what_is_held_is_answered_with_202_and_changes_nothing_else() {
         let owed = &seen.summary.waits_for;
         assert_eq!((owed.len(), owed[0].count, owed[0].given), (1, 1, 0));
         assert_eq!(seen.ground.unwrap().reasons, receipt.reasons);
-        let seen = stack.client(stack.tenant(), Who::Technician).approval(approval.id).await;
+        let seen = stack
+            .client(stack.tenant(), Who::Technician)
+            .approval(approval.id)
+            .await;
         let why_not = seen.unwrap().why_not.unwrap();
         assert!(why_not.contains("Neither the one who asked"), "{why_not}");
     });
@@ -210,7 +235,10 @@ fn a_decision_says_exactly_what_stands_in_its_way() {
             approval_id: id,
             minutes: 5,
         };
-        manager.claim_approval(&claim, &CallOptions::default()).await.unwrap();
+        manager
+            .claim_approval(&claim, &CallOptions::default())
+            .await
+            .unwrap();
         let claimed = refusal(say_yes(&other, id).await, ErrorCode::ApprovalClaimed);
         assert_eq!(claimed.meta["claimed_by"], "usr_manager");
         assert!(claimed.meta["until"].is_string());
@@ -223,17 +251,27 @@ fn a_decision_says_exactly_what_stands_in_its_way() {
         // Over, before and after its end is on record.
         let (_, approval) = held(&stack).await;
         let hour = "interval '1 hour'";
-        sql(&stack, &format!(
-            "update approvals set expires_at = now() - {hour} where id = '{}'", approval.id.as_uuid()
-        )).await;
+        sql(
+            &stack,
+            &format!(
+                "update approvals set expires_at = now() - {hour} where id = '{}'",
+                approval.id.as_uuid()
+            ),
+        )
+        .await;
         let over = refusal(say_yes(&manager, approval.id).await, ErrorCode::Expired);
         assert_eq!(over.meta["why"], "undecided");
         assert!(over.meta["expired_at"].is_string());
         // As its plan has it, or the check at the end finds it, as it should.
         let end = approval.expires_at.unwrap().to_rfc3339();
-        sql(&stack, &format!(
-            "update approvals set expires_at = '{end}' where id = '{}'", approval.id.as_uuid()
-        )).await;
+        sql(
+            &stack,
+            &format!(
+                "update approvals set expires_at = '{end}' where id = '{}'",
+                approval.id.as_uuid()
+            ),
+        )
+        .await;
     });
 }
 
@@ -252,10 +290,17 @@ fn two_must_agree_and_a_lent_right_is_one_of_them() {
         let helper = person(&stack, "usr_helper", &[Role::Dispatcher]);
         let first = say_yes(&manager, approval.id).await.unwrap();
         assert_eq!(first.state(), Some(ApprovalState::Pending));
-        refusal(say_yes(&manager, approval.id).await, ErrorCode::AlreadyDecided);
+        refusal(
+            say_yes(&manager, approval.id).await,
+            ErrorCode::AlreadyDecided,
+        );
         let answer = execute(&stack, approval.id, 1).await;
         let early = refusal(answer, ErrorCode::IllegalTransition);
-        assert!(early.detail.contains("not approved yet"), "{}", early.detail);
+        assert!(
+            early.detail.contains("not approved yet"),
+            "{}",
+            early.detail
+        );
 
         // Only what one has can be lent, and it serves until it is taken back.
         let lend = |roles: &[Role], days: i64| DelegateApprovals {
@@ -277,7 +322,9 @@ fn two_must_agree_and_a_lent_right_is_one_of_them() {
             assert_eq!(refused.errors[0].pointer, pointer);
         }
         refusal(say_yes(&helper, approval.id).await, ErrorCode::Forbidden);
-        let lent = second.delegate_approvals(&lend(&[Role::AccountManager], 1), &options()).await;
+        let lent = second
+            .delegate_approvals(&lend(&[Role::AccountManager], 1), &options())
+            .await;
         let Filed::Delegated { delegation_id } = lent.unwrap().filed else {
             panic!("a delegation");
         };
@@ -288,7 +335,9 @@ fn two_must_agree_and_a_lent_right_is_one_of_them() {
         refusal(theirs, ErrorCode::Forbidden);
         second.revoke_delegation(&revoke, &options()).await.unwrap();
         refusal(say_yes(&helper, approval.id).await, ErrorCode::Forbidden);
-        let lent = second.delegate_approvals(&lend(&[Role::AccountManager], 1), &options()).await;
+        let lent = second
+            .delegate_approvals(&lend(&[Role::AccountManager], 1), &options())
+            .await;
         lent.unwrap();
         let answer = say_yes(&helper, approval.id).await.unwrap();
         assert_eq!(answer.state(), Some(ApprovalState::Approved));
@@ -324,12 +373,21 @@ fn a_claim_is_given_back_taken_over_or_runs_out() {
         };
         assert_eq!(one.approvals(&mine).await.unwrap().items.len(), 1);
         assert_eq!(two.approvals(&mine).await.unwrap().items.len(), 0);
-        refusal(two.claim_approval(&claim, &options()).await, ErrorCode::ApprovalClaimed);
-        refusal(two.release_approval(&release, &options()).await, ErrorCode::ApprovalClaimed);
+        refusal(
+            two.claim_approval(&claim, &options()).await,
+            ErrorCode::ApprovalClaimed,
+        );
+        refusal(
+            two.release_approval(&release, &options()).await,
+            ErrorCode::ApprovalClaimed,
+        );
         two.take_over_approval(&take, &options()).await.unwrap();
         refusal(say_yes(&one, id).await, ErrorCode::ApprovalClaimed);
         two.release_approval(&release, &options()).await.unwrap();
-        refusal(two.release_approval(&release, &options()).await, ErrorCode::IllegalTransition);
+        refusal(
+            two.release_approval(&release, &options()).await,
+            ErrorCode::IllegalTransition,
+        );
         one.claim_approval(&claim, &options()).await.unwrap();
         sql(&stack, "update approvals set claimed_until = now()").await;
         two.claim_approval(&claim, &options()).await.unwrap();
@@ -350,7 +408,9 @@ fn an_amendment_is_another_question() {
             reason: slug("smaller_pane"),
         };
         let options = CallOptions::default;
-        let theirs = manager.amend_approval(&amend(HELD_CENTS - 1), &options()).await;
+        let theirs = manager
+            .amend_approval(&amend(HELD_CENTS - 1), &options())
+            .await;
         refusal(theirs, ErrorCode::Forbidden);
         // What needs nobody's word is not held, and what makes no sense is refused.
         for cents in [100, -5] {
@@ -358,7 +418,10 @@ fn an_amendment_is_another_question() {
             let refused = refusal(refused, ErrorCode::InvalidField);
             assert_eq!(refused.errors[0].pointer, "/body", "{cents}");
         }
-        technician.amend_approval(&amend(HELD_CENTS - 1), &options()).await.unwrap();
+        technician
+            .amend_approval(&amend(HELD_CENTS - 1), &options())
+            .await
+            .unwrap();
         let after = stands(&stack, before.id).await;
         assert_eq!((after.version, after.state), (2, ApprovalState::Pending));
         assert_ne!(after.request_sha256, before.request_sha256);
@@ -374,12 +437,22 @@ fn an_amendment_is_another_question() {
         let stale = refusal(stale, ErrorCode::ApprovalStale);
         assert_eq!(stale.meta["why"], "amended");
         let blind = manager.decide(&decide(None), &options()).await;
-        assert_eq!(refusal(blind, ErrorCode::InvalidField).errors[0].pointer, "/version");
+        assert_eq!(
+            refusal(blind, ErrorCode::InvalidField).errors[0].pointer,
+            "/version"
+        );
         manager.decide(&decide(Some(2)), &options()).await.unwrap();
-        refusal(execute(&stack, before.id, 1).await, ErrorCode::ApprovalStale);
+        refusal(
+            execute(&stack, before.id, 1).await,
+            ErrorCode::ApprovalStale,
+        );
         let receipt = execute(&stack, before.id, 2).await.unwrap();
         let open = receipt.ticket.open_change.unwrap();
-        assert_eq!(open.price_delta_cents, HELD_CENTS - 1, "what was approved, and nothing else");
+        assert_eq!(
+            open.price_delta_cents,
+            HELD_CENTS - 1,
+            "what was approved, and nothing else"
+        );
     });
 }
 
@@ -392,11 +465,19 @@ fn facts_that_change_void_it_in_the_same_transaction() {
         assert_eq!(done.ticket.approvals, []);
         let row = attempt(stack.admin(), done.command_id).await.unwrap();
         let events: Vec<_> = row.changes.as_array().unwrap().iter().collect();
-        let stale = events.iter().find(|e| e["event"]["type"] == "approval.stale");
+        let stale = events
+            .iter()
+            .find(|e| e["event"]["type"] == "approval.stale");
         assert_eq!(stale.unwrap()["event"]["data"]["reason"], "facts_changed");
         let after = stands(&stack, approval.id).await;
-        assert_eq!((after.state, after.reason), (ApprovalState::Stale, Some(slug("facts_changed"))));
-        let why = refusal(execute(&stack, approval.id, 1).await, ErrorCode::ApprovalStale);
+        assert_eq!(
+            (after.state, after.reason),
+            (ApprovalState::Stale, Some(slug("facts_changed")))
+        );
+        let why = refusal(
+            execute(&stack, approval.id, 1).await,
+            ErrorCode::ApprovalStale,
+        );
         assert_eq!(why.meta["why"], "facts_changed");
         // Both sides are told.
         let told: i64 = sqlx::query_scalar(
@@ -439,7 +520,11 @@ fn what_is_not_what_was_approved_is_not_carried_out() {
             .fetch_one(stack.admin())
             .await
             .unwrap();
-            sql(&stack, &format!("update {table} set {column} = {wrong} where {row}")).await;
+            sql(
+                &stack,
+                &format!("update {table} set {column} = {wrong} where {row}"),
+            )
+            .await;
             let receipt = execute(&stack, approval.id, 1).await.unwrap();
             let stale = Some(ApprovalState::Stale);
             assert_eq!(receipt.approval_state, stale, "{table}");
@@ -447,7 +532,11 @@ fn what_is_not_what_was_approved_is_not_carried_out() {
             let reason = stands(&stack, approval.id).await.reason;
             assert_eq!(reason, Some(slug("request_changed")), "{table}");
             // As it was, or the check at the end finds it, as it should.
-            sql(&stack, &format!("update {table} set {column} = '{right}' where {row}")).await;
+            sql(
+                &stack,
+                &format!("update {table} set {column} = '{right}' where {row}"),
+            )
+            .await;
         }
     });
 }
@@ -505,12 +594,18 @@ fn what_was_approved_is_carried_out_once_and_names_everybody() {
         assert_eq!(named["approved_by"], json!([manager]));
         assert_eq!(named["approval_id"], approval.id.to_string());
         let input: PolicyInput = serde_json::from_str(&row.input).unwrap();
-        assert_eq!(input.actor.id, technician, "the rules are asked about the proposer");
+        assert_eq!(
+            input.actor.id, technician,
+            "the rules are asked about the proposer"
+        );
         let after = stands(&stack, approval.id).await;
         assert_eq!(after.state, ApprovalState::Executed);
         assert_eq!(after.executed_command_id, Some(receipt.command_id));
         // The change order that it opened is another approval, which goes on.
-        assert_eq!(receipt.ticket.open_change.map(|o| o.price_delta_cents), Some(HELD_CENTS));
+        assert_eq!(
+            receipt.ticket.open_change.map(|o| o.price_delta_cents),
+            Some(HELD_CENTS)
+        );
     });
 }
 
@@ -535,18 +630,28 @@ fn silence_reminds_asks_others_and_denies() {
         refusal(refused, ErrorCode::AlreadyDecided);
         for step in &approval.steps {
             let taken = record(step.step, step.at);
-            workflow.record_approval_step(&taken, &options()).await.unwrap();
+            workflow
+                .record_approval_step(&taken, &options())
+                .await
+                .unwrap();
             if step.step == StepKind::Escalation {
                 let seen = admin.approval(approval.id).await.unwrap();
                 assert!(seen.may_decide, "{:?}", seen.why_not);
             }
         }
         let after = stands(&stack, approval.id).await;
-        assert_eq!((after.state, after.decided_by), (ApprovalState::Expired, None));
+        assert_eq!(
+            (after.state, after.decided_by),
+            (ApprovalState::Expired, None)
+        );
         let over = refusal(say_yes(&admin, approval.id).await, ErrorCode::Expired);
         assert_eq!(over.meta["why"], "undecided");
         assert_eq!(job.ticket().await.approvals, []);
-        assert_eq!(job.ticket().await.state, TicketState::OnSite, "nothing was done");
+        assert_eq!(
+            job.ticket().await.state,
+            TicketState::OnSite,
+            "nothing was done"
+        );
     });
 }
 
@@ -591,7 +696,12 @@ fn many_are_decided_each_for_itself() {
             decisions: vec![one(first, Verdict::Approve), one(first, Verdict::Reject)],
         };
         let empty = DecideMany { decisions: vec![] };
-        let over = (0..101).map(|_| one(ApprovalId::from_uuid(uuid::Uuid::now_v7()), Verdict::Approve));
+        let over = (0..101).map(|_| {
+            one(
+                ApprovalId::from_uuid(uuid::Uuid::now_v7()),
+                Verdict::Approve,
+            )
+        });
         let over = DecideMany {
             decisions: over.collect(),
         };
@@ -610,12 +720,18 @@ fn the_inbox_finds_what_is_owed() {
         let manager = stack.client(stack.tenant(), Who::AccountManager);
         let ids = async |filter: ApprovalFilter| {
             let page = manager.approvals(&filter).await.unwrap();
-            page.items.iter().map(|item| item.approval.id).collect::<Vec<_>>()
+            page.items
+                .iter()
+                .map(|item| item.approval.id)
+                .collect::<Vec<_>>()
         };
         let any = ApprovalFilter::default;
         let all = ids(any()).await;
         let ends: Vec<_> = manager.approvals(&any()).await.unwrap().items;
-        assert!(ends.is_sorted_by_key(|item| item.approval.expires_at), "least time left first");
+        assert!(
+            ends.is_sorted_by_key(|item| item.approval.expires_at),
+            "least time left first"
+        );
         assert_eq!(all.len(), 2);
         let by_ticket = ApprovalFilter {
             ticket_id: Some(job.id()),
@@ -664,7 +780,10 @@ fn the_inbox_finds_what_is_owed() {
         let first = manager.approvals(&page(None)).await.unwrap();
         assert_eq!(first.counts[&ApprovalState::Pending], 2);
         let rest = manager.approvals(&page(first.next_cursor)).await.unwrap();
-        assert_eq!([first.items[0].approval.id, rest.items[0].approval.id], all[..]);
+        assert_eq!(
+            [first.items[0].approval.id, rest.items[0].approval.id],
+            all[..]
+        );
         assert_eq!(rest.next_cursor, None);
         let theirs = stack.client(stack.other(), Who::AccountManager);
         assert_eq!(theirs.approvals(&any()).await.unwrap().items, []);
@@ -682,10 +801,19 @@ fn what_is_said_about_it_stands_with_it_alone() {
             approval_id: id,
             text: contracts::FreeText::new("Quince says it is too dear.").unwrap(),
         };
-        manager.comment_approval(&comment, &CallOptions::default()).await.unwrap();
+        manager
+            .comment_approval(&comment, &CallOptions::default())
+            .await
+            .unwrap();
         let seen = manager.approval(id).await.unwrap();
         assert_eq!(seen.comments[0].text, comment.text);
-        for table in ["audit_events", "outbox_events", "policy_decisions", "idempotency_keys", "approvals"] {
+        for table in [
+            "audit_events",
+            "outbox_events",
+            "policy_decisions",
+            "idempotency_keys",
+            "approvals",
+        ] {
             let found: bool = sqlx::query_scalar(AssertSqlSafe(format!(
                 "select exists (select from {table} t where to_jsonb(t)::text like '%Quince%')"
             )))
@@ -707,14 +835,26 @@ fn it_is_taken_back_by_the_one_who_asked() {
         };
         let options = CallOptions::default;
         let billing = stack.client(stack.tenant(), Who::Billing);
-        refusal(billing.withdraw_approval(&withdraw, &options()).await, ErrorCode::Forbidden);
+        refusal(
+            billing.withdraw_approval(&withdraw, &options()).await,
+            ErrorCode::Forbidden,
+        );
         let technician = stack.client(stack.tenant(), Who::Technician);
-        technician.withdraw_approval(&withdraw, &options()).await.unwrap();
+        technician
+            .withdraw_approval(&withdraw, &options())
+            .await
+            .unwrap();
         let after = stands(&stack, approval.id).await;
-        assert_eq!((after.state, after.reason), (ApprovalState::Withdrawn, Some(slug("not_needed"))));
+        assert_eq!(
+            (after.state, after.reason),
+            (ApprovalState::Withdrawn, Some(slug("not_needed")))
+        );
         assert_eq!(job.ticket().await.approvals, []);
         let manager = stack.client(stack.tenant(), Who::AccountManager);
-        refusal(say_yes(&manager, approval.id).await, ErrorCode::AlreadyDecided);
+        refusal(
+            say_yes(&manager, approval.id).await,
+            ErrorCode::AlreadyDecided,
+        );
         // A change order that is taken back lets the work go on within the old amount.
         let (mut job, change) = asked(&stack).await;
         let nte = job.ticket().await.nte_cents;
@@ -723,7 +863,10 @@ fn it_is_taken_back_by_the_one_who_asked() {
             approval_id: change,
             reason: slug("not_needed"),
         };
-        dispatcher.withdraw_approval(&withdraw, &options()).await.unwrap();
+        dispatcher
+            .withdraw_approval(&withdraw, &options())
+            .await
+            .unwrap();
         let ticket = job.ticket().await;
         assert_eq!((ticket.state, ticket.nte_cents), (TicketState::OnSite, nte));
         job.does(Operation::Complete).await;
@@ -739,19 +882,41 @@ fn the_old_place_and_the_new_one_are_one_command() {
         let new = format!("/approvals/{id}/decide");
         let old = |ticket: TicketId| format!("/tickets/{ticket}/approval/decide");
         let send = async |path: String, body: Value| {
-            stack.http().post(path).key(key()).json(&body).token(token()).send().await
+            stack
+                .http()
+                .post(path)
+                .key(key())
+                .json(&body)
+                .token(token())
+                .send()
+                .await
         };
         // The path says which; the body may repeat it, and not say another.
         let other = ApprovalId::from_uuid(uuid::Uuid::now_v7());
-        let wrong = send(new.clone(), json!({ "approval_id": other, "verdict": "approve" })).await;
+        let wrong = send(
+            new.clone(),
+            json!({ "approval_id": other, "verdict": "approve" }),
+        )
+        .await;
         let problem = wrong.problem(ErrorCode::InvalidField);
         assert_eq!(problem.errors[0].pointer, "/approval_id");
         let elsewhere = Job::at(&stack, stack.tenant(), TicketState::New).await;
-        let foreign = send(old(elsewhere.id()), json!({ "approval_id": id, "verdict": "approve" })).await;
-        assert_eq!(foreign.problem(ErrorCode::InvalidField).errors[0].pointer, "/approval_id");
+        let foreign = send(
+            old(elsewhere.id()),
+            json!({ "approval_id": id, "verdict": "approve" }),
+        )
+        .await;
+        assert_eq!(
+            foreign.problem(ErrorCode::InvalidField).errors[0].pointer,
+            "/approval_id"
+        );
         let done = send(new, json!({ "verdict": "approve" })).await;
         assert_eq!(done.receipt().ticket.state, TicketState::OnSite);
-        let late = send(old(job.id()), json!({ "approval_id": id, "verdict": "approve" })).await;
+        let late = send(
+            old(job.id()),
+            json!({ "approval_id": id, "verdict": "approve" }),
+        )
+        .await;
         late.problem(ErrorCode::AlreadyDecided);
     });
 }
@@ -774,13 +939,18 @@ fn masking_never_changes_a_decision() {
             // Refused for its version, after policy was asked: the ticket stays as it is.
             let reply = call.expecting(99).send().await;
             let problem = reply.problem(ErrorCode::VersionConflict);
-            let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+            let row = attempt(stack.admin(), problem.command_id.unwrap())
+                .await
+                .unwrap();
             let mut input: Value = serde_json::from_str(&row.input).unwrap();
             input["at"] = Value::Null;
             asked.push((input, row.result, row.reasons));
         }
         assert_eq!(asked[0], asked[1]);
         assert_eq!(asked[2], asked[3]);
-        assert_eq!((asked[0].1.as_str(), asked[2].1.as_str()), ("REQUIRE_APPROVAL", "ALLOW"));
+        assert_eq!(
+            (asked[0].1.as_str(), asked[2].1.as_str()),
+            ("REQUIRE_APPROVAL", "ALLOW")
+        );
     });
 }

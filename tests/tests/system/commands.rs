@@ -1,7 +1,8 @@
 //! What holds for every command, asked of each of them in turn.
 
 use contracts::{
-    ApprovalId, CommandId, ErrorCode, Operation, Problem, TicketId, TicketState, command::CommandClass,
+    ApprovalId, CommandId, ErrorCode, Operation, Problem, TicketId, TicketState,
+    command::CommandClass,
 };
 use dispatch_tests::{
     http::{Reply, key},

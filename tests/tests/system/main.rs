@@ -1,8 +1,8 @@
 //! Tests of the whole system, one module per area, in one binary: they share one Postgres and one
 //! Temporal server.
 
-mod approvals;
 mod adversary;
+mod approvals;
 mod audit;
 mod bad_input;
 mod bundles;

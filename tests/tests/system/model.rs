@@ -66,7 +66,8 @@ async fn live(stack: &Stack, seed: u64) -> Tally {
                     false => possible,
                 };
                 assert_eq!(Some(after.state), possible, "{place}");
-                let rise = u64::from(operation.class() == CommandClass::Change || (waiting && ended));
+                let rise =
+                    u64::from(operation.class() == CommandClass::Change || (waiting && ended));
                 assert_eq!(after.version, ticket.version + rise, "{place}");
                 ticket = after;
                 tally.accepted += 1;

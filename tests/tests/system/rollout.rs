@@ -37,7 +37,10 @@ async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
     let starter = Bundle::starter().unwrap();
     let mut edit = Some(edit);
     // The starter's own tests are about its own data.
-    let kept = starter.files().iter().filter(|(path, _)| !path.ends_with("_test.rego"));
+    let kept = starter
+        .files()
+        .iter()
+        .filter(|(path, _)| !path.ends_with("_test.rego"));
     let files = kept.map(|(path, text)| {
         let mut text = text.to_owned();
         if path == DATA {
@@ -47,16 +50,24 @@ async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
         }
         (path.to_owned(), text)
     });
-    let test = "package dispatch_test.rules\n\ntest_there_are_gates if count(data.autonomy.gates) == 3\n";
+    let test =
+        "package dispatch_test.rules\n\ntest_there_are_gates if count(data.autonomy.gates) == 3\n";
     let test = ("dispatch/rules_test.rego".to_owned(), test.to_owned());
     let files: Vec<_> = files.chain([test]).collect();
     let files = BundleFiles::from_texts(files).unwrap();
     let bundle = Bundle::admit(files, &policy::Trust::Anybody).unwrap();
     let archive = bundle.files().to_archive().unwrap();
     let (by, why) = ("tests", "other_rules");
-    store::bundles::install(stack.admin(), bundle.reference(), &archive, by, why, Utc::now())
-        .await
-        .unwrap();
+    store::bundles::install(
+        stack.admin(),
+        bundle.reference(),
+        &archive,
+        by,
+        why,
+        Utc::now(),
+    )
+    .await
+    .unwrap();
 }
 
 /// Gates that one pair passes, and guardrails that two acts can breach.
@@ -82,7 +93,10 @@ async fn propose(stack: &Stack, job: &Job, kind: ProposalKind) -> Choice {
     let options = CallOptions::default();
     let recorded = workflow.record_proposal(job.id(), &body, &options);
     recorded.await.unwrap();
-    body.advice.best().expect("something is recommended").clone()
+    body.advice
+        .best()
+        .expect("something is recommended")
+        .clone()
 }
 
 /// A ticket that is triaged by a person, as software had said or otherwise.
@@ -153,13 +167,21 @@ fn held(reply: &Reply) -> HeldReceipt {
 async fn approve(stack: &Stack, who: Who, held: &HeldReceipt) -> Reply {
     let id = held.approval.id;
     let path = format!("/approvals/{id}/decide");
-    let ask = stack.ask(who, Method::POST, path).header("idempotency-key", key());
-    ask.json(&json!({ "approval_id": id, "verdict": "approve" })).send().await
+    let ask = stack
+        .ask(who, Method::POST, path)
+        .header("idempotency-key", key());
+    ask.json(&json!({ "approval_id": id, "verdict": "approve" }))
+        .send()
+        .await
 }
 
 /// Brings a stage so far, one after the other, each by two people.
 async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>) {
-    for mode in [AutonomyMode::Approve, AutonomyMode::Canary, AutonomyMode::Auto] {
+    for mode in [
+        AutonomyMode::Approve,
+        AutonomyMode::Canary,
+        AutonomyMode::Auto,
+    ] {
         let percent = match mode {
             AutonomyMode::Canary => percent.or(Some(1)),
             _ => None,
@@ -167,7 +189,13 @@ async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>
         if mode > to || standing(stack, stage).await.0 >= mode {
             continue;
         }
-        let asked = promote(stack, stage, &mode.to_string(), json!({ "percent": percent })).await;
+        let asked = promote(
+            stack,
+            stage,
+            &mode.to_string(),
+            json!({ "percent": percent }),
+        )
+        .await;
         let done = approve(stack, Who::AccountManager, &held(&asked)).await;
         assert!(done.status.is_success(), "{}", done.text());
     }
@@ -215,7 +243,11 @@ async fn control(stack: &Stack) -> Vec<Operation> {
         };
         let first = send().await;
         assert!(first.status.is_success(), "{}", first.text());
-        assert_eq!(send().await.text(), first.text(), "the second time is a replay");
+        assert_eq!(
+            send().await.text(),
+            first.text(),
+            "the second time is a replay"
+        );
     }
     commands.iter().map(|command| command.operation).collect()
 }
@@ -232,11 +264,17 @@ fn each_stage_lets_software_do_so_much_and_no_more() {
         triaged(&stack, true).await;
         for who in [Who::Workflow, Who::Agent] {
             let reply = act(&stack, who, &fresh(&stack).await, "P2").await;
-            assert_eq!(codes(&reply, ErrorCode::Stage), ["STAGE_SHADOW".to_owned()].into());
+            assert_eq!(
+                codes(&reply, ErrorCode::Stage),
+                ["STAGE_SHADOW".to_owned()].into()
+            );
         }
         demote(&stack, TRIAGE, "OFF").await;
         let reply = act(&stack, Who::Agent, &fresh(&stack).await, "P2").await;
-        assert_eq!(codes(&reply, ErrorCode::Stage), ["STAGE_OFF".to_owned()].into());
+        assert_eq!(
+            codes(&reply, ErrorCode::Stage),
+            ["STAGE_OFF".to_owned()].into()
+        );
         // Proposing again needs no gate, but two people.
         let body = json!({ "target": target(TRIAGE), "to": "SHADOW", "reason": "look_again" });
         let asked = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
@@ -248,7 +286,11 @@ fn each_stage_lets_software_do_so_much_and_no_more() {
         let asked = held(&act(&stack, Who::Workflow, &job, "P2").await);
         assert_eq!(asked.approval.operation, Operation::Triage);
         assert_eq!(asked.reasons[0].code, "STAGE_APPROVE");
-        assert_eq!(job.ticket().await.state, TicketState::New, "nothing was done");
+        assert_eq!(
+            job.ticket().await.state,
+            TicketState::New,
+            "nothing was done"
+        );
 
         raise(&stack, TRIAGE, AutonomyMode::Canary, Some(50)).await;
         let mut seen = BTreeSet::new();
@@ -265,8 +307,12 @@ fn each_stage_lets_software_do_so_much_and_no_more() {
         assert_eq!(seen.len(), 2, "twelve tickets fall on both sides");
 
         raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
-        act(&stack, Who::Workflow, &fresh(&stack).await, "P2").await.receipt();
-        act(&stack, Who::Agent, &fresh(&stack).await, "P2").await.receipt();
+        act(&stack, Who::Workflow, &fresh(&stack).await, "P2")
+            .await
+            .receipt();
+        act(&stack, Who::Agent, &fresh(&stack).await, "P2")
+            .await
+            .receipt();
         // Other commands and other tenants stay where they were.
         let offered = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
         let body = offered.body(Operation::ProposeSchedule).await;
@@ -274,7 +320,9 @@ fn each_stage_lets_software_do_so_much_and_no_more() {
         ask.send().await.problem(ErrorCode::Stage);
         let theirs = Job::at(&stack, stack.other(), TicketState::New).await;
         let body = json!({ "priority": "P2" });
-        let ask = stack.http().command(Operation::Triage, Some(theirs.id()), &body);
+        let ask = stack
+            .http()
+            .command(Operation::Triage, Some(theirs.id()), &body);
         let ask = ask.token(Who::Agent.token(stack.other()));
         ask.send().await.problem(ErrorCode::Stage);
     });
@@ -289,12 +337,24 @@ fn a_ticket_that_was_taken_out_and_a_risk_class_of_its_own_are_held_to_less() {
 
         let job = fresh(&stack).await;
         let out = json!({ "opt_out": true, "reason": "vip" });
-        let ask = stack.command(Who::Dispatcher, Operation::SetTicketAutonomy, job.id(), &out);
+        let ask = stack.command(
+            Who::Dispatcher,
+            Operation::SetTicketAutonomy,
+            job.id(),
+            &out,
+        );
         ask.send().await.receipt();
-        let problem = act(&stack, Who::Agent, &job, "P2").await.problem(ErrorCode::Stage);
+        let problem = act(&stack, Who::Agent, &job, "P2")
+            .await
+            .problem(ErrorCode::Stage);
         assert!(problem.reasons[0].to_pass.contains("set_ticket_autonomy"));
         let back = json!({ "opt_out": false, "reason": "asked_again" });
-        let ask = stack.command(Who::Dispatcher, Operation::SetTicketAutonomy, job.id(), &back);
+        let ask = stack.command(
+            Who::Dispatcher,
+            Operation::SetTicketAutonomy,
+            job.id(),
+            &back,
+        );
         ask.send().await.receipt();
         act(&stack, Who::Agent, &job, "P2").await.receipt();
 
@@ -303,7 +363,10 @@ fn a_ticket_that_was_taken_out_and_a_risk_class_of_its_own_are_held_to_less() {
         let Filed::StageSet { from, target, .. } = set.filed else {
             panic!()
         };
-        assert_eq!((from, target.key().as_str()), (AutonomyMode::Auto, "triage/emergency"));
+        assert_eq!(
+            (from, target.key().as_str()),
+            (AutonomyMode::Auto, "triage/emergency")
+        );
         let job = fresh(&stack).await;
         assert_eq!(job.ticket().await.priority, Priority::P1);
         held(&act(&stack, Who::Agent, &job, "P2").await);
@@ -326,8 +389,15 @@ fn an_environment_has_a_ceiling() {
     };
     with_api_options(options, async |stack| {
         let view = rollout(&stack).await;
-        assert_eq!((view.ceiling, view.default_mode), (AutonomyMode::Off, AutonomyMode::Shadow));
-        assert!(view.stages.iter().all(|stage| stage.effective == AutonomyMode::Off));
+        assert_eq!(
+            (view.ceiling, view.default_mode),
+            (AutonomyMode::Off, AutonomyMode::Shadow)
+        );
+        assert!(
+            view.stages
+                .iter()
+                .all(|stage| stage.effective == AutonomyMode::Off)
+        );
         let problem = act(&stack, Who::Agent, &fresh(&stack).await, "P2").await;
         let problem = problem.problem(ErrorCode::Stage);
         assert_eq!(problem.reasons[0].code, "STAGE_OFF");
@@ -363,14 +433,22 @@ fn a_gate_names_each_figure_that_is_not_good_enough() {
             reply.problem(ErrorCode::PolicyDenied)
         };
         let names = |problem: &contracts::Problem| -> BTreeSet<String> {
-            problem.reasons.iter().map(|reason| reason.code.clone()).collect()
+            problem
+                .reasons
+                .iter()
+                .map(|reason| reason.code.clone())
+                .collect()
         };
         let set = |codes: &[&str]| codes.iter().map(ToString::to_string).collect();
 
         let problem = refused(body(Some(&sha256), TRIAGE, "APPROVE")).await;
         let wanted: BTreeSet<String> = set(&["GATE_AGREEMENT", "GATE_SAMPLE"]);
         assert!(wanted.is_subset(&names(&problem)), "{problem:?}");
-        let sample = problem.reasons.iter().find(|r| r.code == "GATE_SAMPLE").unwrap();
+        let sample = problem
+            .reasons
+            .iter()
+            .find(|r| r.code == "GATE_SAMPLE")
+            .unwrap();
         assert!(sample.message.contains(" 2 pairs") && sample.to_pass.contains("at least 20"));
         assert!(!names(&problem).contains("GATE_BREACHES"));
 
@@ -390,10 +468,17 @@ fn a_gate_names_each_figure_that_is_not_good_enough() {
         // The report itself says the same, and its hash is over what it says.
         let client = stack.client(stack.tenant(), Who::Auditor);
         let kept: KeptReport = client.kept_report(&sha256).await.unwrap();
-        assert_eq!(contracts::canonical::canonical_sha256(&kept.document).unwrap(), sha256);
+        assert_eq!(
+            contracts::canonical::canonical_sha256(&kept.document).unwrap(),
+            sha256
+        );
         let report: GateReport = serde_json::from_value(kept.document).unwrap();
         let of = &report.gates[&AutonomyMode::Approve];
-        let unmet: BTreeSet<_> = of.iter().filter(|check| !check.met).map(|c| c.code.clone()).collect();
+        let unmet: BTreeSet<_> = of
+            .iter()
+            .filter(|check| !check.met)
+            .map(|c| c.code.clone())
+            .collect();
         assert_eq!(unmet, wanted);
         let unseen = report.figures.unseen;
         assert_eq!((unseen.same, unseen.different), (1, 1));
@@ -417,14 +502,19 @@ fn a_report_is_old_when_what_it_looked_at_is() {
             "target": target(TRIAGE), "since": until - TimeDelta::hours(1), "until": until,
         });
         let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
-        let Filed::Report { sha256 } = receipt(&reply).filed else { panic!() };
+        let Filed::Report { sha256 } = receipt(&reply).filed else {
+            panic!()
+        };
         let body = json!({
             "target": target(TRIAGE), "to": "APPROVE", "reason": "good_figures",
             "report_sha256": sha256,
         });
         let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
         let codes = codes(&reply, ErrorCode::PolicyDenied);
-        assert!(codes.contains("GATE_AGE") && codes.contains("GATE_SAMPLE"), "{codes:?}");
+        assert!(
+            codes.contains("GATE_AGE") && codes.contains("GATE_SAMPLE"),
+            "{codes:?}"
+        );
     });
 }
 
@@ -434,7 +524,13 @@ fn two_people_promote_and_everybody_hears_of_it() {
         rules(&stack, easy).await;
         triaged(&stack, true).await;
         let by_dispatcher = json!({ "target": target(TRIAGE), "to": "APPROVE", "reason": "x" });
-        let refused = send(&stack, Who::Dispatcher, Operation::PromoteStage, &by_dispatcher).await;
+        let refused = send(
+            &stack,
+            Who::Dispatcher,
+            Operation::PromoteStage,
+            &by_dispatcher,
+        )
+        .await;
         refused.problem(ErrorCode::Forbidden);
         for who in [Who::Agent, Who::Workflow] {
             let reply = send(&stack, who, Operation::PromoteStage, &by_dispatcher).await;
@@ -449,19 +545,43 @@ fn two_people_promote_and_everybody_hears_of_it() {
         let own = approve(&stack, Who::TenantAdmin, &asked).await;
         assert!(codes(&own, ErrorCode::Forbidden).contains("SELF_APPROVAL"));
         let decided = receipt(&approve(&stack, Who::AccountManager, &asked).await);
-        let Filed::ApprovalChanged { state, executed, .. } = decided.filed else { panic!() };
+        let Filed::ApprovalChanged {
+            state, executed, ..
+        } = decided.filed
+        else {
+            panic!()
+        };
         assert_eq!(state, ApprovalState::Executed);
         assert!(matches!(executed.as_deref(), Some(Filed::StageSet { .. })));
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
 
         let client = stack.client(stack.tenant(), Who::Auditor);
-        let history: StageHistory = client.rollout_history(Some(Operation::Triage)).await.unwrap();
-        let [change] = &history.items[..] else { panic!("{history:?}") };
-        assert_eq!((change.from, change.to), (AutonomyMode::Shadow, AutonomyMode::Approve));
+        let history: StageHistory = client
+            .rollout_history(Some(Operation::Triage))
+            .await
+            .unwrap();
+        let [change] = &history.items[..] else {
+            panic!("{history:?}")
+        };
+        assert_eq!(
+            (change.from, change.to),
+            (AutonomyMode::Shadow, AutonomyMode::Approve)
+        );
         assert!(change.applied_at.is_some() && change.report_sha256.is_some());
-        assert_eq!(client.rollout_history(Some(Operation::Dispatch)).await.unwrap().items, []);
+        assert_eq!(
+            client
+                .rollout_history(Some(Operation::Dispatch))
+                .await
+                .unwrap()
+                .items,
+            []
+        );
         assert_eq!(told(&stack).await, (1, 1));
-        stack.client(stack.tenant(), Who::Technician).rollout().await.unwrap_err();
+        stack
+            .client(stack.tenant(), Who::Technician)
+            .rollout()
+            .await
+            .unwrap_err();
     });
 }
 
@@ -487,7 +607,12 @@ fn a_promotion_is_stale_once_the_stage_has_moved_on() {
         let second = held(&promote(&stack, TRIAGE, "APPROVE", json!({})).await);
         receipt(&approve(&stack, Who::AccountManager, &first).await);
         let late = receipt(&approve(&stack, Who::AccountManager, &second).await);
-        let Filed::ApprovalChanged { state, executed, .. } = late.filed else { panic!() };
+        let Filed::ApprovalChanged {
+            state, executed, ..
+        } = late.filed
+        else {
+            panic!()
+        };
         assert_eq!((state, executed), (ApprovalState::Stale, None));
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
 
@@ -500,7 +625,10 @@ fn a_promotion_is_stale_once_the_stage_has_moved_on() {
         demote(&stack, TRIAGE, "SHADOW").await;
         raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
         let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
-        assert_eq!(pointers(&reply.problem(ErrorCode::InvalidField)), ["/report_sha256"]);
+        assert_eq!(
+            pointers(&reply.problem(ErrorCode::InvalidField)),
+            ["/report_sha256"]
+        );
     });
 }
 
@@ -514,7 +642,11 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
         let asked = held(&promote(&stack, TRIAGE, "APPROVE", json!({ "effective_at": at })).await);
         receipt(&approve(&stack, Who::AccountManager, &asked).await);
         let view = rollout(&stack).await;
-        let stage = view.stages.iter().find(|stage| stage.target.key() == TRIAGE).unwrap();
+        let stage = view
+            .stages
+            .iter()
+            .find(|stage| stage.target.key() == TRIAGE)
+            .unwrap();
         assert_eq!((stage.mode, stage.version), (AutonomyMode::Shadow, 0));
         assert_eq!(stage.to_come.len(), 1);
         comes_due(&stack).await;
@@ -522,7 +654,11 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
         assert_eq!(control(&stack).await, [Operation::ApplyStageChange]);
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, 1));
         assert_eq!(due(&stack).await.commands, []);
-        assert_eq!(told(&stack).await.1, 1, "workflows hear of it when it comes to be");
+        assert_eq!(
+            told(&stack).await.1,
+            1,
+            "workflows hear of it when it comes to be"
+        );
 
         // A demotion in between is the newer word.
         let later = json!({ "percent": 5, "effective_at": soon() });
@@ -531,11 +667,18 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
         demote(&stack, TRIAGE, "SHADOW").await;
         let client = stack.client(stack.tenant(), Who::Auditor);
         let history = client.rollout_history(None).await.unwrap();
-        let void = history.items.iter().find(|change| change.superseded).unwrap();
+        let void = history
+            .items
+            .iter()
+            .find(|change| change.superseded)
+            .unwrap();
         assert_eq!((void.to, void.applied_at), (AutonomyMode::Canary, None));
         let body = json!({ "change": void.command_id });
         let reply = send(&stack, Who::TenantAdmin, Operation::ApplyStageChange, &body).await;
-        assert_eq!(pointers(&reply.problem(ErrorCode::InvalidField)), ["/change"]);
+        assert_eq!(
+            pointers(&reply.problem(ErrorCode::InvalidField)),
+            ["/change"]
+        );
         assert_eq!(due(&stack).await.commands, []);
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 2));
     });
@@ -572,12 +715,23 @@ fn a_breached_guardrail_takes_the_stage_back_once() {
         let client = stack.client(stack.tenant(), Who::Auditor);
         let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
         assert_eq!((ledger.figures.acts, ledger.figures.overridden), (3, 1));
-        let undone = ledger.acts.iter().find_map(|act| act.undone.as_ref()).unwrap();
+        let undone = ledger
+            .acts
+            .iter()
+            .find_map(|act| act.undone.as_ref())
+            .unwrap();
         assert_eq!(undone.how.as_str(), "triaged_again");
 
         assert_eq!(control(&stack).await, [Operation::DemoteStage]);
-        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Approve, version + 1));
-        assert_eq!(due(&stack).await.commands, [], "what came before is not held against it again");
+        assert_eq!(
+            standing(&stack, TRIAGE).await,
+            (AutonomyMode::Approve, version + 1)
+        );
+        assert_eq!(
+            due(&stack).await.commands,
+            [],
+            "what came before is not held against it again"
+        );
         let history = client.rollout_history(None).await.unwrap();
         let last = &history.items[0];
         assert_eq!(last.reason.as_str(), "guardrail_overridden");
@@ -602,18 +756,25 @@ fn what_people_release_and_undo_counts_as_softwares() {
             let job = fresh(&stack).await;
             asked.push((held(&act(&stack, Who::Workflow, &job, "P2").await), job));
         }
-        let [(released, job), (rejected, _)] = &asked[..] else { panic!() };
+        let [(released, job), (rejected, _)] = &asked[..] else {
+            panic!()
+        };
         approve(&stack, Who::Dispatcher, released).await.receipt();
         let path = format!("/approvals/{}/decide", rejected.approval.id);
-        let ask = stack.ask(Who::Dispatcher, Method::POST, path).header("idempotency-key", key());
-        let no = json!({ "approval_id": rejected.approval.id, "verdict": "reject", "reason": "no" });
+        let ask = stack
+            .ask(Who::Dispatcher, Method::POST, path)
+            .header("idempotency-key", key());
+        let no =
+            json!({ "approval_id": rejected.approval.id, "verdict": "reject", "reason": "no" });
         ask.json(&no).send().await.receipt();
         let body = json!({
             "approval_id": released.approval.id, "version": released.approval.version,
             "applied_seq": 0,
         });
         let path = format!("/approvals/{}/execute", released.approval.id);
-        let ask = stack.ask(Who::Workflow, Method::POST, path).header("idempotency-key", key());
+        let ask = stack
+            .ask(Who::Workflow, Method::POST, path)
+            .header("idempotency-key", key());
         ask.json(&body).send().await.receipt();
         assert_eq!(job.ticket().await.state, TicketState::Triaged);
         act(&stack, Who::Dispatcher, job, "P1").await.receipt();
@@ -621,9 +782,14 @@ fn what_people_release_and_undo_counts_as_softwares() {
         let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
         let client = stack.client(stack.tenant(), Who::Auditor);
         let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
-        let [act] = &ledger.acts[..] else { panic!("{:?}", ledger.acts) };
+        let [act] = &ledger.acts[..] else {
+            panic!("{:?}", ledger.acts)
+        };
         assert!(act.released && act.undone.is_some());
-        assert_eq!(ledger.figures.attempts, 2, "what is carried out is no attempt of its own");
+        assert_eq!(
+            ledger.figures.attempts, 2,
+            "what is carried out is no attempt of its own"
+        );
         let approvals = &ledger.figures.approvals;
         assert_eq!(approvals[&ApprovalState::Executed], 1);
         assert_eq!(approvals[&ApprovalState::Rejected], 1);
@@ -701,7 +867,10 @@ fn a_cap_on_an_hour_lets_exactly_so_many_pass() {
         let hours = counted(&stack, TRIAGE).await;
         let all: i64 = hours.iter().map(|(commands, _)| commands).sum();
         assert_eq!(i64::try_from(passed).unwrap(), all);
-        assert!(hours.iter().all(|(commands, _)| *commands <= MOST), "{hours:?}");
+        assert!(
+            hours.iter().all(|(commands, _)| *commands <= MOST),
+            "{hours:?}"
+        );
         assert!(hours.len() > 1 || all == MOST, "{hours:?}");
         // People are not counted, and a cap that is reached demotes nobody.
         act(&stack, Who::Dispatcher, &jobs[0], "P3").await.receipt();
@@ -753,12 +922,18 @@ fn software_spends_no_more_in_an_hour_than_it_may() {
         for reply in replies.iter().filter(|reply| reply.status != 200) {
             let problem = reply.problem(ErrorCode::PolicyDenied);
             let reason = &problem.reasons[0];
-            assert_eq!((reason.code.as_str(), reason.class), ("AUTONOMY_CAP_SPEND", DenyClass::PolicyDenied));
+            assert_eq!(
+                (reason.code.as_str(), reason.class),
+                ("AUTONOMY_CAP_SPEND", DenyClass::PolicyDenied)
+            );
         }
         let hours = counted(&stack, STAGE).await;
         let spent: i64 = hours.iter().map(|(_, cents)| cents).sum();
         assert_eq!(spent, EACH * i64::try_from(passed).unwrap());
-        assert!(hours.iter().all(|(_, cents)| *cents <= 2 * EACH + 1), "{hours:?}");
+        assert!(
+            hours.iter().all(|(_, cents)| *cents <= 2 * EACH + 1),
+            "{hours:?}"
+        );
         assert!(hours.len() > 1 || passed == 2, "{hours:?}");
     });
 }
@@ -787,15 +962,15 @@ fn the_same_range_gives_the_same_report() {
         let mut made = BTreeSet::new();
         for _ in 0..2 {
             let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
-            let Filed::Report { sha256 } = receipt(&reply).filed else { panic!() };
+            let Filed::Report { sha256 } = receipt(&reply).filed else {
+                panic!()
+            };
             made.insert(sha256);
             // What happens afterwards is not in it.
             triaged(&stack, false).await;
         }
         assert_eq!(made.len(), 1);
-        let wrong = |since: DateTime<Utc>, until: DateTime<Utc>| {
-            json!({ "target": target(TRIAGE), "since": since, "until": until })
-        };
+        let wrong = |since: DateTime<Utc>, until: DateTime<Utc>| json!({ "target": target(TRIAGE), "since": since, "until": until });
         let later = Utc::now() + TimeDelta::hours(1);
         for (body, pointer) in [
             (wrong(until, later), "/until"),

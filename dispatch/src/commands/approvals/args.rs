@@ -8,11 +8,7 @@ use contracts::{
     approval::{ApprovalKind, ApprovalState},
 };
 
-use crate::{
-    cli::parse_role,
-    commands::ticket::parse,
-    desk::Connection,
-};
+use crate::{cli::parse_role, commands::ticket::parse, desk::Connection};
 
 /// What to do.
 #[derive(Debug, Subcommand)]

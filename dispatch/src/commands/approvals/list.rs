@@ -45,7 +45,15 @@ fn text(desk: &Desk, page: &ApprovalPage, now: DateTime<Utc>) -> String {
         true => "nothing waits that these filters leave\n".to_owned(),
         false => {
             let mut table = Table::new(&[
-                "ID", "ENDS", "STATE", "ASKS FOR", "TICKET", "SLA", "WAITS FOR", "ASKED BY", "NEXT",
+                "ID",
+                "ENDS",
+                "STATE",
+                "ASKS FOR",
+                "TICKET",
+                "SLA",
+                "WAITS FOR",
+                "ASKED BY",
+                "NEXT",
             ]);
             for item in &page.items {
                 table.row(row(item, now));

@@ -56,7 +56,10 @@ async fn resolve(api: &Client, text: &str) -> Result<ApprovalId, Failure> {
         let all = id.to_string();
         all["apr_".len()..].starts_with(digits) || short(id) == digits
     };
-    for state in [vec![ApprovalState::Pending], ApprovalState::VARIANTS.to_vec()] {
+    for state in [
+        vec![ApprovalState::Pending],
+        ApprovalState::VARIANTS.to_vec(),
+    ] {
         let mut filter = ApprovalFilter {
             state,
             limit: Some(200),

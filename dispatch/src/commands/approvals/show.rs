@@ -53,10 +53,18 @@ fn facts(detail: &ApprovalDetail, now: DateTime<Utc>) -> Facts {
     facts.add("approval", approval.id.to_string());
     facts.add(
         "asks for",
-        format!("{} ({}), version {}", asks(approval), approval.kind, approval.version),
+        format!(
+            "{} ({}), version {}",
+            asks(approval),
+            approval.kind,
+            approval.version
+        ),
     );
     let by = clean(&approval.requested_by);
-    facts.add("asked", format!("{}, by {by}", words::time(approval.requested_at)));
+    facts.add(
+        "asked",
+        format!("{}, by {by}", words::time(approval.requested_at)),
+    );
     facts.add("stands", stands(detail));
     if let Some(claim) = approval.claimed_by(now) {
         let until = words::time(claim.until);
@@ -76,14 +84,21 @@ fn facts(detail: &ApprovalDetail, now: DateTime<Utc>) -> Facts {
         facts.add("said", said);
     }
     for step in &approval.steps {
-        facts.add("then", format!("{}, {}", step_words(step, now), words::time(step.at)));
+        facts.add(
+            "then",
+            format!("{}, {}", step_words(step, now), words::time(step.at)),
+        );
     }
     if let (Some(id), Some(ticket)) = (approval.ticket_id, &summary.ticket) {
         facts.add(
             "ticket",
             format!(
                 "{}: {} {} {}, waits for {}",
-                short(id), ticket.state, ticket.priority, ticket.template, ticket.waiting_for
+                short(id),
+                ticket.state,
+                ticket.priority,
+                ticket.template,
+                ticket.waiting_for
             ),
         );
         if let Some(due) = ticket.due_at {

@@ -158,7 +158,8 @@ async fn turn(desk: &Desk, command: &KillSwitchCommand) -> Result<(), Failure> {
 
 fn text(view: &KillSwitchView) -> String {
     if view.switches.is_empty() {
-        return "no kill switch was ever turned: software acts as far as its stage lets it\n".into();
+        return "no kill switch was ever turned: software acts as far as its stage lets it\n"
+            .into();
     }
     let mut text = String::new();
     if !view.switches.iter().any(|switch| switch.engaged) {
@@ -250,7 +251,10 @@ mod tests {
             stopped.starts_with("tenant: STOPPED; turn 3 by usr_1 0 s ago"),
             "{stopped}"
         );
-        assert!(stopped.contains("after 12 ms; 7 workflows told"), "{stopped}");
+        assert!(
+            stopped.contains("after 12 ms; 7 workflows told"),
+            "{stopped}"
+        );
         let stopping = told(SwitchStatus {
             phase: StopPhase::Stopping,
             stop_millis: None,
@@ -262,7 +266,8 @@ mod tests {
             ..switch()
         });
         assert!(
-            stopping.contains("STOPPING") && stopping.contains("2 messages, workflows are being told"),
+            stopping.contains("STOPPING")
+                && stopping.contains("2 messages, workflows are being told"),
             "{stopping}"
         );
         let released = told(SwitchStatus {

@@ -37,7 +37,14 @@ async fn bundles(desk: &Desk) -> Result<(), Failure> {
     if desk.json {
         return desk.print_json(&list);
     }
-    let mut table = Table::new(&["DECIDES", "VERSION", "SHA256", "SIGNED BY", "UPLOADED", "BY"]);
+    let mut table = Table::new(&[
+        "DECIDES",
+        "VERSION",
+        "SHA256",
+        "SIGNED BY",
+        "UPLOADED",
+        "BY",
+    ]);
     for row in list.bundles {
         table.row([
             if row.active { "yes" } else { "" }.to_owned(),

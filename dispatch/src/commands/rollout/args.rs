@@ -181,7 +181,10 @@ mod tests {
         let key = |text: &str| text.parse::<Stage>().map(|stage| stage.0.key());
         assert_eq!(key("dispatch").unwrap(), "dispatch");
         assert_eq!(key("dispatch/emergency").unwrap(), "dispatch/emergency");
-        assert!(key("fly").unwrap_err().contains("dispatch"), "it lists what there is");
+        assert!(
+            key("fly").unwrap_err().contains("dispatch"),
+            "it lists what there is"
+        );
         assert!(key("dispatch/").is_err() && key("dispatch/Two Words").is_err());
     }
 }

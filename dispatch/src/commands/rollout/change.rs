@@ -33,10 +33,16 @@ pub(super) async fn promote(desk: &Desk, args: &PromoteArgs) -> Result<(), Failu
         FilingAnswer::Held(held) if desk.json => desk.print_json(&held),
         FilingAnswer::Done(receipt) => desk.print(&done(&receipt.filed)),
         FilingAnswer::Held(held) => {
-            let roles: Vec<_> = held.approval.required_roles.iter().map(ToString::to_string).collect();
-            let end = held.approval.expires_at.map_or(String::new(), |at| {
-                format!(" until {}", words::time(at))
-            });
+            let roles: Vec<_> = held
+                .approval
+                .required_roles
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let end = held
+                .approval
+                .expires_at
+                .map_or(String::new(), |at| format!(" until {}", words::time(at)));
             let what = match held.dry_run {
                 true => "would wait for another person".to_owned(),
                 false => format!("waits for another person as {}", held.approval.id),
@@ -78,7 +84,11 @@ fn done(filed: &Filed) -> String {
             let when = effective_at.map_or("from now on".to_owned(), |at| {
                 format!("from {} on", words::time(at))
             });
-            format!("{}: {from} to {}, {when}\n", target.key(), mode(*to, *percent))
+            format!(
+                "{}: {from} to {}, {when}\n",
+                target.key(),
+                mode(*to, *percent)
+            )
         }
         _ => "done\n".to_owned(),
     }

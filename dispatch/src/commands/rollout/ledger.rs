@@ -38,7 +38,10 @@ fn text(view: &LedgerView, screen: Screen) -> String {
     );
     text += &counts("BY REASON", view.figures.by_rule.iter(), screen);
     text += &counts("BY TECHNICIAN", view.figures.by_technician.iter(), screen);
-    let undone = view.acts.iter().filter_map(|act| Some((act, act.undone.as_ref()?)));
+    let undone = view
+        .acts
+        .iter()
+        .filter_map(|act| Some((act, act.undone.as_ref()?)));
     let mut table = Table::new(&["UNDONE", "TICKET", "DONE", "AFTER", "HOW"]);
     for (act, undone) in undone.take(MOST) {
         table.row([
@@ -73,10 +76,16 @@ pub(super) fn figures(figures: &LedgerFigures, screen: Screen) -> String {
             figures.seen.same + figures.seen.equivalent + figures.seen.different,
         ),
     );
-    let agreed = figures.unseen.agreement_permille.map_or("–".to_owned(), percent);
+    let agreed = figures
+        .unseen
+        .agreement_permille
+        .map_or("–".to_owned(), percent);
     facts.add(
         "agreement",
-        format!("{agreed}, at least {} (95 %)", percent(figures.agreement_permille)),
+        format!(
+            "{agreed}, at least {} (95 %)",
+            percent(figures.agreement_permille)
+        ),
     );
     facts.add(
         "denied",
@@ -96,7 +105,10 @@ pub(super) fn figures(figures: &LedgerFigures, screen: Screen) -> String {
             percent(figures.overridden_permille)
         ),
     );
-    facts.add("promises broken", format!("{} after software acted", figures.breaches));
+    facts.add(
+        "promises broken",
+        format!("{} after software acted", figures.breaches),
+    );
     if !figures.approvals.is_empty() {
         let states = figures.approvals.iter();
         let states: Vec<_> = states.map(|(state, n)| format!("{n} {state}")).collect();
@@ -126,7 +138,14 @@ fn counts<'a, K: ToString + 'a>(
     if rows.len() == 0 {
         return String::new();
     }
-    let mut table = Table::new(&[heading, "AGREED", "SAME", "EQUIVALENT", "DIFFERENT", "NOTHING"]);
+    let mut table = Table::new(&[
+        heading,
+        "AGREED",
+        "SAME",
+        "EQUIVALENT",
+        "DIFFERENT",
+        "NOTHING",
+    ]);
     for (name, counts) in rows.take(MOST) {
         table.row([
             name.to_string(),

@@ -59,7 +59,10 @@ fn text(view: &RolloutView, screen: Screen, now: DateTime<Utc>) -> String {
             },
             stage.set_at.map_or_else(nobody, |at| words::ago(at, now)),
             stage.set_by.as_deref().map_or_else(nobody, clean),
-            stage.reason.as_ref().map_or_else(nobody, ToString::to_string),
+            stage
+                .reason
+                .as_ref()
+                .map_or_else(nobody, ToString::to_string),
             to_come.collect::<Vec<_>>().join(", "),
         ]);
     }
@@ -77,7 +80,16 @@ fn changes(history: &StageHistory, screen: Screen) -> String {
     if history.items.is_empty() {
         return "no stage was ever changed\n".to_owned();
     }
-    let mut table = Table::new(&["DECIDED", "STAGE", "FROM", "TO", "BY", "WHY", "WHAT CAME OF IT", "REPORT"]);
+    let mut table = Table::new(&[
+        "DECIDED",
+        "STAGE",
+        "FROM",
+        "TO",
+        "BY",
+        "WHY",
+        "WHAT CAME OF IT",
+        "REPORT",
+    ]);
     for change in &history.items {
         let report = change.report_sha256.as_deref().unwrap_or("–");
         table.row([
@@ -152,7 +164,10 @@ mod tests {
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..3], ["dispatch/emergency", "AUTO", "APPROVE"]);
         assert!(text.contains("CANARY 5 % at "), "{text}");
-        assert!(text.contains("ceiling of this environment: APPROVE"), "{text}");
+        assert!(
+            text.contains("ceiling of this environment: APPROVE"),
+            "{text}"
+        );
     }
 
     #[test]

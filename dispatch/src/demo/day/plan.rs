@@ -460,9 +460,15 @@ fn is_of_a_day(operation: Operation) -> bool {
         CommandClass::Waiting => operation != Operation::DecideApproval,
         _ => operation.path().starts_with("/approvals/"),
     };
-    let of_control = ["/autonomy", "/rollout", "/policy", "/delegations", "/drills"]
-        .iter()
-        .any(|part| operation.path().contains(part));
+    let of_control = [
+        "/autonomy",
+        "/rollout",
+        "/policy",
+        "/delegations",
+        "/drills",
+    ]
+    .iter()
+    .any(|part| operation.path().contains(part));
     !by_workflows && !of_approvals && !of_control
 }
 
