@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use contracts::{
     AuditId, CommandId, DecisionId, Operation, TenantId, TicketId, TicketState,
-    event::TicketChange, sla::SlaClock, ticket::Ticket,
+    command::CommandClass, event::TicketChange, sla::SlaClock, ticket::Ticket,
 };
 use domain::TicketKey;
 use futures::TryStreamExt;
@@ -392,6 +392,16 @@ fn transition(place: &str, row: &AuditRow, found: &mut Findings) {
         (false, None, after) => {
             matches!(operation, Operation::CreateTicket | Operation::CommsInbound)
                 && after == Some(TicketState::New)
+        }
+        // What becomes of an approval leaves the ticket where it is, unless it ends a change order.
+        (false, Some(before), after) if operation.class() == CommandClass::Waiting => {
+            let ends_change = first == Some("change.decided");
+            match ends_change {
+                true => {
+                    (before, after) == (TicketState::ChangeRequested, Some(TicketState::OnSite))
+                }
+                false => after == Some(before),
+            }
         }
         (false, Some(before), after) => {
             domain::ticket::table::next_state(operation, before) == after && after.is_some()
