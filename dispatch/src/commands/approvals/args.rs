@@ -59,7 +59,7 @@ pub struct ListArgs {
     pub kind: Vec<ApprovalKind>,
 
     /// Only what one of these roles may decide
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = parse_role, help_heading = "Filters")]
+    #[arg(id = "may_decide", long = "role", value_name = "ROLE", value_delimiter = ',', value_parser = parse_role, help_heading = "Filters")]
     pub role: Vec<Role>,
 
     /// Only what would carry out one of these commands: dispatch, generate_invoice …
@@ -113,7 +113,7 @@ pub struct DecideArgs {
     pub reason: Option<Slug>,
 
     /// The version that you looked at, as `show` has it; needed once it was amended
-    #[arg(long = "approval-version", value_name = "N")]
+    #[arg(id = "approval_version", long, value_name = "N")]
     pub version: Option<u32>,
 
     #[command(flatten)]
