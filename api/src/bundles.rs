@@ -13,7 +13,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use policy::{Bundle, BundleError, BundleFiles, BundleSource, Trust};
+use policy::{Bundle, BundleError, BundleFiles, BundleSource, EvaluationError, Trust};
 use store::bundles::Place;
 use tokio::sync::Mutex;
 
@@ -48,7 +48,15 @@ pub enum NoBundle {
 impl NoBundle {
     /// Whether it says nothing about the bundle itself: the next try may find it good.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Interrupted)
+        // A machine that is too busy for a trial says nothing about the rules.
+        let slow = matches!(
+            self,
+            Self::Unusable(BundleError::Trial {
+                source: EvaluationError::Slow { .. },
+                ..
+            })
+        );
+        slow || matches!(self, Self::Store(_) | Self::Interrupted)
     }
 }
 

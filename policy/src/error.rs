@@ -247,7 +247,13 @@ pub enum EvaluationError {
         /// Why.
         reason: String,
     },
-    /// The rules used up their budget of instructions or time.
+    /// It took longer than the time limit: a slow machine, perhaps, rather than a bad rule.
+    #[error("the evaluation took too long: {reason}")]
+    Slow {
+        /// What the evaluator said.
+        reason: String,
+    },
+    /// The rules used up their budget of instructions or memory.
     #[error("the evaluation used up its budget: {reason}")]
     Budget {
         /// Which one.

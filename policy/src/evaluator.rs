@@ -178,8 +178,8 @@ pub(crate) fn rego(error: &impl std::fmt::Display) -> BundleError {
 fn evaluation_error(error: VmError) -> EvaluationError {
     let reason = error.to_string();
     match error {
+        VmError::TimeLimitExceeded { .. } => EvaluationError::Slow { reason },
         VmError::InstructionLimitExceeded { .. }
-        | VmError::TimeLimitExceeded { .. }
         | VmError::MemoryLimitExceeded { .. }
         | VmError::RegexSizeLimitExceeded { .. } => EvaluationError::Budget { reason },
         _ => EvaluationError::Failed { reason },

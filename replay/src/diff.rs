@@ -299,7 +299,7 @@ fn rules<'a>(
         Err(failed) => {
             let code = match failed {
                 EvaluationError::Input { .. } => "INPUT",
-                EvaluationError::Budget { .. } => "BUDGET",
+                EvaluationError::Budget { .. } | EvaluationError::Slow { .. } => "BUDGET",
                 EvaluationError::Failed { .. } => "FAILED",
                 EvaluationError::Output { .. } => "OUTPUT",
             };

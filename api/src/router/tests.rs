@@ -124,7 +124,11 @@ fn create() -> Value {
 }
 
 fn path_of(template: &str) -> String {
-    template.replace("{id}", TICKET)
+    let id = match template.contains("/approvals/{id}") {
+        true => TICKET.replace("tkt_", "apr_"),
+        false => TICKET.to_owned(),
+    };
+    template.replace("{id}", &id)
 }
 
 #[tokio::test]
@@ -272,7 +276,9 @@ async fn every_command_refuses_what_is_not_its_body() {
         .into_iter()
         .filter(|o| o.command.is_some())
         .collect();
-    assert_eq!(commands.len(), Operation::VARIANTS.len());
+    // One may have two places; none has none.
+    let distinct: BTreeSet<_> = commands.iter().filter_map(|o| o.command).collect();
+    assert_eq!(distinct.len(), Operation::VARIANTS.len());
     for operation in commands {
         let path = path_of(operation.path.trim_start_matches(PREFIX));
         let unknown = post(&path)
