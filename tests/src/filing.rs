@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::{http::Reply, stack::Stack, who::Who};
 
-/// Every filing about the directory and the kill switch, in an order in which they can be done.
+/// Every filing that has an example: about the directory, the kill switch and reports, in an order
+/// in which they can be done.
 pub const DIRECTORY: &[Operation] = &[
     Operation::UpsertSite,
     Operation::UpsertAsset,
@@ -15,8 +16,23 @@ pub const DIRECTORY: &[Operation] = &[
     Operation::UpsertTechnician,
     Operation::RecordAbsence,
     Operation::CancelAbsence,
+    Operation::RecordDrill,
+    Operation::RecordGateReport,
     Operation::EngageKillSwitch,
     Operation::ReleaseKillSwitch,
+];
+
+/// Filings without an example, because they need a world of their own (a report to promote on, a
+/// bundle to upload, somebody to lend a right to), and the file of `tests/system` that makes it.
+pub const WALKED: &[(Operation, &str)] = &[
+    (Operation::CommsInbound, "comms.rs"),
+    (Operation::DelegateApprovals, "approvals.rs"),
+    (Operation::RevokeDelegation, "approvals.rs"),
+    (Operation::PromoteStage, "rollout.rs"),
+    (Operation::DemoteStage, "rollout.rs"),
+    (Operation::ApplyStageChange, "rollout.rs"),
+    (Operation::UploadBundle, "bundles.rs"),
+    (Operation::ActivateBundle, "bundles.rs"),
 ];
 
 /// Personal data of the example contact: it may stand in table `contacts` and nowhere else.
@@ -103,6 +119,19 @@ pub async fn example(stack: &Stack, operation: Operation) -> FilingExample {
             example.before = 1;
             example.creates = false;
             example.names = Some(("technician_id", nowhere("tec")));
+        }
+        Operation::RecordDrill => {
+            example.body = json!({
+                "scope": { "kind": "agent", "actor_id": code }, "clients": 2,
+                "engaged_at": Utc::now(), "stop_millis": 3, "attempts": 9, "passed": 0,
+            });
+        }
+        Operation::RecordGateReport => {
+            let now = Utc::now();
+            example.body = json!({
+                "target": { "operation": Operation::Reschedule },
+                "since": now - TimeDelta::days(1), "until": now,
+            });
         }
         Operation::EngageKillSwitch | Operation::ReleaseKillSwitch => {
             let engaged = operation == Operation::ReleaseKillSwitch;

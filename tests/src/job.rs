@@ -61,7 +61,8 @@ pub const ROUTED: &[Operation] = &[
     Operation::AttachMessage,
 ];
 
-/// Every command about something else; each is proved where that thing is.
+/// Every command about something else. Each has an example in [`crate::filing`] or is walked where
+/// the world that it needs is made: [`crate::filing::WALKED`].
 pub const FILINGS: &[Operation] = &[
     Operation::CommsInbound,
     Operation::UpsertSite,
@@ -74,6 +75,13 @@ pub const FILINGS: &[Operation] = &[
     Operation::RevokeDelegation,
     Operation::EngageKillSwitch,
     Operation::ReleaseKillSwitch,
+    Operation::RecordDrill,
+    Operation::RecordGateReport,
+    Operation::PromoteStage,
+    Operation::DemoteStage,
+    Operation::ApplyStageChange,
+    Operation::UploadBundle,
+    Operation::ActivateBundle,
 ];
 
 /// A command in which the example is possible: from which state, by whom, what stands in its way

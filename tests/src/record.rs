@@ -24,13 +24,10 @@ pub const PASSING_REFUSAL: &[&str] = &["audit_events", "chains", "policy_decisio
 /// refusal does not use it up; nor does one that is about the key itself, or about a database that
 /// was set back.
 pub fn left_by(who: Who, operation: Operation, code: ErrorCode) -> &'static [&'static str] {
-    let bookkeeping = matches!(
-        operation.class(),
-        CommandClass::Bookkeeping | CommandClass::Waiting
-    );
+    let beside = operation.class() != CommandClass::Change;
     let about_now = [ErrorCode::IdempotencyMismatch, ErrorCode::AheadOfDatabase].contains(&code);
     let for_now = [ErrorCode::KillSwitch, ErrorCode::Stage].contains(&code);
-    if about_now || (who == Who::Workflow && (bookkeeping || for_now)) {
+    if about_now || (who == Who::Workflow && (beside || for_now)) {
         PASSING_REFUSAL
     } else {
         REFUSAL
@@ -139,6 +136,26 @@ const TABLES: &[(&str, &str)] = &[
         "select to_jsonb(t) from technician_absences t",
     ),
     ("kill_switches", "select to_jsonb(t) from kill_switches t"),
+    (
+        "kill_switch_of_everything",
+        "select to_jsonb(t) from kill_switch_of_everything t",
+    ),
+    (
+        "autonomy_stages",
+        "select to_jsonb(t) from autonomy_stages t",
+    ),
+    ("stage_changes", "select to_jsonb(t) from stage_changes t"),
+    ("autonomy_hours", "select to_jsonb(t) from autonomy_hours t"),
+    ("control_events", "select to_jsonb(t) from control_events t"),
+    ("reports", "select to_jsonb(t) from reports t"),
+    (
+        "policy_bundles",
+        "select to_jsonb(t) from (select sha256, version from policy_bundles) t",
+    ),
+    (
+        "bundle_activations",
+        "select to_jsonb(t) from bundle_activations t",
+    ),
 ];
 
 impl Footprint {

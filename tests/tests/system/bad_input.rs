@@ -1,15 +1,16 @@
 //! What cannot be read is no attempt: the documented problem, its place, and nothing on record.
 
-use contracts::{ErrorCode, Operation, TicketState};
+use contracts::{ApprovalId, ErrorCode, Operation, TicketState};
 use dispatch_tests::{
     http::{Ask, key, pointers},
-    job::{Job, ROUTED},
+    job::{FILINGS, Job, ROUTED},
     record::Footprint,
     stack::{Stack, with_api},
     who::Who,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// Sends requests that are not attempts: nothing may be on record afterwards.
 async fn no_attempts(stack: &Stack, asks: Vec<(&str, Ask, ErrorCode, &[&str])>) {
@@ -504,9 +505,17 @@ fn every_command_reads_its_body_strictly() {
         let token = Who::Dispatcher.token(stack.tenant());
         let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
         let before = Footprint::take(stack.admin()).await;
-        for &operation in ROUTED {
-            let target = job.target(operation);
-            let ask = |body: &Value| stack.http().command(operation, target, body).token(&token);
+        let nobodys = ApprovalId::from_uuid(Uuid::now_v7()).to_string();
+        for operation in ROUTED.iter().chain(FILINGS) {
+            let named = match operation.path().starts_with("/approvals/") {
+                true => nobodys.clone(),
+                false => job.id().to_string(),
+            };
+            let path = operation.path().replace("{id}", &named);
+            let ask = |body: &Value| {
+                let post = stack.http().post(&path).token(&token);
+                post.key(key()).json(body)
+            };
             let unknown = ask(&json!({ "no_such_member": 1 })).send().await;
             let problem = unknown.no_attempt(ErrorCode::Malformed);
             assert!(!problem.errors.is_empty(), "{operation}");

@@ -5,6 +5,7 @@ use contracts::{
     command::CommandClass,
 };
 use dispatch_tests::{
+    filing::{DIRECTORY, WALKED},
     http::{Reply, key},
     job::{FILINGS, Job, ROUTED, example},
     record::{Attempt, Footprint, attempt, left_by},
@@ -12,7 +13,7 @@ use dispatch_tests::{
     who::Who,
     world::Tenant,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use strum::VariantArray;
 use uuid::Uuid;
 
@@ -345,6 +346,62 @@ fn each_command_is_on_a_list() {
     let filed = |operation: &Operation| operation.class() == CommandClass::Filing;
     assert!(FILINGS.iter().all(filed));
     assert!(!ROUTED.iter().any(filed));
+}
+
+#[test]
+fn each_filing_has_an_example_or_a_place_where_it_is_walked() {
+    let walked = WALKED.iter().map(|(operation, _)| operation);
+    let mut proved: Vec<_> = DIRECTORY.iter().chain(walked).copied().collect();
+    proved.sort_unstable();
+    let mut filings = FILINGS.to_vec();
+    filings.sort_unstable();
+    assert_eq!(proved, filings);
+    for (operation, file) in WALKED {
+        let path = format!("{}/tests/system/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = format!("{operation:?}");
+        assert!(text.contains(&name), "{file} does not walk {operation}");
+    }
+}
+
+#[test]
+fn what_has_no_example_is_refused_to_a_wrong_role() {
+    with_api(async |stack| {
+        let target = json!({ "operation": Operation::Triage });
+        let sha256 = "0d".repeat(32);
+        for (operation, body) in [
+            (
+                Operation::PromoteStage,
+                json!({
+                    "target": target, "to": "APPROVE", "report_sha256": sha256,
+                    "reason": "good_figures",
+                }),
+            ),
+            (
+                Operation::DemoteStage,
+                json!({ "target": target, "to": "OFF", "reason": "too_early" }),
+            ),
+            (
+                Operation::ApplyStageChange,
+                json!({ "change": CommandId::from_uuid(Uuid::now_v7()) }),
+            ),
+            (Operation::UploadBundle, json!({ "archive": "%%%" })),
+            (
+                Operation::ActivateBundle,
+                json!({ "sha256": sha256, "reason": "tests" }),
+            ),
+        ] {
+            for who in [Who::Auditor, Who::Qa, Who::Dispatcher, Who::Intake] {
+                let before = Footprint::take(stack.admin()).await;
+                let reply = stack.command(who, operation, None, &body).send().await;
+                assert_eq!(reply.status, 403, "{operation}: {}", reply.text());
+                let (problem, row) = refused(&stack, &reply, ErrorCode::Forbidden).await;
+                assert_eq!(row.result, "DENY", "{operation}");
+                let left = left_by(who, operation, problem.code);
+                assert_eq!(before.changes(stack.admin()).await, left, "{operation}");
+            }
+        }
+    });
 }
 
 #[test]

@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 
 use api::{PLAIN_PREFIX, PREFIX, PREFIXES};
-use contracts::Operation;
+use contracts::{ErrorCode, Operation, filing::Filed};
 use dispatch_tests::{
+    filing::{done, example},
     job::{FILINGS, ROUTED},
     stack::with_api,
+    who::Who,
 };
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 /// The reads that tests know, below `/api/v1`. `true`: served without a token.
 pub const READS: &[(&str, bool)] = &[
@@ -26,12 +29,20 @@ pub const READS: &[(&str, bool)] = &[
     ("/comms/{id}/raw", false),
     ("/contacts", false),
     ("/contacts/{id}", false),
+    ("/control/due", false),
     ("/decisions", false),
     ("/decisions/export", false),
     ("/decisions/{id}", false),
     ("/delegations", false),
     ("/kill-switch", false),
+    ("/kill-switch/drills", false),
+    ("/policy/activations", false),
+    ("/policy/bundles", false),
     ("/proposals/agreement", false),
+    ("/rollout", false),
+    ("/rollout/history", false),
+    ("/rollout/ledger", false),
+    ("/rollout/reports", false),
     ("/sites", false),
     ("/sites/{id}", false),
     ("/technicians", false),
@@ -141,6 +152,132 @@ fn every_command_is_described_as_it_is() {
                     "{operation}: {member}"
                 );
             }
+        }
+    });
+}
+
+/// Whoever leads the work or decides about software.
+const LEADING: &[Who] = &[
+    Who::Dispatcher,
+    Who::Approver,
+    Who::AccountManager,
+    Who::Auditor,
+    Who::TenantAdmin,
+];
+
+/// Everybody else.
+const OTHERS_OF_A_TENANT: &[Who] = &[
+    Who::Technician,
+    Who::Qa,
+    Who::Billing,
+    Who::Intake,
+    Who::Workflow,
+];
+
+#[test]
+fn what_is_read_of_the_control_plane_is_for_some_and_of_one_tenant() {
+    with_api(async |stack| {
+        let mut kept = String::new();
+        for operation in [Operation::RecordDrill, Operation::RecordGateReport] {
+            let example = example(&stack, operation).await;
+            let filed = done(&stack, operation, example.who, &example.body).await;
+            if let Filed::Report { sha256 } = filed.filed {
+                kept = sha256;
+            }
+        }
+        let body = json!({
+            "target": { "operation": "triage" }, "to": "OFF", "reason": "too_early",
+        });
+        done(&stack, Operation::DemoteStage, Who::TenantAdmin, &body).await;
+        let report = format!("/rollout/reports?sha256={kept}");
+
+        let anybody: Vec<_> = LEADING.iter().chain(OTHERS_OF_A_TENANT).copied().collect();
+        let leading_are_refused = &[
+            Who::Dispatcher,
+            Who::Approver,
+            Who::TenantAdmin,
+            Who::Intake,
+        ];
+        // What the other tenant sees in place of it; `None`: the same.
+        for (path, may, may_not, others) in [
+            (
+                "/control/due",
+                &[Who::Workflow, Who::Auditor][..],
+                &leading_are_refused[..],
+                None,
+            ),
+            (
+                "/kill-switch/drills",
+                &anybody[..],
+                &[][..],
+                Some(json!({ "items": [] })),
+            ),
+            ("/policy/activations", &anybody, &[], None),
+            ("/policy/bundles", &anybody, &[], None),
+            ("/rollout", LEADING, OTHERS_OF_A_TENANT, Some(Value::Null)),
+            (
+                "/rollout/history",
+                LEADING,
+                OTHERS_OF_A_TENANT,
+                Some(json!({ "items": [] })),
+            ),
+            (&report, LEADING, OTHERS_OF_A_TENANT, Some(Value::Null)),
+        ] {
+            let mut told = Vec::new();
+            for who in may {
+                let reply = stack.ask(*who, Method::GET, path).send().await;
+                assert_eq!(reply.status, 200, "{path} to {who:?}: {}", reply.text());
+                told.push(reply.json());
+            }
+            told.dedup();
+            assert_eq!(told.len(), 1, "{path}: {told:?}");
+            for who in may_not {
+                let reply = stack.ask(*who, Method::GET, path).send().await;
+                reply.no_attempt(ErrorCode::Forbidden);
+            }
+            let stranger = may[0].token(stack.other());
+            let reply = stack.http().get(path).token(&stranger).send().await;
+            match others {
+                None => assert_eq!(reply.json(), told[0], "{path}"),
+                // Not what was made here, whatever else it is.
+                Some(Value::Null) => {
+                    assert_ne!(reply.json(), told[0], "{path}");
+                    assert!(!reply.text().contains("too_early"), "{path}");
+                }
+                Some(nothing) => {
+                    assert_eq!(reply.json(), nothing, "{path}");
+                    assert_ne!(told[0], nothing, "{path}");
+                }
+            }
+        }
+        let stranger = Who::Auditor.token(stack.other());
+        let theirs = stack.http().get(&report).token(&stranger).send().await;
+        theirs.no_attempt(ErrorCode::NotFound);
+
+        let range = "operation=triage&since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z";
+        let ledger = format!("/rollout/ledger?{range}");
+        for who in LEADING {
+            let reply = stack.ask(*who, Method::GET, &ledger).send().await;
+            assert_eq!(reply.json()["figures"]["acts"], 0, "{}", reply.text());
+        }
+        for who in OTHERS_OF_A_TENANT {
+            let reply = stack.ask(*who, Method::GET, &ledger).send().await;
+            reply.no_attempt(ErrorCode::Forbidden);
+        }
+        for (path, parameter) in [
+            ("/rollout/ledger", "operation"),
+            ("/rollout/ledger?operation=lunch", "operation"),
+            (
+                "/rollout/ledger?operation=triage&since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z",
+                "since",
+            ),
+            ("/rollout/reports", "sha256"),
+            ("/rollout/history?operation=lunch", "operation"),
+            ("/rollout?colour=red", "colour"),
+        ] {
+            let reply = stack.ask(Who::Auditor, Method::GET, path).send().await;
+            let problem = reply.no_attempt(ErrorCode::InvalidParameter);
+            assert_eq!(problem.meta["parameter"], parameter, "{path}");
         }
     });
 }
