@@ -542,7 +542,9 @@ fn amended(situation: &Situation<'_>) -> Result<Option<Amended>, Box<Refusal>> {
         }))
     };
     let Some(inner) = situation.about.and_then(About::inner) else {
-        return wrong("is no body of the command that the approval holds");
+        return wrong(
+            "must be a whole body of the command that the approval holds, as its `command.body` is",
+        );
     };
     let Some(decision) = situation.inner else {
         return wrong("cannot be judged");

@@ -113,7 +113,7 @@ pub struct DecideArgs {
     pub reason: Option<Slug>,
 
     /// The version that you looked at, as `show` has it; needed once it was amended
-    #[arg(id = "approval_version", long, value_name = "N")]
+    #[arg(id = "approval_version", long = "approval-version", value_name = "N")]
     pub version: Option<u32>,
 
     #[command(flatten)]
