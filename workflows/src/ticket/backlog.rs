@@ -266,6 +266,11 @@ impl Attempts {
         self.0.retain(|a| exists(&a.duty));
     }
 
+    /// Whether nothing is left that was tried in vain.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn attempt(&mut self, duty: Duty) -> &mut Attempt {
         let place = self.0.iter().position(|a| a.duty == duty);
         let place = place.unwrap_or_else(|| {

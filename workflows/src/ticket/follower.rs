@@ -195,6 +195,7 @@ impl TicketFollower {
         let mut wake = self.inbox.gap_expires();
         let duties = match &self.inbox.level {
             Some(level) if level.state.is_terminal() => {
+                self.trouble = None;
                 // An event is missing between the end and a later one, which is a reopening.
                 return wake.map_or(Step::Finish, |at| Step::Wait(Some(at)));
             }
@@ -202,6 +203,10 @@ impl TicketFollower {
             None => Vec::new(),
         };
         self.attempts.retain(|duty| duties.contains(duty));
+        if self.attempts.is_empty() {
+            // What gave trouble is not called for any more.
+            self.trouble = None;
+        }
         for duty in duties {
             match self.attempts.when(&duty, now) {
                 When::Now => return self.call(duty),
