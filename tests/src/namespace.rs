@@ -174,12 +174,16 @@ impl Namespace {
             query: query.to_owned(),
             ..Default::default()
         };
-        let answer = self
-            .connection
-            .workflow_service()
-            .list_workflow_executions(request.into_request())
-            .await
-            .expect("the query is valid");
+        // A server grants few lists in a second.
+        let answer = wait::until("a list", wait::BOUND, async || {
+            let mut service = self.connection.workflow_service();
+            let answer = service.list_workflow_executions(request.clone().into_request());
+            match answer.await {
+                Err(status) if status.code() == Code::ResourceExhausted => Err(status),
+                answer => Ok(answer.expect("the query is valid")),
+            }
+        })
+        .await;
         let found = answer.into_inner().executions.into_iter();
         found
             .filter_map(|info| Some(info.execution?.workflow_id))

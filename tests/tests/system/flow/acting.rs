@@ -91,7 +91,10 @@ fn at_auto_software_brings_a_ticket_through_the_decisions_that_are_its_own() {
             set_stage(&flow, operation, "AUTO").await;
         }
         let mut job = flow.job();
-        job.does(CreateTicket).await;
+        // All that triage needs to know is known from the call.
+        let mut call = job.body(CreateTicket).await;
+        call["details"]["pane_count"] = json!(2);
+        job.sends(CreateTicket, &call).await;
         flow.agreed(job.id()).await;
         // Where its advice leaves a doubt it does nothing, and a person decides.
         if job.ticket().await.state == TicketState::New {
@@ -157,23 +160,23 @@ fn a_stage_that_is_raised_while_a_ticket_waits_is_followed_and_a_lowered_one_too
     });
 }
 
-/// Tells the open tickets, as every change of a stage does.
+/// Tells the open tickets, as every change of a stage does; here by a switch for what no software
+/// does.
 async fn resync(stack: &Stack) {
-    sqlx::query(
-        "insert into control_events (for_tenant, kind, command_id, created_at)
-         values ($1, 'stage', $2, now())",
-    )
-    .bind(stack.tenant().id.as_uuid())
-    .bind(Uuid::now_v7())
-    .execute(stack.admin())
-    .await
-    .expect("the superuser may");
+    let scope = json!({ "kind": "operation", "operation": Operation::Reopen });
+    let body = json!({ "reason": "drill", "scope": scope });
+    let turned = stack
+        .command(Who::TenantAdmin, Operation::EngageKillSwitch, None, &body)
+        .send()
+        .await;
+    assert!(turned.status.is_success(), "{}", turned.text());
 }
 
 #[test]
 fn a_kill_switch_stops_acts_and_releases_until_it_is_released() {
     with_flow(FlowOptions::default(), async |flow| {
         set_stage(&flow, Operation::Dispatch, "APPROVE").await;
+        set_stage(&flow, Operation::QaVerify, "APPROVE").await;
         let waiting = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
         let approval = wait::until("a held dispatch", BOUND, async || {
             let ticket = waiting.ticket().await;
@@ -181,7 +184,7 @@ fn a_kill_switch_stops_acts_and_releases_until_it_is_released() {
         })
         .await;
         turn(&flow, Operation::EngageKillSwitch).await;
-        let fresh = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        let fresh = Job::at(&flow, flow.tenant(), TicketState::WorkComplete).await;
         let body = json!({ "approval_id": approval, "verdict": "approve" });
         let decided = flow
             .ask(
@@ -195,10 +198,13 @@ fn a_kill_switch_stops_acts_and_releases_until_it_is_released() {
             .await;
         assert!(decided.status.is_success(), "{}", decided.text());
         // Both workflows know of the switch and rest: nothing is attempted under it.
-        for job in [&waiting, &fresh] {
+        for (job, state) in [
+            (&waiting, TicketState::Scheduled),
+            (&fresh, TicketState::WorkComplete),
+        ] {
             let view = flow.agreed(job.id()).await;
             assert!(view.level.unwrap().stopped.is_some_and(|it| it.all));
-            assert_eq!(job.ticket().await.state, TicketState::Scheduled);
+            assert_eq!(job.ticket().await.state, state);
         }
         assert_eq!(attempts(&flow, &fresh).await, []);
 

@@ -19,7 +19,7 @@ use dispatch_tests::{
     wait::{self, BOUND},
     who::Who,
 };
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::PgPool;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -106,11 +106,32 @@ pub(super) async fn approve(stack: &Stack, id: ApprovalId) {
 
 #[test]
 fn reminder_escalation_and_expiry_come_in_time_and_silence_denies() {
-    with_flow(skipping(), async |flow| {
+    let options = FlowOptions {
+        relay: false,
+        worker: false,
+        ..skipping()
+    };
+    with_flow(options, async |flow| {
         let begun = Instant::now();
         set_stage(&flow, Operation::Dispatch, "APPROVE").await;
-        let job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        let mut job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        // All clocks stand still: time is skipped to the approval's steps and to nothing else.
+        job.does(Operation::CustomerAwait).await;
         let (admin, ticket) = (flow.admin(), job.id());
+        let asked = flow
+            .command(
+                Who::Workflow,
+                Operation::Dispatch,
+                Some(ticket),
+                &job.body(Operation::Dispatch).await,
+            )
+            .expecting(job.ticket().await.version)
+            .send()
+            .await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{}", asked.text());
+        flow.start_relay();
+        flow.drained().await;
+        flow.start_worker().await;
         becomes(admin, ticket, ApprovalState::Expired).await;
         let view = flow.agreed(ticket).await;
         assert_eq!(view.level.unwrap().approvals, []);
@@ -225,17 +246,18 @@ fn whoever_is_killed_between_request_decision_and_execution_it_is_done_once() {
         fleet.start_all().await;
         set_stage(&fleet, Operation::Dispatch, "APPROVE").await;
         for role in [ProcessRole::Worker, ProcessRole::Relay, ProcessRole::Api] {
-            // Between the request and the decision.
-            let (job, id) = held(&fleet).await;
+            // Between the request and the decision. Who was sent is free again for the next job.
+            let (mut job, id) = held(&fleet).await;
             again(&fleet, role);
             fleet.serving().await;
             approve(&fleet, id).await;
             becomes(fleet.admin(), job.id(), ApprovalState::Executed).await;
             carried_out_once(&fleet, &job, id).await;
+            job.does(Operation::Cancel).await;
 
             // Between the decision and the execution: the one that would bring it is gone, and
             // whoever is to be killed dies before it is back.
-            let (job, id) = held(&fleet).await;
+            let (mut job, id) = held(&fleet).await;
             assert!(fleet.kill(ProcessRole::Relay));
             approve(&fleet, id).await;
             if role != ProcessRole::Relay {
@@ -248,6 +270,7 @@ fn whoever_is_killed_between_request_decision_and_execution_it_is_done_once() {
             fleet.serving().await;
             becomes(fleet.admin(), job.id(), ApprovalState::Executed).await;
             carried_out_once(&fleet, &job, id).await;
+            job.does(Operation::Cancel).await;
         }
     });
 }

@@ -12,7 +12,7 @@ use dispatch_tests::{
 };
 use relay::Tuning;
 use serde_json::json;
-use temporalio_client::tonic::IntoRequest;
+use temporalio_client::tonic::{Code, IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DeleteScheduleRequest, ListSchedulesRequest,
 };
@@ -36,9 +36,15 @@ async fn schedules(flow: &Flow) -> Vec<String> {
         ..Default::default()
     };
     let client = flow.namespace().client();
-    let mut service = client.connection().workflow_service();
-    let answer = service.list_schedules(request.into_request()).await;
-    let listed = answer.expect("schedules can be listed").into_inner();
+    // A server grants few lists in a second.
+    let listed = wait::until("a list", BOUND, async || {
+        let mut service = client.connection().workflow_service();
+        match service.list_schedules(request.clone().into_request()).await {
+            Err(status) if status.code() == Code::ResourceExhausted => Err(status),
+            answer => Ok(answer.expect("schedules can be listed").into_inner()),
+        }
+    })
+    .await;
     let mut ids: Vec<_> = listed
         .schedules
         .into_iter()
