@@ -220,6 +220,8 @@ async fn create_database(admin: &mut PgConnection, database: &str) -> Result<(),
 /// A forgotten transaction keeps dead rows alive and with them every index on pending rows slow;
 /// a command that was cut off must let go of its ticket. Relay and sender want pending rows only, by
 /// their index: while the statistics are old, the planner would read all that are done to find them.
+/// With that the costs look high where there is no index, and a statement on two rows was compiled for
+/// a second before it ran: workflows heard of a kill switch that much later.
 async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error> {
     let statements: Vec<String> = sqlx::query_scalar(
         "select format(s, $1) from unnest(array[
@@ -230,9 +232,11 @@ async fn restrict(admin: &mut PgConnection, database: &str) -> Result<(), Error>
              'alter role dispatch_relay in database %I set statement_timeout = ''30s''',
              'alter role dispatch_relay in database %I set idle_in_transaction_session_timeout = ''30s''',
              'alter role dispatch_relay in database %I set enable_seqscan = off',
+             'alter role dispatch_relay in database %I set jit = off',
              'alter role dispatch_comms in database %I set statement_timeout = ''30s''',
              'alter role dispatch_comms in database %I set idle_in_transaction_session_timeout = ''30s''',
              'alter role dispatch_comms in database %I set enable_seqscan = off',
+             'alter role dispatch_comms in database %I set jit = off',
              'alter role dispatch_maintenance in database %I set idle_in_transaction_session_timeout = ''60s''',
              'alter role dispatch_reader in database %I set default_transaction_read_only = on',
              'alter role dispatch_reader in database %I set idle_in_transaction_session_timeout = ''60s'''

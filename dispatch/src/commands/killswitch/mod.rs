@@ -165,7 +165,10 @@ fn text(view: &KillSwitchView) -> String {
     if !view.switches.iter().any(|switch| switch.engaged) {
         text += "none is engaged: software acts as far as its stage lets it\n";
     }
-    for switch in &view.switches {
+    // What stops something comes first; switches that were tried once stay in the list.
+    let (engaged, released): (Vec<_>, Vec<_>) =
+        view.switches.iter().partition(|switch| switch.engaged);
+    for switch in engaged.into_iter().chain(released) {
         text += &line(switch);
     }
     text
@@ -270,6 +273,17 @@ mod tests {
                 && stopping.contains("2 messages, workflows are being told"),
             "{stopping}"
         );
+        let drill = SwitchStatus {
+            scope: "agent:drill".to_owned(),
+            engaged: false,
+            ..switch()
+        };
+        let view = KillSwitchView {
+            switches: vec![drill, switch()],
+            ..KillSwitchView::default()
+        };
+        let both = Screen::PIPE.paint(&text(&view));
+        assert!(both.starts_with("tenant: STOPPED"), "{both}");
         let released = told(SwitchStatus {
             engaged: false,
             phase: StopPhase::Running,
