@@ -12,7 +12,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use contracts::{
     ActorKind, Command, CommandId, CommentId, FreeText, Role, Slug, TicketEvent,
     approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind, Verdict},
@@ -168,13 +168,15 @@ pub fn act(
         }
         Command::ChangeApprovalDue(body) => {
             pending(approval, facts.now)?;
-            if body.expires_at <= facts.now || body.expires_at > facts.now + LONGEST {
+            // As Postgres keeps it: the row, the plan and the timers name the same moment.
+            let end = body.expires_at.round_subsecs(6);
+            if end <= facts.now || end > facts.now + LONGEST {
                 return Err(Rejection::invalid(
                     "/expires_at",
                     "must be later than now and at most thirty days away",
                 ));
             }
-            plan::move_end(&mut after, body.expires_at);
+            plan::move_end(&mut after, end);
             TicketEvent::ApprovalDueChanged {
                 approval_id: approval.id,
                 steps: after.steps.clone(),

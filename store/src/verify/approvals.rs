@@ -449,7 +449,7 @@ impl Told {
             }
             Ok(Operation::ChangeApprovalDue) => {
                 if let Some(end) = read::<DateTime<Utc>>(&body["expires_at"]) {
-                    self.put_off(end);
+                    self.put_off(end.round_subsecs(6));
                 }
             }
             Ok(Operation::RecordApprovalStep) => match state {

@@ -45,13 +45,23 @@ const TURNS: &str = "
             or a.changes #>> '{0,data,executed,type}' like 'kill_switch.%')
      order by coalesce(a.written, 0), a.recorded_at";
 
+/// What was released, turned out to be stale and was not done; whoever asked is told so.
+macro_rules! undone {
+    () => {
+        "(coalesce(a.changes #>> '{0,event,type}', '') = 'approval.stale'
+          and not exists (select from jsonb_path_query(a.changes, '$[1 to last].event.type') t
+                           where t not in ('\"approval.stale\"', '\"message.queued\"')))"
+    };
+}
+
 /// Acts of software while a switch that fits stood engaged. `$1`: what the workflow may go on with;
 /// `$2`: the tenant, null for all; `$3`, `$4`: after this place in the order; `$5`, `$6`: before that
 /// one; `$7`: the switch; `$8`: when it released itself.
 ///
 /// What an approval carries out is its proposer's: a person's goes on, and so does what a person does
 /// with a reason although the switch is engaged. That an approval turned out to be stale is no act.
-const ACTS: &str = "
+const ACTS: &str = concat!(
+    "
     select 'audit_events ' || a.command_id
       from audit_events a
       join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
@@ -68,10 +78,11 @@ const ACTS: &str = "
        and ($7 in ('everything', 'tenant', 'operation:' || a.operation,
                    'agent:' || (asked #>> '{actor,id}'), 'ticket:' || wire_id('tkt', a.ticket_id))
             or a.operation = 'comms_outbound' and $7 = 'channel:' || (asked #>> '{body,channel}'))
-       and (jsonb_array_length(a.changes) = 0
-            or exists (select from jsonb_array_elements(a.changes) c
-                        where c #>> '{event,type}' is distinct from 'approval.stale'))
-     limit 101";
+       and not ",
+    undone!(),
+    "
+     limit 101"
+);
 
 /// Messages of software that left meanwhile; their tries are begun under the same locks. The
 /// parameters as above, without the first.
@@ -88,7 +99,8 @@ const SENDS: &str = "
 
 /// Accepted acts of software with the stage that was found for them. `$1`: the operations that change
 /// a ticket.
-const STAGED: &str = "
+const STAGED: &str = concat!(
+    "
     select a.command_id, a.ticket_id, asked ->> 'autonomy' as mode,
            asked #>> '{stage,configured}' as configured,
            coalesce((asked #>> '{stage,percent}')::integer, 0) as percent,
@@ -101,9 +113,9 @@ const STAGED: &str = "
      cross join lateral (select d.input::jsonb as asked) i
      where a.refused is null and asked #>> '{actor,kind}' in ('agent', 'workflow')
        and (a.operation = any($1) or a.operation = 'comms_outbound' and asked ? 'stage')
-       and (jsonb_array_length(a.changes) = 0
-            or exists (select from jsonb_array_elements(a.changes) c
-                        where c #>> '{event,type}' is distinct from 'approval.stale'))";
+       and not ",
+    undone!()
+);
 
 #[derive(Debug, FromRow)]
 struct TurnRow {
