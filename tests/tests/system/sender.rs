@@ -380,7 +380,7 @@ async fn turn_switch(database: &Database, tenant: TenantId, generation: i64) {
         "insert into kill_switches (tenant_id, engaged, generation, reason, turned_by, turned_at,
              command_id)
          values ($1, true, $2, 'drill', 'somebody', now(), $1)
-         on conflict (tenant_id) do update set generation = excluded.generation",
+         on conflict (tenant_id, scope) do update set generation = excluded.generation",
     )
     .bind(tenant.as_uuid())
     .bind(generation)
@@ -786,26 +786,20 @@ fn white_space_is_no_part_of_an_address_and_what_is_no_address_is_not_tried() {
 }
 
 #[test]
-fn nobody_is_reminded_of_what_was_decided() {
+fn nobody_is_told_of_what_was_decided_meanwhile() {
     with_switches(async |stack| {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
-        let reminder = about(&stack, job.id(), Purpose::ApprovalReminder).await;
+        let waiting = about(&stack, job.id(), Purpose::ApprovalWaiting).await;
         job.does(Operation::DecideApproval).await;
-        // A quarter of an hour later.
-        sqlx::query("update comms_queue set next_at = now() where message_id = $1")
-            .bind(reminder.as_uuid())
-            .execute(stack.admin())
-            .await
-            .unwrap();
         let receiver = Receiver::start(true, &[]).await;
         let sender = start(&stack, receiver.endpoint());
         assert_eq!(
-            ended(stack.database(), reminder).await,
+            ended(stack.database(), waiting).await,
             is("withdrawn", "approval_decided")
         );
         sender.stop().await;
-        assert!(receiver.requests().iter().all(|r| r.id != reminder));
-        assert_eq!(ledger(stack.database(), reminder).await, []);
+        assert!(receiver.requests().iter().all(|r| r.id != waiting));
+        assert_eq!(ledger(stack.database(), waiting).await, []);
     });
 }
 

@@ -72,8 +72,10 @@ fn a_command_is_one_transaction_of_few_round_trips() {
                     .iter()
                     .filter(|message| message.is_answered())
                     .count();
+                // What is about an approval has to find out what that is about.
+                let more = usize::from(operation.path().starts_with("/approvals/"));
                 assert!(
-                    !prepared || trips <= ROUND_TRIPS,
+                    !prepared || trips <= ROUND_TRIPS + more,
                     "{operation}: {trips}, {command:#?}"
                 );
                 let count = |word| own.iter().filter(|message| is(message, word)).count();
