@@ -24,6 +24,7 @@ use super::{
     tally::{Counts, Heard},
 };
 use crate::{
+    demo::check::of_the_ticket,
     exit::Failure,
     temporal::{WorkflowState, ask},
 };
@@ -193,7 +194,7 @@ async fn compare(
             )));
         }
     };
-    let same = view.level.as_ref() == Some(&snapshot.level)
+    let same = view.level.as_ref().map(of_the_ticket) == Some(of_the_ticket(&snapshot.level))
         && (view.applied_seq, view.epoch) == (snapshot.head_seq, snapshot.epoch)
         && view.buffered.is_empty();
     if same {
