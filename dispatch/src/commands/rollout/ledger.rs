@@ -160,7 +160,8 @@ fn counts<'a, K: ToString + 'a>(
 }
 
 /// Thousandths as people read them.
-pub(super) fn percent(permille: u32) -> String {
+pub(super) fn percent(permille: impl Into<u64>) -> String {
+    let permille = permille.into();
     format!("{}.{} %", permille / 10, permille % 10)
 }
 

@@ -9,7 +9,11 @@ use contracts::{
     rollout::{GateReport, KeptReport},
 };
 
-use super::{args::ReportArgs, ledger::figures, show::mode};
+use super::{
+    args::ReportArgs,
+    ledger::{figures, percent},
+    show::mode,
+};
 use crate::{
     desk::Desk,
     exit::Failure,
@@ -57,11 +61,15 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
                 "GATE_SAMPLE" | "GATE_AGREEMENT" => "at least",
                 _ => "at most",
             };
+            let figure = |figure: u64| match check.code.as_str() {
+                "GATE_SAMPLE" | "GATE_BREACHES" => figure.to_string(),
+                _ => percent(figure),
+            };
             table.row([
                 to.to_string(),
                 check.code.clone(),
-                check.figure.to_string(),
-                format!("{bound} {}", check.needed),
+                figure(check.figure),
+                format!("{bound} {}", figure(check.needed)),
                 match check.met {
                     true => "met".to_owned(),
                     false => Mark::Bad.on("NOT MET"),
