@@ -29,7 +29,7 @@ pub struct Decided {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Ask for a decision.
-    OpenApproval(Approval),
+    OpenApproval(Box<Approval>),
     /// Write an approval as it is now; it was read before, at the revision before this one.
     WriteApproval(Box<Approval>),
     /// An open approval ends, or is carried out, beside something else.

@@ -22,7 +22,7 @@ pub(crate) fn notices(
     facts: &Facts,
 ) -> Vec<(TicketEvent, Effect)> {
     let asked = effects.iter().filter_map(|effect| match effect {
-        Effect::OpenApproval(approval) => Some((Purpose::ApprovalWaiting, approval)),
+        Effect::OpenApproval(approval) => Some((Purpose::ApprovalWaiting, &**approval)),
         Effect::WriteApproval(approval) => match event {
             TicketEvent::ApprovalStepTaken {
                 step: StepKind::Reminder,

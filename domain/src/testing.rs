@@ -392,7 +392,7 @@ impl Desk {
 
     fn keep(&mut self, effect: &Effect) {
         match effect {
-            Effect::OpenApproval(approval) => self.approvals.push(approval.clone()),
+            Effect::OpenApproval(approval) => self.approvals.push((**approval).clone()),
             Effect::WriteApproval(approval) => {
                 let row = self.row(approval.id);
                 assert_eq!(row.revision + 1, approval.revision, "written over another");

@@ -107,7 +107,7 @@ impl Outcome {
             _ => return None,
         };
         effects.iter().find_map(|effect| match effect {
-            Effect::OpenApproval(approval) => Some(approval),
+            Effect::OpenApproval(approval) => Some(&**approval),
             _ => None,
         })
     }

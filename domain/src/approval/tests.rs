@@ -201,7 +201,7 @@ impl Room {
                 reason,
             }
             .into(),
-            5 if act.variant % 4 == 0 => WithdrawApproval {
+            5 if act.variant.is_multiple_of(4) => WithdrawApproval {
                 approval_id,
                 reason,
             }
@@ -225,7 +225,7 @@ impl Room {
                 });
                 RecordApprovalStep {
                     approval_id,
-                    version: approval.version - u32::from(act.variant % 11 == 0),
+                    version: approval.version - u32::from(act.variant.is_multiple_of(11)),
                     step: step.step,
                     at: step.at,
                     applied_seq: self.desk.seq,

@@ -23,7 +23,7 @@ pub fn hold(approval: Approval) -> Filing {
     };
     let id = approval.id.as_uuid();
     Filing {
-        effects: vec![Effect::OpenApproval(approval)],
+        effects: vec![Effect::OpenApproval(Box::new(approval))],
         ..Filing::written(filed, id, 0)
     }
 }

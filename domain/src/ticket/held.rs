@@ -32,7 +32,7 @@ pub fn hold(
         facts_sha256: approval.facts_sha256.clone(),
         steps: approval.steps.clone(),
     };
-    let held = Plan::from(event).with([Effect::OpenApproval(approval)]);
+    let held = Plan::from(event).with([Effect::OpenApproval(Box::new(approval))]);
     finish(key, Some(ticket), held, facts, None)
 }
 

@@ -86,7 +86,7 @@ pub(super) fn plan(
     });
     Ok(Plan::from(event)
         .and(waits)
-        .with([Effect::OpenApproval(approval)])
+        .with([Effect::OpenApproval(Box::new(approval))])
         .with(note))
 }
 
