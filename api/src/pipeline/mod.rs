@@ -327,9 +327,11 @@ impl Pipeline {
         }
         let heard = writes.as_ref().is_some_and(Writes::reaches_workflow);
         let attempt = Attempt {
-            audit: audit_row(
-                call, at, &ids, &intent, &decision, before, &outcome, operation,
-            ),
+            // What an approval carries out is on record as what it is.
+            audit: AuditRow {
+                operation: operation.to_string(),
+                ..audit_row(call, at, &ids, &intent, &decision, before, &outcome)
+            },
             decision,
             trace: &call.trace,
             event_seq,
@@ -610,7 +612,6 @@ fn audit_row(
     decision: &DecisionRow<'_>,
     before: Option<&Ticket>,
     outcome: &Outcome,
-    operation: Operation,
 ) -> AuditRow {
     let accepted = outcome.accepted();
     let after = accepted.map(|decided| &decided.ticket).or(before);
@@ -651,7 +652,7 @@ fn audit_row(
         actor_kind: call.actor.kind.to_string(),
         actor_roles: call.actor.roles.iter().map(ToString::to_string).collect(),
         tool_name: call.tool_name.clone(),
-        operation: operation.to_string(),
+        operation: call.command.operation().to_string(),
         at,
         refused: outcome.refused().map(|refusal| refusal.code.to_string()),
         before: before.map(|ticket| ticket.state.to_string()),
