@@ -358,7 +358,7 @@ const ALTERED: &[Plant] = &[
     (
         Invariant::I1,
         "is not what its timeline tells",
-        "update approvals set state = 'rejected'",
+        "update approvals set state = 'rejected' where state = 'approved'",
     ),
     (
         Invariant::I1,
@@ -1102,13 +1102,14 @@ fn a_story_that_does_not_add_up_is_found() {
     each_is_found(STORIES);
 }
 
-/// Software that acted where it must not. The first row is found by its time only: the policy was
+/// Software that acted where it must not. The first row is found by its place in the order only: the policy was
 /// told that the switch is released, as it would be if the two were not kept apart.
 const BY_ITSELF: &[Plant] = &[
     (
         Invariant::I5,
         "software acted under an engaged kill switch",
-        "update audit_events a set actor_kind = 'agent', recorded_at = e.recorded_at + interval '1 microsecond'
+        "update audit_events a set actor_kind = 'agent', written = e.written + 1,
+                recorded_at = e.recorded_at + interval '1 microsecond'
          from audit_events e
          where e.operation = 'engage_kill_switch' and e.refused is null
            and a.tenant_id = e.tenant_id and a.operation = 'close'",
@@ -1116,17 +1117,22 @@ const BY_ITSELF: &[Plant] = &[
     (
         Invariant::I5,
         "software acted under an engaged kill switch",
-        "update audit_events a set actor_kind = 'agent', recorded_at = e.recorded_at + interval '1 microsecond'
+        "update audit_events a set actor_kind = 'agent', written = e.written + 1,
+                recorded_at = e.recorded_at + interval '1 microsecond'
          from audit_events e
          where e.operation = 'engage_kill_switch' and e.refused is null
-           and a.tenant_id = e.tenant_id and a.operation = 'record_sla'",
+           and a.tenant_id = e.tenant_id and a.operation = 'record_sla';
+         update policy_decisions set input = jsonb_set(input::jsonb, '{actor,kind}', '\"agent\"')::text
+         where operation = 'record_sla'",
     ),
     (
         // It was never released.
         Invariant::I5,
         "software acted under an engaged kill switch",
         "update audit_events set operation = 'release_kill' where operation = 'release_kill_switch';
-         update audit_events set actor_kind = 'workflow', recorded_at = now() where operation = 'close'",
+         update audit_events set actor_kind = 'workflow', recorded_at = now(),
+                written = (select max(written) + 1 from audit_events)
+         where operation = 'close'",
     ),
     (
         Invariant::I5,
@@ -1148,7 +1154,8 @@ fn the_books_of_the_workflow_go_on_under_the_kill_switch() {
         // As if the records had been kept, and a person had closed, after software was stopped.
         break_it(
             &database,
-            "update audit_events a set recorded_at = e.recorded_at + interval '1 microsecond'
+            "update audit_events a set written = e.written + 1,
+                    recorded_at = e.recorded_at + interval '1 microsecond'
              from audit_events e
              where e.operation = 'engage_kill_switch' and e.refused is null
                and a.tenant_id = e.tenant_id
