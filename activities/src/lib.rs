@@ -148,7 +148,9 @@ mod tests {
             "{markers:?}"
         );
 
-        let reached: BTreeSet<_> = include_str!("bookkeeper.rs")
+        // However its lines are broken.
+        let source: String = include_str!("bookkeeper.rs").split_whitespace().collect();
+        let reached: BTreeSet<_> = source
             .split("self.client.")
             .skip(1)
             .filter_map(|rest| rest.split('(').next())
@@ -165,6 +167,8 @@ mod tests {
             "send_due",
             "snapshot",
             "try_command",
+            // The same client for a tenant; it sends nothing.
+            "with_token",
         ];
         assert_eq!(reached, BTreeSet::from(allowed));
         let attempts = include_str!("act.rs").matches("desk.act(").count();
