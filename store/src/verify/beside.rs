@@ -353,6 +353,23 @@ fn place(kind: Kind, ticket: TicketId, key: &str) -> String {
     format!("{} {ticket} {key}", kind.table())
 }
 
+/// What of a level is part of the ticket: stages and kill switches come from elsewhere.
+fn bare(level: &TicketLevel) -> Value {
+    let mut doc = json!(level);
+    if let Some(members) = doc.as_object_mut() {
+        members.retain(|name, _| !BESIDE_THE_TICKET.contains(&name.as_str()));
+    }
+    doc
+}
+
+const BESIDE_THE_TICKET: [&str; 5] = [
+    "autonomy",
+    "kill_generation",
+    "acts_on",
+    "silent_on",
+    "stopped",
+];
+
 #[cfg(test)]
 mod tests {
     use contracts::{AuditId, CommandId, DecisionId};
@@ -473,20 +490,3 @@ mod tests {
         assert_eq!(micros(at(123_456_000)), 1_123_456);
     }
 }
-
-/// What of a level is part of the ticket: stages and kill switches come from elsewhere.
-fn bare(level: &TicketLevel) -> Value {
-    let mut doc = json!(level);
-    if let Some(members) = doc.as_object_mut() {
-        members.retain(|name, _| !BESIDE_THE_TICKET.contains(&name.as_str()));
-    }
-    doc
-}
-
-const BESIDE_THE_TICKET: [&str; 5] = [
-    "autonomy",
-    "kill_generation",
-    "acts_on",
-    "silent_on",
-    "stopped",
-];
