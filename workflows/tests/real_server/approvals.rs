@@ -220,6 +220,5 @@ async fn software_acts_once_at_each_version_where_it_may() {
     assert_eq!(truth.acted, [(ProposalKind::Technician, 2)]);
     assert_eq!(truth.proposals.len(), 2, "a slot was not asked for");
     drop(truth);
-    drop(truth);
     replay("software_acts", fixture.history(None).await).await;
 }
