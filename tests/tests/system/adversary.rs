@@ -626,8 +626,16 @@ async fn let_stages_change(stack: &Stack) {
     let archive = STANDARD.encode(files.to_archive().expect("it can be packed"));
     let platform = platform(stack);
     let send = async |operation, body: Value| {
-        let ask = stack.http().command(operation, None, &body);
-        let reply = ask.token(&platform).send().await;
+        // A busy machine may be too slow for a trial evaluation; the answer asks for another try.
+        let reply = wait::until("a check that is in time", BOUND, async || {
+            let ask = stack.http().command(operation, None, &body);
+            let reply = ask.token(&platform).send().await;
+            match reply.status.as_u16() {
+                503 => Err(reply.text()),
+                _ => Ok(reply),
+            }
+        })
+        .await;
         assert!(reply.status.is_success(), "{operation}: {}", reply.text());
         reply.json()
     };
