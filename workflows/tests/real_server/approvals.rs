@@ -216,9 +216,10 @@ async fn software_acts_once_at_each_version_where_it_may() {
                 .await;
         })
         .await;
-    let truth = fixture.api.truth();
-    assert_eq!(truth.acted, [(ProposalKind::Technician, 2)]);
-    assert_eq!(truth.proposals.len(), 2, "a slot was not asked for");
-    drop(truth);
+    {
+        let truth = fixture.api.truth();
+        assert_eq!(truth.acted, [(ProposalKind::Technician, 2)]);
+        assert_eq!(truth.proposals.len(), 2, "a slot was not asked for");
+    }
     replay("software_acts", fixture.history(None).await).await;
 }
