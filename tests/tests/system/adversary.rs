@@ -717,14 +717,13 @@ fn judge(history: &[Accepted]) -> (Vec<String>, Counted) {
 
 impl World {
     fn step(&mut self, row: &Accepted) -> Vec<&'static str> {
-        let wrong = match row.ticket_id {
+        match row.ticket_id {
             Some(ticket) => self.of_ticket(row, ticket),
             None => {
                 self.filed(row);
                 Vec::new()
             }
-        };
-        wrong
+        }
     }
 
     fn filed(&mut self, row: &Accepted) {
@@ -1043,10 +1042,13 @@ fn planted(history: &[Accepted]) -> Vec<(&'static str, Vec<Accepted>)> {
     plants
 }
 
+/// The sequence that is played unless another is asked for.
+const SEED: u64 = 20_261_121;
+
 #[test]
 fn software_does_nothing_beyond_what_is_let_pass() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seed = number("DISPATCH_ADVERSARY_SEED").unwrap_or_else(rand::random::<u64>);
+    let seed = number("DISPATCH_ADVERSARY_SEED").unwrap_or(SEED);
     let most = number("DISPATCH_ADVERSARY_REQUESTS").unwrap_or(REQUESTS);
     println!("DISPATCH_ADVERSARY_SEED={seed}");
     let options = ApiOptions {

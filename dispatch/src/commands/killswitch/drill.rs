@@ -137,10 +137,11 @@ pub async fn run(desk: &Desk, args: &DrillArgs) -> Result<(), Failure> {
         return Err(failure);
     }
 
-    let attempts = attempts.lock().unwrap_or_else(PoisonError::into_inner);
-    let measured = measure(&attempts, sent, answered);
-    let let_pass = attempts.iter().filter(|attempt| attempt.passed).count();
-    drop(attempts);
+    let (measured, let_pass) = {
+        let attempts = attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = attempts.iter().filter(|attempt| attempt.passed).count();
+        (measure(&attempts, sent, answered), passed)
+    };
     if let_pass == 0 {
         return Err(Failure::failed(
             "no attempt passed before the engagement, so nothing was measured: is another kill \

@@ -1,6 +1,6 @@
 //! `dispatch policy activate` and `rollback`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::Args;
@@ -55,7 +55,7 @@ pub struct RollbackArgs {
 
 /// Uploads it, if need be, and activates it.
 pub async fn run(global: &Global, args: &ActivateArgs) -> Result<(), Failure> {
-    let report = args.report.as_ref().map(summary).transpose()?;
+    let report = args.report.as_deref().map(summary).transpose()?;
     let is_hash = args.bundle.len() == 64 && args.bundle.bytes().all(|b| b.is_ascii_hexdigit());
     let files = match is_hash {
         true => None,
@@ -149,7 +149,7 @@ async fn turn(
 }
 
 /// What a report comes to, bound to it by its hash.
-fn summary(path: &PathBuf) -> Result<DiffSummary, Failure> {
+fn summary(path: &Path) -> Result<DiffSummary, Failure> {
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::usage(format!(
             "{} is no report of `dispatch policy diff --out`: {error}",
