@@ -33,8 +33,8 @@ pub struct Connection {
     pub api_url: Option<Url>,
 
     /// Without a token of your own (`api.token`): the role of the token that is minted [default:
-    /// auditor for `decisions`, account_manager for `approvals`, tenant_admin for `killswitch` and `import technicians`, else
-    /// dispatcher]
+    /// auditor for `decisions`, account_manager for `approvals`, tenant_admin for `killswitch`,
+    /// `rollout` and `import technicians`, platform_admin for `policy`, else dispatcher]
     #[arg(long = "as", value_name = "ROLE", value_parser = parse_role)]
     pub role: Option<Role>,
 
