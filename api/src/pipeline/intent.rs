@@ -5,8 +5,6 @@ use contracts::{
     ActorKind, Command,
     actor::is_actor_id,
     canonical::{canonical_json, canonical_sha256},
-    command::{EngageKillSwitch, RecordDrill, ReleaseKillSwitch},
-    kill_switch::KillScope,
     policy::PolicyInput,
     template::IncidentTemplate,
     ticket::EvidenceRef,
@@ -177,19 +175,6 @@ fn payload(command: &Command) -> Value {
         Command::DelegateApprovals(body) if !is_actor_id(&body.to) => {
             hide(&mut payload, &["to"]);
         }
-        Command::PromoteStage(body) if body.report_sha256.as_deref().is_some_and(is_no_hash) => {
-            hide(&mut payload, &["report_sha256"]);
-        }
-        // What should be an actor's id and is not may be somebody's name.
-        Command::EngageKillSwitch(EngageKillSwitch { scope, .. })
-        | Command::ReleaseKillSwitch(ReleaseKillSwitch { scope, .. })
-        | Command::RecordDrill(RecordDrill { scope, .. })
-            if matches!(scope, KillScope::Agent { actor_id } if !is_actor_id(actor_id)) =>
-        {
-            if let Some(scope) = payload.get_mut("scope") {
-                hide(scope, &["actor_id"]);
-            }
-        }
         Command::CommsOutbound(body) => mask("text", chars(&body.text)),
         Command::CommsInbound(_) => {
             hide(
@@ -245,10 +230,6 @@ fn hide(payload: &mut Value, fields: &[&str]) {
             *value = json!({ "chars": text.chars().count() });
         }
     }
-}
-
-fn is_no_hash(text: &str) -> bool {
-    !is_hash(text)
 }
 
 fn is_hash(text: &str) -> bool {

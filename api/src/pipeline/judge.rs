@@ -283,9 +283,7 @@ fn file(mut situation: Situation<'_>) -> Judged {
     if let Some(hold) = held(&situation, None) {
         // What could not be carried out is refused now: nobody should be asked about it.
         domain::filing::decide(&call.command, &facts)?;
-        let mut approval = hold?;
-        approval.facts_sha256 = Some(domain::filing::ground(&call.command, &facts)?);
-        return Ok(Outcome::Filed(Box::new(domain::filing::hold(approval))));
+        return Ok(Outcome::Filed(Box::new(domain::filing::hold(hold?))));
     }
     let inner = situation.about.and_then(|about| about.carries_out(call));
     let filing = match inner {
@@ -319,10 +317,6 @@ fn carry_out(
     }
     if matches!(situation.brought, Some(Err(_))) {
         return Err(word("invalid_bundle"));
-    }
-    let asked_on = approval.and_then(|approval| approval.facts_sha256.as_ref());
-    if domain::filing::ground(inner, facts).ok().as_ref() != asked_on {
-        return Err(word("facts_changed"));
     }
     let facts = FilingFacts {
         expected_version: None,

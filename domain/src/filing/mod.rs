@@ -167,7 +167,7 @@ impl Filing {
     }
 }
 
-pub use about_approval::{ground, hold, release};
+pub use about_approval::{hold, release};
 
 /// Decides a filing.
 pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {

@@ -60,12 +60,8 @@ pub fn execute(
         Ok(_) if !unchanged => Err(word("facts_changed")),
         Ok(overridden) => table::step(operation, ticket, facts.template.as_ref())
             .and_then(|()| plan(key, ticket, command, facts))
-            .map(|plan| Ok((plan, overridden)))
-            .or_else(|rejection| match rejection.code().status() {
-                // Our own fault is no reason: the next try may find it mended.
-                500.. => Err(rejection),
-                _ => Ok(Err(word(&rejection.code().to_string().to_lowercase()))),
-            })?,
+            .map(|plan| (plan, overridden))
+            .map_err(|rejection| word(&rejection.code().to_string().to_lowercase())),
     };
     match outcome {
         Ok((plan, kill_switch_override)) => {
