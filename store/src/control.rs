@@ -17,6 +17,9 @@ use crate::Error;
 pub struct ControlEvent {
     /// Its number.
     pub id: i64,
+    /// The command that it came of. A number is given again once the database was set back; this is
+    /// not.
+    pub command_id: Uuid,
     /// `kill_switch`, `stage` or `bundle`.
     pub kind: String,
     for_tenant: Option<Uuid>,
@@ -48,7 +51,8 @@ pub async fn claim(
                            and (w.lease_until is null or w.lease_until <= clock_timestamp())
                          order by w.kind <> 'kill_switch', w.id
                          limit 1 for update skip locked)
-        returning c.id, c.kind, c.for_tenant, c.ticket_id, c.after_tenant, c.after_ticket",
+        returning c.id, c.command_id, c.kind, c.for_tenant, c.ticket_id, c.after_tenant,
+                  c.after_ticket",
     )
     .bind(worker)
     .bind(interval(lease)?)

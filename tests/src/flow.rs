@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long a system that was hurt may take until it is well again.
-pub const HEALING: Duration = Duration::from_secs(90);
+pub const HEALING: Duration = Duration::from_secs(30);
 
 /// What a test can choose.
 #[derive(Debug, Clone)]

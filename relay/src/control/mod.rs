@@ -172,7 +172,7 @@ impl Teller {
             return Ok(());
         };
         let head = bounded(outbox::ticket_head(&self.pool, key.0, key.1)).await?;
-        let intent = format!("control {}", event.id);
+        let intent = format!("control {}", event.command_id);
         let signal = TicketSignal::resync(key.0, key.1, self.epoch.get(), &intent);
         if !self.sending.gate.enter() {
             return Err(PageError::Refused);

@@ -6,9 +6,11 @@
 use contracts::{
     CorrelationId, TraceContext,
     event::TicketLevel,
+    ids::*,
     signal::{SignalEnvelope, SignalEvent},
 };
 use store::outbox::PendingEvent;
+use uuid::Uuid;
 
 /// The most events in one signal.
 pub const MAX_EVENTS: usize = 100;
@@ -80,6 +82,16 @@ impl Batch {
         self.envelope.events.last()
     }
 
+    /// The name of the signal: the same events are the same request. By their ids, as a `seq` stands
+    /// for another event once the database was set back, and Temporal drops what it has had.
+    pub fn request_id(&self, tenant: TenantId, ticket: TicketId) -> Uuid {
+        let events = &self.envelope.events;
+        let ends = [events.first(), events.last()].into_iter().flatten();
+        let ends: Vec<_> = ends.map(|event| event.event_id.to_string()).collect();
+        let epoch = self.envelope.epoch;
+        workflow_request_id(tenant, ticket, "events", &ends.join("-"), epoch)
+    }
+
     /// The newest level that this build can read.
     pub fn level(&self) -> Option<&TicketLevel> {
         self.envelope
@@ -130,10 +142,8 @@ fn decode(row: &PendingEvent) -> Result<(SignalEvent, usize), BadEvent> {
 mod tests {
     use super::*;
     use chrono::{DateTime, Utc};
-    use contracts::ids::*;
     use proptest::prelude::*;
     use serde_json::json;
-    use uuid::Uuid;
 
     fn row(seq: u64) -> PendingEvent {
         PendingEvent {
@@ -214,6 +224,21 @@ mod tests {
             Batch::cut(&[big], 1, usize::MAX),
             Err(BadEvent::Oversized { bytes }) if bytes > MAX_BYTES
         ));
+    }
+
+    #[test]
+    fn the_same_seq_with_another_event_is_another_request() {
+        let id = |rows: &[PendingEvent], epoch| {
+            let batch = Batch::cut(rows, epoch, usize::MAX).unwrap();
+            batch.request_id(rows[0].tenant_id, rows[0].ticket_id)
+        };
+        let rows = [row(5), row(6)];
+        assert_eq!(id(&rows, 1), id(&rows, 1));
+        assert_ne!(id(&rows, 1), id(&rows, 2));
+        assert_ne!(id(&rows, 1), id(&rows[..1], 1));
+        let mut set_back = rows.clone();
+        set_back[1].id = EventId::from_uuid(Uuid::from_u128(66));
+        assert_ne!(id(&rows, 1), id(&set_back, 1));
     }
 
     #[test]

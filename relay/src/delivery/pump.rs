@@ -396,17 +396,10 @@ impl Sending {
                 if !self.gate.enter() {
                     return Outcome::HeldBack;
                 }
-                let range = format!("{}-{}", first.seq, cause.seq);
                 let signal = TicketSignal {
                     tenant_id: tenant,
                     ticket_id: ticket,
-                    request_id: workflow_request_id(
-                        tenant,
-                        ticket,
-                        "events",
-                        &range,
-                        batch.envelope.epoch,
-                    ),
+                    request_id: batch.request_id(tenant, ticket),
                     cause: Some((cause.correlation_id.clone(), cause.trace.clone())),
                     envelope: batch.envelope.clone(),
                 };

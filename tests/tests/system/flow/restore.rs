@@ -7,11 +7,14 @@ use dispatch_tests::{
     job::Job,
     namespace::count,
     wait::{self, BOUND},
+    who::Who,
 };
 use serde_json::json;
 use temporalio_common::protos::temporal::api::enums::v1::{
     EventType::WorkflowExecutionSignaled as Signaled, WorkflowExecutionStatus,
 };
+
+use super::acting::set_stage;
 
 /// Three tickets: one whose workflow knows too much afterwards, one that ends in the time that is
 /// lost, and one that comes in then.
@@ -21,32 +24,43 @@ struct Story {
     lost: Job,
 }
 
-/// Plays the story; afterwards the database is the earlier copy, dispatch-api runs on it, and no
-/// relay does.
-async fn set_back(flow: &Flow) -> Story {
-    let ahead = Job::at(flow, flow.tenant(), TicketState::Scheduled).await;
-    let ended = Job::at(flow, flow.tenant(), TicketState::Triaged).await;
-    flow.settle().await;
-
+/// Copies the database, and goes on.
+async fn copied(flow: &Flow) -> String {
     flow.stop_relays().await;
     flow.stop_api().await;
     let copy = flow.database().copy().await;
     flow.start_api().await;
     flow.start_relay();
+    copy
+}
 
+/// Afterwards the database is the copy, dispatch-api runs on it, and no relay does.
+async fn restored(flow: &Flow, copy: &str) {
+    flow.stop_relays().await;
+    flow.stop_api().await;
+    flow.database().set_back_to(copy).await;
+    flow.start_api().await;
+}
+
+/// Plays the story, and restores.
+async fn set_back(flow: &Flow) -> Story {
+    let ahead = Job::at(flow, flow.tenant(), TicketState::Scheduled).await;
+    let ended = Job::at(flow, flow.tenant(), TicketState::Triaged).await;
+    flow.settle().await;
+
+    let copy = copied(flow).await;
     let mut now = ahead.clone();
     for operation in [Operation::Dispatch, Operation::EnRoute, Operation::CheckIn] {
         now.does(operation).await;
+        // Each event in a signal of its own, like those that take their numbers afterwards.
+        flow.agreed(now.id()).await;
     }
     ended.clone().does(Operation::Cancel).await;
     let lost = Job::at(flow, flow.tenant(), TicketState::Triaged).await;
     flow.settle().await;
     assert_eq!(flow.agreed(ahead.id()).await.applied_seq, 7);
 
-    flow.stop_relays().await;
-    flow.stop_api().await;
-    flow.database().set_back_to(&copy).await;
-    flow.start_api().await;
+    restored(flow, &copy).await;
     assert_eq!(ahead.ticket().await.state, TicketState::Scheduled);
     Story { ahead, ended, lost }
 }
@@ -157,5 +171,41 @@ fn an_unannounced_restore_shows_at_the_next_event() {
         // Open again in the database, and its workflow has ended: the reconciler sees that.
         flow.agreed_within(story.ended.id(), HEALING).await;
         ends(&flow, &story.lost).await;
+    });
+}
+
+/// Engages a switch for an operation that no software does, and waits until the workflow knows.
+async fn stops(flow: &Flow, job: &Job, operation: Operation) {
+    let scope = json!({ "kind": "operation", "operation": operation });
+    let body = json!({ "reason": "drill", "scope": scope });
+    let turned = flow
+        .command(Who::TenantAdmin, Operation::EngageKillSwitch, None, &body)
+        .send()
+        .await;
+    assert!(turned.status.is_success(), "{}", turned.text());
+    wait::until("word of the switch", HEALING, async || {
+        let view = flow.namespace().view(flow.key(job.id())).await?;
+        let stopped = view.level.and_then(|level| level.stopped);
+        match &stopped {
+            Some(known) if known.stops(operation) => Ok(()),
+            _ => Err(format!("{stopped:?}")),
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_switch_that_is_turned_after_an_unannounced_restore_is_heard_of() {
+    with_flow(FlowOptions::default(), async |flow| {
+        set_stage(&flow, Operation::QaVerify, "APPROVE").await;
+        let job = Job::at(&flow, flow.tenant(), TicketState::Scheduled).await;
+        flow.settle().await;
+        let copy = copied(&flow).await;
+        stops(&flow, &job, Operation::Reopen).await;
+        flow.settle().await;
+        restored(&flow, &copy).await;
+        flow.start_relay();
+        // What is to be told has the same number as before the restore.
+        stops(&flow, &job, Operation::Merge).await;
     });
 }
