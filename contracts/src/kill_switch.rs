@@ -129,8 +129,10 @@ pub struct UnderWay {
     pub messages: u64,
     /// Whether workflows have yet to be told.
     pub telling: bool,
-    /// Workflows that were told.
-    pub told: u64,
+    /// Workflows that were told. Absent for a switch over everything, unless the reader is a
+    /// `platform_admin`: it counts those of all tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u64>,
 }
 
 /// One switch with what came of it.
@@ -146,8 +148,10 @@ pub struct SwitchStatus {
     pub generation: u64,
     /// Why it was turned last.
     pub reason: Slug,
-    /// Who turned it last.
-    pub turned_by: String,
+    /// Who turned it last. Absent for a switch over everything, unless the reader is a
+    /// `platform_admin`: it may have been somebody of another tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned_by: Option<String>,
     /// When.
     pub turned_at: DateTime<Utc>,
     /// When it releases itself.

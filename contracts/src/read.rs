@@ -397,8 +397,9 @@ pub struct StoredBundle {
     pub signed_by: Option<String>,
     /// When it came.
     pub uploaded_at: DateTime<Utc>,
-    /// Who brought it.
-    pub uploaded_by: String,
+    /// Who brought it: for a `platform_admin` only, because bundles are those of all tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_by: Option<String>,
     /// Whether it decides now.
     pub active: bool,
 }
@@ -421,10 +422,12 @@ pub struct BundleActivation {
     pub previous_sha256: Option<String>,
     /// When.
     pub activated_at: DateTime<Utc>,
-    /// Who.
-    pub activated_by: String,
-    /// Why.
-    pub reason: String,
+    /// Who: for a `platform_admin` only, because bundles decide for all tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_by: Option<String>,
+    /// Why; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Which bundle decided when, the newest first; at most a thousand.

@@ -7,7 +7,7 @@ use contracts::{
 };
 use sqlx::{FromRow, PgPool};
 
-use crate::{Error, TenantTx};
+use crate::{Error, TenantTx, read::Sees};
 
 /// Where an archive can be read: in a transaction that has begun, or on a connection of one's own.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct BundleRow {
 
 /// All that were uploaded, the newest first. One that was uploaded again with a signature is there as
 /// it was uploaded last.
-pub async fn bundles(tx: &mut TenantTx) -> Result<Vec<StoredBundle>, Error> {
+pub async fn bundles(tx: &mut TenantTx, sees: Sees) -> Result<Vec<StoredBundle>, Error> {
     let rows: Vec<BundleRow> = sqlx::query_as(
         "select b.version, b.sha256, b.signed_by, b.uploaded_at, b.uploaded_by,
                 b.sha256 = d.bundle_sha256 is true as active
@@ -61,7 +61,7 @@ pub async fn bundles(tx: &mut TenantTx) -> Result<Vec<StoredBundle>, Error> {
         },
         signed_by: row.signed_by,
         uploaded_at: row.uploaded_at,
-        uploaded_by: row.uploaded_by,
+        uploaded_by: sees.of_others(row.uploaded_by),
         active: row.active,
     };
     Ok(rows.into_iter().map(bundle).collect())
@@ -79,7 +79,7 @@ struct ActivationRow {
 }
 
 /// Which decided when, the newest first.
-pub async fn activations(tx: &mut TenantTx) -> Result<Vec<BundleActivation>, Error> {
+pub async fn activations(tx: &mut TenantTx, sees: Sees) -> Result<Vec<BundleActivation>, Error> {
     let rows: Vec<ActivationRow> = sqlx::query_as(
         "select position, version, sha256, previous_sha256, activated_at, activated_by, reason
            from bundle_activations order by position desc limit 1000",
@@ -94,31 +94,33 @@ pub async fn activations(tx: &mut TenantTx) -> Result<Vec<BundleActivation>, Err
         },
         previous_sha256: row.previous_sha256,
         activated_at: row.activated_at,
-        activated_by: row.activated_by,
-        reason: row.reason,
+        activated_by: sees.of_others(row.activated_by),
+        reason: sees.of_others(row.reason),
     };
     Ok(rows.into_iter().map(activation).collect())
 }
 
 /// Keeps the bundle that comes with a program, so that processes of the version before and after
-/// can load it, and makes it the one that decides. As `dispatch_owner`; commands do the same for
-/// everybody else.
+/// can load it, and makes it the one that decides. `signed_by` is the key whose signature over it was
+/// verified, if one was asked for. As `dispatch_owner`; commands do the same for everybody else.
 pub async fn install(
     owner: &PgPool,
     bundle: &BundleRef,
     archive: &[u8],
+    signed_by: Option<&str>,
     by: &str,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let mut tx = owner.begin().await?;
     sqlx::query(
-        "insert into policy_bundles (sha256, version, archive, uploaded_at, uploaded_by)
-         values ($1, $2, $3, $4, $5) on conflict do nothing",
+        "insert into policy_bundles (sha256, version, archive, signed_by, uploaded_at, uploaded_by)
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
     )
     .bind(&bundle.sha256)
     .bind(&bundle.version)
     .bind(archive)
+    .bind(signed_by)
     .bind(now)
     .bind(by)
     .execute(&mut *tx)

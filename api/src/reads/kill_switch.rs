@@ -7,7 +7,7 @@ use super::{Endpoint, Failure, Json, ReadRequest, get};
 async fn switches(request: ReadRequest) -> Result<Json<KillSwitchView>, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
-    let switch = store::read::kill_switch(&mut tx).await?;
+    let switch = store::read::kill_switch(&mut tx, request.sees()).await?;
     tx.commit().await?;
     Ok(Json(switch))
 }
@@ -27,7 +27,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .description(
                 "Every switch that was ever turned. `generation` is the version that a turn expects; \
                  `phase` says whether something from before a stop is still under way (STOPPING) or \
-                 not (STOPPED, with the time from the engagement to the last effect of software).",
+                 not (STOPPED, with the time from the engagement to the last effect of software). Of \
+                 the one over everything only a platform administrator is told who turned it and how \
+                 many workflows were told.",
             ),
         Endpoint::read::<DrillPage>("list_drills", "/kill-switch/drills", get(drills))
             .summary("Drills of the kill switch")

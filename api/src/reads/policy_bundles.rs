@@ -7,7 +7,7 @@ use super::{Endpoint, Failure, Json, ReadRequest, get};
 async fn bundles(request: ReadRequest) -> Result<Json<StoredBundles>, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
-    let bundles = store::bundles::bundles(&mut tx).await?;
+    let bundles = store::bundles::bundles(&mut tx, request.sees()).await?;
     tx.commit().await?;
     Ok(Json(StoredBundles { bundles }))
 }
@@ -15,7 +15,7 @@ async fn bundles(request: ReadRequest) -> Result<Json<StoredBundles>, Failure> {
 async fn activations(request: ReadRequest) -> Result<Json<BundleActivations>, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
-    let activations = store::bundles::activations(&mut tx).await?;
+    let activations = store::bundles::activations(&mut tx, request.sees()).await?;
     tx.commit().await?;
     Ok(Json(BundleActivations { activations }))
 }
@@ -24,13 +24,15 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
     [
         Endpoint::read::<StoredBundles>("list_policy_bundles", "/policy/bundles", get(bundles))
             .summary("List policy bundles")
-            .description("Every bundle that was uploaded, and which of them decides."),
+            .description("Every bundle that was uploaded, and which of them decides; for platform administrators \
+                 also who uploaded it."),
         Endpoint::read::<BundleActivations>(
             "list_policy_activations",
             "/policy/activations",
             get(activations),
         )
         .summary("List activations of policy bundles")
-        .description("Which bundle decided from when on, who activated it and why."),
+        .description("Which bundle decided from when on; for platform administrators also who activated it \
+             and why."),
     ]
 }

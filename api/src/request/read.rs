@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use contracts::{Actor, ActorKind, ErrorCode, Role, event::AutonomyMode};
 use http::request::Parts;
 use policy::Bundle;
-use store::{TenantTx, bundles::Place};
+use store::{TenantTx, bundles::Place, read::Sees};
 
 use super::{Caller, Query};
 use crate::{App, bundles::NoBundle, problem::Failure};
@@ -57,6 +57,14 @@ impl ReadRequest {
                 ErrorCode::Forbidden,
                 "Only the ticket's workflow, auditors and platform administrators may read this.",
             )),
+        }
+    }
+
+    /// How much the caller sees of what is the same for all tenants.
+    pub fn sees(&self) -> Sees {
+        match self.caller.actor.roles.contains(&Role::PlatformAdmin) {
+            true => Sees::Everybody,
+            false => Sees::OwnTenant,
         }
     }
 

@@ -8,7 +8,7 @@ use contracts::{
 };
 use sqlx::{FromRow, types::Json};
 
-use crate::{Error, TenantTx};
+use crate::{Error, TenantTx, read::Sees};
 
 /// The engagement of a switch waits for the commands of software that are under way, so all that may
 /// be under way after it are messages whose sending had begun, and the word to the workflows.
@@ -83,7 +83,13 @@ struct SwitchRow {
 }
 
 impl SwitchRow {
-    fn status(self) -> Result<SwitchStatus, Error> {
+    /// As the reader may see it: who turned the one over everything, and how many workflows heard of
+    /// it, is not the matter of a single tenant.
+    fn status(self, sees: Sees) -> Result<SwitchStatus, Error> {
+        let sees = match self.scope == KillScope::Everything.key() {
+            true => sees,
+            false => Sees::Everybody,
+        };
         let phase = match self.stops {
             false => StopPhase::Running,
             true if self.telling || self.messages > 0 => StopPhase::Stopping,
@@ -97,13 +103,13 @@ impl SwitchRow {
             engaged: self.stops,
             phase,
             generation: self.generation.unsigned_abs(),
-            turned_by: self.turned_by,
+            turned_by: sees.of_others(self.turned_by),
             turned_at: self.turned_at,
             expires_at: self.expires_at,
             under_way: self.stops.then_some(UnderWay {
                 messages: self.messages.unsigned_abs(),
                 telling: self.telling,
-                told: self.told.unsigned_abs(),
+                told: sees.of_others(self.told.unsigned_abs()),
             }),
             stop_millis: (phase == StopPhase::Stopped).then_some(self.stop_millis.unsigned_abs()),
             scope: self.scope,
@@ -113,14 +119,14 @@ impl SwitchRow {
 
 /// The kill switches that were ever turned; the members about the tenant's are as new when that one
 /// never was.
-pub async fn kill_switch(tx: &mut TenantTx) -> Result<KillSwitchView, Error> {
+pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView, Error> {
     let rows: Vec<SwitchRow> = sqlx::query_as(SWITCHES)
         .bind(tx.tenant_id().as_uuid())
         .fetch_all(tx.connection())
         .await?;
     let switches = rows
         .into_iter()
-        .map(SwitchRow::status)
+        .map(|row| row.status(sees))
         .collect::<Result<Vec<_>, _>>()?;
     let of_tenant = KillScope::Tenant.key();
     let tenant = switches.iter().find(|switch| switch.scope == of_tenant);
@@ -128,7 +134,7 @@ pub async fn kill_switch(tx: &mut TenantTx) -> Result<KillSwitchView, Error> {
         engaged: tenant.is_some_and(|switch| switch.engaged),
         generation: tenant.map_or(0, |switch| switch.generation),
         reason: tenant.map(|switch| switch.reason.clone()),
-        turned_by: tenant.map(|switch| switch.turned_by.clone()),
+        turned_by: tenant.and_then(|switch| switch.turned_by.clone()),
         turned_at: tenant.map(|switch| switch.turned_at),
         switches,
     })

@@ -40,6 +40,23 @@ pub use timeline::timeline;
 use crate::{Error, TenantTx};
 use contracts::TicketId;
 
+/// How far a reader sees of what is the same for all tenants: a kill switch over everything, policy
+/// bundles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// That it is there; neither who did it nor what it did to others.
+    OwnTenant,
+    /// All of it: whoever runs the installation.
+    Everybody,
+}
+
+impl Sees {
+    /// What somebody of another tenant may have written.
+    pub(crate) fn of_others<T>(self, value: T) -> Option<T> {
+        (self == Self::Everybody).then_some(value)
+    }
+}
+
 async fn exists(tx: &mut TenantTx, ticket_id: TicketId) -> Result<bool, Error> {
     let found =
         sqlx::query_scalar("select exists (select from tickets where tenant_id = $1 and id = $2)")

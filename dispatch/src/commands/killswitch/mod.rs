@@ -181,11 +181,16 @@ fn line(switch: &SwitchStatus) -> String {
         StopPhase::Stopped => Mark::Bad.on("STOPPED"),
     };
     let turned = switch.turned_at;
+    // Of the one over everything a tenant is not told.
+    let by = switch.turned_by.as_deref();
+    let by = by
+        .map(|by| format!(" by {}", clean(by)))
+        .unwrap_or_default();
     let mut line = format!(
-        "{}: {state}; turn {} by {} {} ({}), for {}",
+        "{}: {state}; turn {}{} {} ({}), for {}",
         clean(&switch.scope),
         switch.generation,
-        clean(&switch.turned_by),
+        by,
         words::ago(turned, Utc::now()),
         words::time(turned),
         switch.reason,
@@ -208,7 +213,9 @@ fn line(switch: &SwitchStatus) -> String {
                 }
             ),
         };
-        line += &format!("; {} workflows told", under_way.told);
+        if let Some(told) = under_way.told {
+            line += &format!("; {told} workflows told");
+        }
     }
     line + "\n"
 }
@@ -227,11 +234,11 @@ mod tests {
             phase: StopPhase::Stopped,
             generation: 3,
             reason: "wrong_dispatches".parse().unwrap(),
-            turned_by: "usr_1".to_owned(),
+            turned_by: Some("usr_1".to_owned()),
             turned_at: Utc::now(),
             expires_at: None,
             under_way: Some(UnderWay {
-                told: 7,
+                told: Some(7),
                 ..UnderWay::default()
             }),
             stop_millis: Some(12),
@@ -264,7 +271,7 @@ mod tests {
             under_way: Some(UnderWay {
                 messages: 2,
                 telling: true,
-                told: 0,
+                told: Some(0),
             }),
             ..switch()
         });
@@ -284,6 +291,16 @@ mod tests {
         };
         let both = Screen::PIPE.paint(&text(&view));
         assert!(both.starts_with("tenant: STOPPED"), "{both}");
+        let of_others = told(SwitchStatus {
+            scope: "everything".to_owned(),
+            turned_by: None,
+            under_way: Some(UnderWay::default()),
+            ..switch()
+        });
+        assert!(
+            of_others.contains("turn 3 0 s ago") && !of_others.contains("workflows told"),
+            "{of_others}"
+        );
         let released = told(SwitchStatus {
             engaged: false,
             phase: StopPhase::Running,

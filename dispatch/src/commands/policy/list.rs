@@ -52,7 +52,7 @@ async fn bundles(desk: &Desk) -> Result<(), Failure> {
             row.bundle.sha256,
             row.signed_by.as_deref().map(clean).unwrap_or_default(),
             words::time(row.uploaded_at),
-            clean(&row.uploaded_by),
+            row.uploaded_by.as_deref().map(clean).unwrap_or_default(),
         ]);
     }
     desk.print(&table.render(desk.screen, &[2]))
@@ -69,8 +69,8 @@ async fn history(desk: &Desk) -> Result<(), Failure> {
             words::time(row.activated_at),
             clean(&row.bundle.version),
             row.bundle.sha256,
-            clean(&row.activated_by),
-            clean(&row.reason),
+            row.activated_by.as_deref().map(clean).unwrap_or_default(),
+            row.reason.as_deref().map(clean).unwrap_or_default(),
         ]);
     }
     desk.print(&table.render(desk.screen, &[2]))
