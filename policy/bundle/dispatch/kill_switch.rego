@@ -46,5 +46,15 @@ hold contains at(held("REARM", message, "Wait until the switch releases itself")
 	input.operation == "release_kill_switch"
 	not puts_an_end_on_record
 	input.body.scope.kind in data.approvals.rearm_scopes
+	input.body.scope.kind != "everything"
 	message := sprintf("A kill switch of scope `%s` is released by two people.", [input.body.scope.kind])
+}
+
+# What stops all tenants is not let go on by the administrator of one.
+hold contains at(held("REARM_EVERYTHING", message, "Wait until the switch releases itself"), "/scope") if {
+	input.operation == "release_kill_switch"
+	not puts_an_end_on_record
+	input.body.scope.kind == "everything"
+	"everything" in data.approvals.rearm_scopes
+	message := "The kill switch over everything is released by two people who run the installation."
 }

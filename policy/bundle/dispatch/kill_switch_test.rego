@@ -77,10 +77,29 @@ test_to_re_arm_everything_takes_two if {
 	data.dispatch.result == "ALLOW" with input as f.released(request, [f.vote("person:other", "platform_admin")])
 }
 
+test_the_second_one_is_of_the_platform_too if {
+	request := turn("release_kill_switch", "platform_admin", "everything")
+	need := data.dispatch.decision.approval with input as request
+	need.demands == {{"code": "REARM_EVERYTHING", "roles": ["platform_admin"], "count": 1}}
+	every role in {"tenant_admin", "account_manager", "dispatcher", "approver"} {
+		data.dispatch.result == "REQUIRE_APPROVAL" with input as f.released(request, [f.vote("person:other", role)])
+	}
+}
+
+test_nobody_else_releases_it_whoever_agreed if {
+	every role in {"tenant_admin", "dispatcher", "account_manager", "auditor"} {
+		request := turn("release_kill_switch", role, "everything")
+		data.dispatch.result == "DENY" with input as request
+		data.dispatch.result == "DENY" with input as f.released(request, [f.vote("person:other", "platform_admin")])
+	}
+}
+
 test_to_re_arm_a_tenant_takes_two_where_it_is_asked_for if {
 	request := turn("release_kill_switch", "tenant_admin", "tenant")
 	data.dispatch.result == "ALLOW" with input as request
 	data.dispatch.result == "REQUIRE_APPROVAL" with input as request
+		with data.approvals.rearm_scopes as ["everything", "tenant"]
+	data.dispatch.result == "ALLOW" with input as f.released(request, [f.vote("person:other", "tenant_admin")])
 		with data.approvals.rearm_scopes as ["everything", "tenant"]
 }
 
