@@ -85,8 +85,11 @@ pub(super) fn of(
         tenant: settings.clone(),
         autonomy: mode,
         kill_switch: !kill_switches.is_empty(),
+        // Where nothing is stopped nothing is overridden.
+        kill_switch_override: asked
+            .kill_switch_override
+            .filter(|_| !kill_switches.is_empty()),
         kill_switches,
-        kill_switch_override: asked.kill_switch_override,
         stage: by_itself.then_some(stage),
         release: asked.release,
         hour: facts.hour.filter(|_| by_itself).map(|hour| PolicyHour {

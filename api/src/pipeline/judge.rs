@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use contracts::{
     ActorKind, Command, ErrorCode, Slug, TemplateId, TicketId,
-    approval::Approval,
+    approval::{Approval, ApprovalState},
     command::CommandClass,
     filing::Filed,
     policy::{PolicyDecision, PolicyResult, Reason},
@@ -55,6 +55,8 @@ pub(super) struct Situation<'a> {
     pub inner: Option<&'a PolicyDecision>,
     /// That command's body, masked.
     pub inner_payload: Option<&'a Value>,
+    /// Whether a person overrides a kill switch that stops it.
+    pub overrides: bool,
     /// Stages and kill switches as they stand.
     pub autonomy: &'a Autonomy,
     /// The bundle that an upload brought, or that is to be activated.
@@ -519,10 +521,23 @@ fn execute(
         primary_code(decision),
         ErrorCode::KillSwitch | ErrorCode::Stage
     );
+    // Kept for a later switch it would let pass what nobody has looked at then.
+    let overrides_nothing = body.override_kill_switch.is_some()
+        && !situation.overrides
+        && approval.state == ApprovalState::Approved;
     let verdict = match decision.result {
         _ if !intact => Err(word("request_changed")),
-        PolicyResult::Allow => Ok(body.override_kill_switch.clone()),
         PolicyResult::Deny if passing => return Err(Box::new(denied(decision))),
+        _ if overrides_nothing => {
+            return Err(Rejection::InvalidField {
+                pointer: "/override_kill_switch".into(),
+                message: "overrides nothing, because no kill switch is engaged that stops this: \
+                          leave it out"
+                    .into(),
+            }
+            .into());
+        }
+        PolicyResult::Allow => Ok(body.override_kill_switch.clone()),
         PolicyResult::Deny | PolicyResult::RequireApproval => Err(word("policy_stricter")),
     };
     Ok(domain::ticket::execute(

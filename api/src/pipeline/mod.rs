@@ -267,6 +267,9 @@ impl Pipeline {
             about: about.as_ref(),
             inner: inner.as_ref().map(|inner| &inner.decision),
             inner_payload: inner.as_ref().map(|inner| &inner.input.body),
+            overrides: inner
+                .as_ref()
+                .is_some_and(|inner| inner.input.kill_switch_override.is_some()),
             autonomy: &autonomy,
             brought,
         });
