@@ -148,6 +148,9 @@ pub struct ApprovalDetail {
     pub command: Option<Value>,
     /// The decision that asked for it.
     pub ground: Option<ApprovalGround>,
+    /// Once it was carried out: the decision that let it pass, with the votes that there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_out: Option<ApprovalGround>,
     /// What was said about it, oldest first; for people only.
     pub comments: Vec<ApprovalComment>,
     /// Whether the caller may decide it now.

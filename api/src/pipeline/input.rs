@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use contracts::{
     Command,
+    canonical::canonical_json,
     comms::Channel,
     policy::{
         PolicyActor, PolicyApproval, PolicyHour, PolicyInput, PolicyRelease, PolicyReport,
@@ -105,6 +106,11 @@ pub(super) fn of(
         lent: facts.lent.clone(),
         actor: asked.actor,
     }
+}
+
+/// The canonical text of an input, as decisions keep it.
+pub(super) fn text(input: &PolicyInput) -> String {
+    canonical_json(input).expect("a policy input holds strings, integers and booleans only")
 }
 
 /// A kept report as rules see it.

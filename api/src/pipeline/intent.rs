@@ -11,6 +11,7 @@ use contracts::{
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use store::command::ReleasedRow;
 
 use super::Call;
 
@@ -54,6 +55,20 @@ impl Intent {
             );
         }
         self.payload = payload;
+    }
+
+    /// The decision on what a last yes released: its hash puts it under the chain.
+    pub(super) fn releases(&mut self, released: &ReleasedRow<'_>) {
+        if let Some(members) = self.payload.as_object_mut() {
+            members.insert(
+                "released".into(),
+                json!({
+                    "operation": released.operation,
+                    "decision_id": released.id,
+                    "decision_sha256": released.decision.sha256(),
+                }),
+            );
+        }
     }
 
     /// The body of a command that an approval holds, masked in the same way.

@@ -114,6 +114,15 @@ impl Outcome {
         })
     }
 
+    /// Whether this yes was the last one for what its transaction carries out, or finds void.
+    pub(super) fn releases(&self, command: &Command) -> bool {
+        let over = [ApprovalState::Executed, ApprovalState::Stale];
+        matches!(command, Command::DecideApproval(_))
+            && self.filed().is_some_and(|filing| {
+                matches!(&filing.filed, Filed::ApprovalChanged { state, .. } if over.contains(state))
+            })
+    }
+
     pub(super) fn refused(&self) -> Option<&Refusal> {
         match self {
             Self::Accepted(_) | Self::Held(_) | Self::Filed(_) => None,

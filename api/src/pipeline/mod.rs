@@ -28,7 +28,6 @@ use contracts::{
     ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
     MessageId, NoteId, Operation, ProposalId, TicketId, VisitId,
     autonomy::AutonomyRules,
-    canonical::canonical_json,
     command::CommandClass,
     event::AutonomyMode,
     policy::{PolicyActor, PolicyDecision, PolicyInput, PolicyResult},
@@ -44,7 +43,7 @@ use store::{
     bundles::Place,
     command::{
         self, Attempt, Counted, DecisionRow, HeldCommand, OpenFacts, OpenRequest, Opened,
-        StoredAnswer, Writes,
+        ReleasedRow, StoredAnswer, Writes,
     },
     failpoint,
 };
@@ -281,11 +280,15 @@ impl Pipeline {
 
         // What an approval carries out is on record as what it is, with the decision that let it
         // pass; who approved it stands beside it.
-        let carried_out = inner.filter(|_| {
-            matches!(call.command, Command::ExecuteApproval(_))
-                && decision.result == PolicyResult::Allow
-                && mismatch.is_none()
-        });
+        let executes = matches!(call.command, Command::ExecuteApproval(_))
+            && decision.result == PolicyResult::Allow
+            && mismatch.is_none();
+        let (carried_out, released) = match inner {
+            Some(inner) if executes => (Some(inner), None),
+            // A last yes is on record as a yes, with the decision on what it released beside it.
+            Some(inner) if outcome.releases(&call.command) => (None, Some(inner)),
+            _ => (None, None),
+        };
         let (operation, decision, input) = match carried_out {
             Some(inner) => {
                 intent.carries_out(&inner.input);
@@ -293,12 +296,17 @@ impl Pipeline {
             }
             None => (call.command.operation(), decision, outer),
         };
+        let released = released
+            .as_ref()
+            .map(|inner| inner.row(ids.released, evaluation_micros));
+        if let Some(released) = &released {
+            intent.releases(released);
+        }
         let event_seq = ticket.as_ref().map_or(0, |locked| locked.event_seq);
         let after = outcome.accepted().map(|decided| &decided.ticket);
         let decision = DecisionRow {
             decision: &decision,
-            input: canonical_json(&input)
-                .expect("a policy input holds strings, integers and booleans only"),
+            input: input::text(&input),
             evaluation_micros,
         };
         let body = intent::body(&call.command);
@@ -336,6 +344,7 @@ impl Pipeline {
                 ..audit_row(call, at, &ids, &intent, &decision, before, &outcome)
             },
             decision,
+            released,
             trace: &call.trace,
             event_seq,
             key_operation: call.command.operation(),
@@ -528,6 +537,20 @@ struct Inner {
     decision: PolicyDecision,
 }
 
+impl Inner {
+    fn row(&self, id: DecisionId, evaluation_micros: u64) -> ReleasedRow<'_> {
+        ReleasedRow {
+            id,
+            operation: self.input.operation,
+            decision: DecisionRow {
+                decision: &self.decision,
+                input: input::text(&self.input),
+                evaluation_micros,
+            },
+        }
+    }
+}
+
 /// A command that is to be kept.
 struct Kept {
     approval_id: ApprovalId,
@@ -575,6 +598,8 @@ fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Coun
 struct Minted {
     command: CommandId,
     decision: DecisionId,
+    /// For the decision on what a last yes released.
+    released: DecisionId,
     audit: AuditId,
     /// The ticket that is meant, or the one to be created.
     ticket: TicketId,
@@ -589,6 +614,7 @@ impl Minted {
         Self {
             command: CommandId::from_uuid(id()),
             decision: DecisionId::from_uuid(id()),
+            released: DecisionId::from_uuid(id()),
             audit: AuditId::from_uuid(id()),
             ticket: target.unwrap_or_else(|| TicketId::from_uuid(id())),
             fresh: id(),

@@ -46,6 +46,7 @@ async fn handler(
         summary: summary(row.approval, row.ticket, now),
         command,
         ground: row.ground,
+        carried_out: row.carried_out,
         comments: row.comments.into_iter().filter(|_| is_person).collect(),
         may_decide: verdict.is_ok(),
         why_not: verdict.err().map(|rejection| rejection.detail()),

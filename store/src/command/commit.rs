@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Operation, TraceContext,
+    DecisionId, Operation, TraceContext,
     policy::{PolicyDecision, PolicyResult},
     sla::SlaClock,
     ticket::Ticket,
@@ -23,6 +23,9 @@ pub struct Attempt<'a> {
     pub audit: AuditRow,
     /// Its policy decision.
     pub decision: DecisionRow<'a>,
+    /// The decision on what it released, when that is another: a yes to an approval without a ticket.
+    /// The audit row's payload names it with its hash.
+    pub released: Option<ReleasedRow<'a>>,
     /// The trace that its events carry on.
     pub trace: &'a TraceContext,
     /// `seq` of the ticket's last event before it.
@@ -53,6 +56,17 @@ impl DecisionRow<'_> {
     pub fn sha256(&self) -> String {
         decision_sha256(self.decision, &self.input)
     }
+}
+
+/// The policy's decision on a command that an approval held, made when the last yes was given.
+#[derive(Debug)]
+pub struct ReleasedRow<'a> {
+    /// Its id.
+    pub id: DecisionId,
+    /// What was held.
+    pub operation: Operation,
+    /// The decision.
+    pub decision: DecisionRow<'a>,
 }
 
 /// An answer to keep.
@@ -90,6 +104,7 @@ async fn commit_with_content(
     let Attempt {
         audit,
         decision,
+        released,
         trace,
         event_seq,
         key_operation,
@@ -104,6 +119,9 @@ async fn commit_with_content(
         approval,
         bundle,
     } = decision.decision;
+    if let Some(released) = released {
+        write_released(tx, &audit, released).await?;
+    }
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
     let scalars = json!({
         "tenant_id": audit.tenant_id.as_uuid(),
@@ -159,6 +177,39 @@ async fn commit_with_content(
         .bind(answer.map(|a| a.body))
         .execute(tx.connection())
         .await?;
+    Ok(())
+}
+
+/// Rare enough for a round trip of its own.
+async fn write_released(
+    tx: &mut TenantTx,
+    audit: &AuditRow,
+    released: ReleasedRow<'_>,
+) -> Result<(), Error> {
+    let made = released.decision.decision;
+    sqlx::query(
+        "insert into policy_decisions
+             (tenant_id, id, command_id, ticket_id, correlation_id, trace_id, operation, at, result,
+              reasons, obligations, approval, bundle_version, bundle_sha256, input, evaluation_micros)
+         values ($1, $2, $3, null, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(audit.tenant_id.as_uuid())
+    .bind(released.id.as_uuid())
+    .bind(audit.command_id.as_uuid())
+    .bind(&audit.correlation_id)
+    .bind(&audit.trace_id)
+    .bind(released.operation.to_string())
+    .bind(audit.at)
+    .bind(result_word(made.result))
+    .bind(Json(&made.reasons))
+    .bind(Json(&made.obligations))
+    .bind(made.approval.as_ref().map(Json))
+    .bind(&made.bundle.version)
+    .bind(&made.bundle.sha256)
+    .bind(released.decision.input)
+    .bind(i64::try_from(released.decision.evaluation_micros).unwrap_or(i64::MAX))
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 

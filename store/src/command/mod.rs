@@ -13,7 +13,7 @@ mod writes;
 
 #[cfg(feature = "bench")]
 pub use commit::commit_unchained;
-pub use commit::{Attempt, DecisionRow, StoredAnswer, commit};
+pub use commit::{Attempt, DecisionRow, ReleasedRow, StoredAnswer, commit};
 pub use held::{HeldRow, held};
 pub use open::{
     Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,

@@ -40,6 +40,8 @@ pub struct ApprovalRow {
     pub command: Option<String>,
     /// The decision that asked for it.
     pub ground: Option<ApprovalGround>,
+    /// The decision by which it was carried out.
+    pub carried_out: Option<ApprovalGround>,
     /// What was said about it, oldest first.
     pub comments: Vec<ApprovalComment>,
 }
@@ -178,6 +180,7 @@ struct OneRow {
     ticket: Option<Json<ApprovalTicket>>,
     command: Option<String>,
     ground: Option<Json<ApprovalGround>>,
+    carried_out: Option<Json<ApprovalGround>>,
     comments: Json<Vec<ApprovalComment>>,
 }
 
@@ -191,6 +194,15 @@ pub async fn approval(tx: &mut TenantTx, id: ApprovalId) -> Result<Option<Approv
                                 'version', d.bundle_version, 'sha256', d.bundle_sha256))
                    from policy_decisions d
                   where d.tenant_id = a.tenant_id and d.id = a.decision_id) as ground,
+                (select jsonb_build_object(
+                            'decision_id', wire_id('dec', d.id), 'result', d.result,
+                            'reasons', d.reasons, 'bundle', jsonb_build_object(
+                                'version', d.bundle_version, 'sha256', d.bundle_sha256))
+                   from audit_events e
+                   join policy_decisions d on d.tenant_id = e.tenant_id and d.id = coalesce(
+                        row_id(e.payload #>> '{{released,decision_id}}'), e.decision_id)
+                  where e.tenant_id = a.tenant_id
+                    and e.command_id = a.executed_command_id) as carried_out,
                 (select coalesce(jsonb_agg(jsonb_build_object(
                             'id', wire_id('cmt', c.id), 'author_id', c.author_id,
                             'at', c.created_at, 'text', c.text) order by c.created_at, c.id), '[]')
@@ -212,6 +224,7 @@ pub async fn approval(tx: &mut TenantTx, id: ApprovalId) -> Result<Option<Approv
         ticket: row.ticket.map(|Json(ticket)| ticket),
         command: row.command,
         ground: row.ground.map(|Json(ground)| ground),
+        carried_out: row.carried_out.map(|Json(ground)| ground),
         comments: row.comments.0,
     }))
 }

@@ -13,6 +13,7 @@ mod control;
 mod filings;
 mod receipt;
 mod receipts;
+mod released;
 mod rows;
 mod schema;
 mod sending;
@@ -111,6 +112,7 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
     comms::check(&mut tx, &mut found).await?;
     approvals::check(&mut tx, &mut found).await?;
     control::check(&mut tx, &mut found).await?;
+    released::check(&mut tx, &mut found).await?;
     autonomy::check(&mut tx, &mut found).await?;
     let seen = chains::check(&mut tx, options.sealing_key.as_ref(), &mut found).await?;
     let tickets = count(&mut tx, "select count(*) from tickets").await?;

@@ -1,0 +1,130 @@
+//! The decisions on what a last yes released: an approval without a ticket is carried out by the yes
+//! itself, whose audit row names that decision with its hash. The chain covers the row, so it covers
+//! the decision too.
+
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::{Findings, Invariant, MOST_PER_CHECK};
+use crate::{Error, audit::decision_sha256};
+
+/// Yeses after which such an approval was carried out or void, with the decision that they name.
+const RELEASED: &str = "
+    select a.command_id, a.changes #>> '{0,data,state}' = 'executed' as executed,
+           a.payload #>> '{released,decision_sha256}' as sha256, d.input, d.result,
+           a.payload #>> '{released,operation}' = d.operation and a.at = d.at
+               and a.correlation_id = d.correlation_id and a.trace_id = d.trace_id as belongs,
+           case when d.id is not null then jsonb_build_object(
+               'result', d.result, 'reasons', d.reasons, 'obligations', d.obligations,
+               'bundle', jsonb_build_object('version', d.bundle_version, 'sha256', d.bundle_sha256))
+               || case when d.approval is null then '{}'
+                       else jsonb_build_object('approval', d.approval) end
+           end as decision
+      from audit_events a
+      left join policy_decisions d on d.tenant_id = a.tenant_id and d.command_id = a.command_id
+       and wire_id('dec', d.id) = a.payload #>> '{released,decision_id}'
+     where a.refused is null and a.ticket_id is null and a.operation = 'decide_approval'
+       and a.changes #>> '{0,type}' = 'approval.changed'
+       and a.changes #>> '{0,data,state}' in ('executed', 'stale')";
+
+#[derive(Debug, FromRow)]
+struct Row {
+    command_id: Uuid,
+    executed: bool,
+    sha256: Option<String>,
+    input: Option<String>,
+    result: Option<String>,
+    belongs: Option<bool>,
+    decision: Option<Json<Value>>,
+}
+
+impl Row {
+    /// What is wrong with it.
+    fn fault(&self) -> Option<(Invariant, &'static str)> {
+        let (Some(Json(decision)), Some(input)) = (&self.decision, &self.input) else {
+            return Some((
+                Invariant::I2,
+                "a yes without the decision on what it released",
+            ));
+        };
+        if Some(decision_sha256(decision, input)) != self.sha256 {
+            let what = "the decision on what was released is not the one of the chain";
+            return Some((Invariant::I9, what));
+        }
+        if self.belongs != Some(true) {
+            let what = "a decision on something else than what was released";
+            return Some((Invariant::I2, what));
+        }
+        if self.executed && self.result.as_deref() != Some("ALLOW") {
+            let what = "something was carried out that the policy did not allow";
+            return Some((Invariant::I1, what));
+        }
+        None
+    }
+}
+
+pub(super) async fn check(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error> {
+    let rows: Vec<Row> = sqlx::query_as(RELEASED).fetch_all(&mut *tx).await?;
+    let faults = rows.iter().filter_map(|row| Some((row, row.fault()?)));
+    for (row, (invariant, what)) in faults.take(MOST_PER_CHECK) {
+        found.add(invariant, format!("audit_events {}", row.command_id), what);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row() -> Row {
+        let decision = json!({ "result": "ALLOW" });
+        Row {
+            command_id: Uuid::nil(),
+            executed: true,
+            sha256: Some(decision_sha256(&decision, "{}")),
+            input: Some("{}".into()),
+            result: Some("ALLOW".into()),
+            belongs: Some(true),
+            decision: Some(Json(decision)),
+        }
+    }
+
+    #[test]
+    fn what_was_released_is_what_the_yes_names() {
+        let fault = |row: Row| row.fault().map(|(invariant, _)| invariant);
+        assert_eq!(fault(row()), None);
+        let missing = Row {
+            decision: None,
+            ..row()
+        };
+        assert_eq!(fault(missing), Some(Invariant::I2));
+        let other = Row {
+            belongs: None,
+            ..row()
+        };
+        assert_eq!(fault(other), Some(Invariant::I2));
+        let changed = Row {
+            input: Some("[]".into()),
+            ..row()
+        };
+        assert_eq!(fault(changed), Some(Invariant::I9));
+        let denied = || {
+            let decision = json!({ "result": "DENY" });
+            Row {
+                sha256: Some(decision_sha256(&decision, "{}")),
+                result: Some("DENY".into()),
+                decision: Some(Json(decision)),
+                ..row()
+            }
+        };
+        assert_eq!(fault(denied()), Some(Invariant::I1));
+        let void = Row {
+            executed: false,
+            ..denied()
+        };
+        assert_eq!(fault(void), None);
+    }
+}
