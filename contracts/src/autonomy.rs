@@ -48,7 +48,8 @@ pub struct StageSetting {
     /// The share of tickets, for CANARY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-    /// Rises with each change.
+    /// Rises with each change. A risk class for which nothing is set has that of the stage for all
+    /// classes, and goes on from there with its first own one: each version is one way it stood.
     pub version: u64,
 }
 

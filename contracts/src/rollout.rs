@@ -40,6 +40,9 @@ pub struct LedgerFigures {
     pub overridden: u64,
     /// Their share, in thousandths, rounded up.
     pub overridden_permille: u32,
+    /// How they did, by the words of [`Undone::how`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overridden_how: BTreeMap<Slug, u64>,
     /// Promises broken on tickets on which software had acted.
     pub breaches: u64,
     /// What became of the approvals that software asked for.
@@ -86,7 +89,8 @@ pub struct GateReport {
     /// The share of tickets then, for CANARY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-    /// The stage's version then: a report serves for one change.
+    /// The stage's version then: a report serves for one change. While nothing is set for a risk
+    /// class its version is that of the stage for all classes.
     pub stage_version: u64,
     /// From when on proposals and acts count.
     pub since: DateTime<Utc>,
@@ -207,7 +211,8 @@ pub struct StageView {
     pub percent: Option<u8>,
     /// What holds: no more than the environment allows.
     pub effective: AutonomyMode,
-    /// Rises with each change; 0 when nothing was ever set.
+    /// Rises with each change. While nothing is set for a risk class it is that of the stage for
+    /// all classes; 0 when nothing was ever set there either.
     pub version: u64,
     /// Who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,9 +256,32 @@ pub struct StageChange {
     /// When it came to be; absent for one to come and for one that never will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_at: Option<DateTime<Utc>>,
-    /// Whether the stage has changed since it was decided: then it will never be applied.
+    /// The stage's version that it was decided on. While nothing is set for a risk class its
+    /// version is that of the stage for all classes.
+    pub stage_version: u64,
+    /// Whether the stage has moved on from that version before: then it will never be applied.
     #[serde(default)]
     pub superseded: bool,
+    /// The change that the stage has moved on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<Superseding>,
+}
+
+/// Why a change to come will never be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Superseding {
+    /// The attempt that changed the stage before.
+    pub command_id: CommandId,
+    /// Of what: of the stage itself, or of the stage for all classes that it followed.
+    pub target: StageTarget,
+    /// How far it went with that.
+    pub to: AutonomyMode,
+    /// Why.
+    pub reason: Slug,
+    /// Who.
+    pub decided_by: String,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// Changes of stages, newest first.

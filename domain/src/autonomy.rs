@@ -114,7 +114,9 @@ impl Autonomy {
         stages.any(|s| s.target.operation == operation && s.target.risk.as_ref() == Some(risk))
     }
 
-    /// Where a stage stands: what is set for it, or what holds without (version 0).
+    /// Where a stage stands: what is set for it, or what holds without: a risk class follows the
+    /// stage for all classes, its version included, so that a change there is one of the class too.
+    /// Version 0 where nothing was ever set.
     pub fn standing(&self, target: &StageTarget) -> StageSetting {
         let of = |risk: Option<&Slug>| {
             self.stages
@@ -129,7 +131,7 @@ impl Autonomy {
             target: target.clone(),
             mode: general.map_or(self.rules.default_mode, |setting| setting.mode),
             percent: general.and_then(|setting| setting.percent),
-            version: 0,
+            version: general.map_or(0, |setting| setting.version),
         }
     }
 
@@ -359,8 +361,8 @@ mod tests {
         let unset = standing(Some("other"));
         assert_eq!(
             (unset.mode, unset.version),
-            (AutonomyMode::Auto, 0),
-            "as for all"
+            (AutonomyMode::Auto, 1),
+            "as for all, its version too"
         );
         let elsewhere = autonomy.standing(&StageTarget {
             operation: Operation::Triage,

@@ -1,8 +1,9 @@
 //! A change of a stage that people decided before comes to be.
 //!
-//! Only if the stage has not changed since: a demotion in between is the newer word.
+//! Only at the version of the stage that it was decided on: whatever moved it in between is the newer
+//! word. Clocks have no say in it.
 
-use contracts::command::ApplyStageChange;
+use contracts::{command::ApplyStageChange, rollout::StageChange};
 
 use super::{Filing, FilingFacts, stage};
 use crate::Rejection;
@@ -13,10 +14,10 @@ pub(super) fn plan(_: &ApplyStageChange, facts: &FilingFacts) -> Result<Filing, 
     if change.applied_at.is_some() {
         return Err(Rejection::invalid("/change", "was applied before"));
     }
-    if change.superseded || standing.mode != change.from {
+    if change.superseded || standing.version != change.stage_version {
         return Err(Rejection::invalid(
             "/change",
-            "must not be older than the stage: it has changed since",
+            moved_on(change, standing.version),
         ));
     }
     if change.effective_at > facts.now {
@@ -37,4 +38,23 @@ pub(super) fn plan(_: &ApplyStageChange, facts: &FilingFacts) -> Result<Filing, 
     let mut filing = stage::set(&turn, &standing, facts);
     filing.operation = Some(contracts::Operation::PromoteStage);
     Ok(filing)
+}
+
+/// Which change came before, as far as it is on record.
+fn moved_on(change: &StageChange, version: u64) -> String {
+    let by = change.superseded_by.as_ref().map_or(String::new(), |by| {
+        format!(
+            " with {}: {} to {} by {} ({})",
+            by.command_id,
+            by.target.key(),
+            by.to,
+            by.decided_by,
+            by.reason
+        )
+    });
+    format!(
+        "is void: it was decided on version {} of the stage, which has moved on to version \
+         {version}{by}",
+        change.stage_version
+    )
 }

@@ -48,12 +48,13 @@ pub(super) fn plan(body: &PromoteStage, facts: &FilingFacts) -> Result<Filing, R
         let made_here = figure("from_mode") == Some(rollout::rank(standing.mode))
             && figure("stage_version") == i64::try_from(standing.version).ok();
         if !made_here {
+            let version = figure("stage_version").map_or("another".to_owned(), |v| v.to_string());
             return Err(Rejection::invalid(
                 "/report_sha256",
                 format!(
-                    "must be of a report that was made while the stage stood at version {}: it has \
-                     changed since",
-                    standing.version
+                    "must be of a report on the stage as it stands, {} at version {}; this one was \
+                     made at version {version}: make a new one with `dispatch rollout report`",
+                    standing.mode, standing.version
                 ),
             ));
         }

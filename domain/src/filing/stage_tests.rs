@@ -12,7 +12,7 @@ use contracts::{
     event::AutonomyMode,
     filing::Filed,
     policy::PolicyReport,
-    rollout::{GateReport, StageChange},
+    rollout::{GateReport, StageChange, Superseding},
 };
 use uuid::Uuid;
 
@@ -166,7 +166,7 @@ fn a_share_is_for_canary_and_a_stage_for_what_software_could_do() {
     let filing = run(body, &shadow).unwrap();
     assert_eq!(
         (filing.applied_to_version, &filing.row.unwrap()["risk"]),
-        (0, &"standard".into())
+        (4, &"standard".into())
     );
 
     let mut low = at(Shadow, None);
@@ -215,7 +215,9 @@ fn planned(facts: &FilingFacts) -> StageChange {
         decided_at: facts.now - TimeDelta::hours(2),
         effective_at: facts.now,
         applied_at: None,
+        stage_version: 4,
         superseded: false,
+        superseded_by: None,
     }
 }
 
@@ -256,10 +258,128 @@ fn what_is_decided_for_later_changes_nothing_until_then() {
         change.applied_at = Some(change.effective_at)
     }));
     refused(&change(|change| change.superseded = true));
+    refused(&change(|change| change.stage_version = 3));
     refused(&change(|change| {
         change.effective_at += TimeDelta::minutes(1)
     }));
-    refused(&|facts| facts.autonomy.stages[0].mode = AutonomyMode::Shadow);
+    // It has moved on and stands where it stood: the clock does not tell, the version does.
+    refused(&|facts| facts.autonomy.stages[0].version = 6);
+}
+
+#[test]
+fn why_a_change_is_void_is_said() {
+    let mut facts = at(AutonomyMode::Shadow, None);
+    let mut change = planned(&facts);
+    change.stage_version = 3;
+    change.superseded = true;
+    change.superseded_by = Some(Superseding {
+        command_id: CommandId::from_uuid(Uuid::from_u128(78)),
+        target: target(),
+        to: AutonomyMode::Shadow,
+        reason: slug("wrong_dispatches"),
+        decided_by: "usr_b".to_owned(),
+        at: facts.now,
+    });
+    let body = ApplyStageChange {
+        change: change.command_id,
+    };
+    facts.control.change = Some(change);
+    let Err(Rejection::InvalidField { message, .. }) = run(body, &facts) else {
+        panic!()
+    };
+    for said in [
+        "version 3",
+        "version 4",
+        "dispatch to SHADOW by usr_b (wrong_dispatches)",
+    ] {
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+/// What is set for all classes and for one of them.
+fn apart(general: u64, own: Option<u64>) -> FilingFacts {
+    let mut facts = at(AutonomyMode::Shadow, None);
+    facts.autonomy.stages[0].version = general;
+    facts
+        .autonomy
+        .stages
+        .extend(own.map(|version| StageSetting {
+            target: of_standard(),
+            mode: AutonomyMode::Shadow,
+            percent: None,
+            version,
+        }));
+    facts
+}
+
+fn of_standard() -> StageTarget {
+    StageTarget {
+        risk: Some(slug("standard")),
+        ..target()
+    }
+}
+
+#[test]
+fn a_risk_class_without_a_setting_of_its_own_moves_with_the_stage_for_all() {
+    let body = || PromoteStage {
+        target: of_standard(),
+        ..promote(AutonomyMode::Approve, None)
+    };
+    let expecting = |version, facts: FilingFacts| FilingFacts {
+        expected_version: Some(version),
+        ..facts
+    };
+    let conflict = |expected, actual| Err(Rejection::VersionConflict { expected, actual });
+    let filing = run(body(), &expecting(4, apart(4, None))).unwrap();
+    assert_eq!((filing.applied_to_version, filing.produced_version), (4, 5));
+    // The stage for all was changed after it was looked at.
+    assert_eq!(run(body(), &expecting(4, apart(5, None))), conflict(4, 5));
+    let down = DemoteStage {
+        target: of_standard(),
+        ..demote(AutonomyMode::Off, None)
+    };
+    assert_eq!(run(down, &expecting(4, apart(5, None))), conflict(4, 5));
+    // Once it has one of its own, the stage for all is another matter, either way.
+    assert!(run(body(), &expecting(5, apart(9, Some(5)))).is_ok());
+    assert_eq!(
+        run(body(), &expecting(4, apart(4, Some(5)))),
+        conflict(4, 5)
+    );
+    let for_all = promote(AutonomyMode::Approve, None);
+    assert!(run(for_all, &expecting(4, apart(4, Some(5)))).is_ok());
+
+    // So with a report and with what was decided for later.
+    let report = PolicyReport {
+        kind: "gate".to_owned(),
+        age_minutes: 1,
+        subject: of_standard().key(),
+        figures: BTreeMap::from([
+            ("from_mode".to_owned(), rank(AutonomyMode::Shadow)),
+            ("stage_version".to_owned(), 4),
+        ]),
+    };
+    let reported = |mut facts: FilingFacts| {
+        facts.control.report = Some(report.clone());
+        facts
+    };
+    assert!(run(body(), &reported(apart(4, None))).is_ok());
+    assert_eq!(wrong(body(), &reported(apart(5, None))), "/report_sha256");
+    assert_eq!(
+        wrong(body(), &reported(apart(4, Some(5)))),
+        "/report_sha256"
+    );
+    let apply = ApplyStageChange {
+        change: planned(&facts()).command_id,
+    };
+    let come = |mut facts: FilingFacts| {
+        let mut change = planned(&facts);
+        change.target = of_standard();
+        facts.control.change = Some(change);
+        facts
+    };
+    assert!(run(apply.clone(), &come(apart(4, None))).is_ok());
+    assert_eq!(wrong(apply.clone(), &come(apart(5, None))), "/change");
+    assert_eq!(wrong(apply, &come(apart(4, Some(5)))), "/change");
 }
 
 #[test]

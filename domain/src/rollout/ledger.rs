@@ -187,7 +187,13 @@ pub fn ledger(operation: Operation, facts: &LedgerFacts) -> LedgerFigures {
     figures.agreement_permille =
         lower_bound_permille(agreed(&figures.unseen), sample(&figures.unseen));
     let acts = facts.acts(operation);
-    figures.overridden = count(acts.iter().filter(|act| act.undone.is_some()).count());
+    for undone in acts.iter().filter_map(|act| act.undone.as_ref()) {
+        figures.overridden += 1;
+        *figures
+            .overridden_how
+            .entry(undone.how.clone())
+            .or_default() += 1;
+    }
     figures.overridden_permille = share(figures.overridden, figures.acts);
     figures.denied_permille = share(figures.denied, figures.attempts);
     for (_, state) in &facts.approvals {

@@ -377,6 +377,10 @@ fn figures_count_what_is_on_record() {
         (1, 1, 1000)
     );
     assert_eq!(
+        figures.overridden_how,
+        BTreeMap::from([(slug("taken_off"), 1)])
+    );
+    assert_eq!(
         figures.breaches, 1,
         "only on the ticket on which software had acted"
     );

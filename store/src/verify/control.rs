@@ -75,12 +75,29 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
                    else c.applied_at is not null and not exists (
                         select from filed p where p.tenant_id = c.tenant_id
                            and p.operation = 'apply_stage_change' and p.at = c.applied_at
+                           and p.produced_version = c.stage_version + 1
                            and row_id(p.payload ->> 'change') = c.command_id) end
+                or c.stage_version <> f.produced_version
+                       - case when f.data ->> 'effective_at' is null then 1 else 0 end
                 or f.operation in ('promote_stage', 'demote_stage')
                    and c.reason <> f.payload ->> 'reason'
                 or f.operation = 'promote_stage'
                    and c.report_sha256 is distinct from f.payload ->> 'report_sha256'"
         ),
+    ),
+    (
+        Invariant::I1,
+        "a change to come that is void although its stage has not moved on, or the other way round",
+        "select 'stage_changes ' || c.command_id
+         from stage_changes c
+         left join stage_changes n on n.tenant_id = c.tenant_id and n.command_id = c.superseded_by
+         where case when c.superseded_by is null
+               then c.applied_at is null
+                    and c.stage_version <> stage_version(c.tenant_id, c.operation, c.risk)
+               else c.applied_at is not null or n.command_id is null
+                    or c.stage_version = stage_version(c.tenant_id, c.operation, c.risk)
+                    or n.effective_at <> n.decided_at or n.operation <> c.operation
+                    or n.risk not in (c.risk, '') or n.stage_version <> c.stage_version end",
     ),
     (
         Invariant::I1,

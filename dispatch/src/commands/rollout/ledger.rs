@@ -36,8 +36,7 @@ fn text(view: &LedgerView, screen: Screen) -> String {
         words::time(view.until),
         figures(&view.figures, screen)
     );
-    text += &counts("BY REASON", view.figures.by_rule.iter(), screen);
-    text += &counts("BY TECHNICIAN", view.figures.by_technician.iter(), screen);
+    text += &details(&view.figures, screen);
     let undone = view
         .acts
         .iter()
@@ -57,6 +56,12 @@ fn text(view: &LedgerView, screen: Screen) -> String {
         text += &table.render(screen, &[1]);
     }
     text
+}
+
+/// The agreement by what spoke for the proposals, and by whom they are about.
+pub(super) fn details(figures: &LedgerFigures, screen: Screen) -> String {
+    counts("BY REASON", figures.by_rule.iter(), screen)
+        + &counts("BY TECHNICIAN", figures.by_technician.iter(), screen)
 }
 
 /// The figures that a gate looks at, one a line.
@@ -96,10 +101,16 @@ pub(super) fn figures(figures: &LedgerFigures, screen: Screen) -> String {
             percent(figures.denied_permille)
         ),
     );
+    let how = figures.overridden_how.iter();
+    let how: Vec<_> = how.map(|(how, n)| format!("{n} {how}")).collect();
+    let how = match how.is_empty() {
+        true => String::new(),
+        false => format!(": {}", how.join(", ")),
+    };
     facts.add(
         "undone",
         format!(
-            "{} of {} acts ({})",
+            "{} of {} acts ({}){how}",
             figures.overridden,
             figures.acts,
             percent(figures.overridden_permille)
@@ -178,6 +189,7 @@ mod tests {
             acts: 4,
             overridden: 1,
             overridden_permille: 250,
+            overridden_how: [("taken_off".parse().unwrap(), 1)].into(),
             saved_seconds: Some(90),
             ..LedgerFigures::default()
         };
@@ -185,6 +197,6 @@ mod tests {
         let text = figures(&told, Screen::PIPE);
         assert!(text.contains("10 unseen (10 same"), "{text}");
         assert!(text.contains("100.0 %, at least 72.2 % (95 %)"), "{text}");
-        assert!(text.contains("1 of 4 acts (25.0 %)"), "{text}");
+        assert!(text.contains("1 of 4 acts (25.0 %): 1 taken_off"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use contracts::{
 
 use super::{
     args::ReportArgs,
-    ledger::{figures, percent},
+    ledger::{details, figures, percent},
     show::mode,
 };
 use crate::{
@@ -78,12 +78,13 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
         }
     }
     format!(
-        "{} at {}, {} to {}\n{}\n{}\nreport {}\n",
+        "{} at {}, {} to {}\n{}{}\n{}\nreport {}\n",
         report.target.key(),
         mode(report.from, report.percent),
         words::time(report.since),
         words::time(report.until),
         figures(&report.figures, screen),
+        details(&report.figures, screen),
         table.render(screen, &[0, 1]),
         kept.sha256
     )

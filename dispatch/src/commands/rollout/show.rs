@@ -110,14 +110,32 @@ fn came_of(change: &StageChange) -> String {
     match change.applied_at {
         Some(at) if at == change.decided_at => "applied at once".to_owned(),
         Some(at) => format!("applied {}", words::time(at)),
-        None if change.superseded => "void: the stage changed before".to_owned(),
+        None if change.superseded => void(change),
         None => format!("comes {}", words::time(change.effective_at)),
     }
 }
 
+/// What moved the stage on from where it was decided.
+fn void(change: &StageChange) -> String {
+    let by = change.superseded_by.as_ref().map_or(String::new(), |by| {
+        format!(
+            ": {} to {} by {} before ({})",
+            by.target.key(),
+            by.to,
+            clean(&by.decided_by),
+            by.reason
+        )
+    });
+    format!("void, decided on version {}{by}", change.stage_version)
+}
+
 #[cfg(test)]
 mod tests {
-    use contracts::{Operation, autonomy::StageTarget, rollout::StageView};
+    use contracts::{
+        Operation,
+        autonomy::StageTarget,
+        rollout::{StageView, Superseding},
+    };
 
     use super::*;
 
@@ -137,7 +155,9 @@ mod tests {
             decided_at: DateTime::UNIX_EPOCH,
             effective_at: DateTime::UNIX_EPOCH,
             applied_at: None,
+            stage_version: 3,
             superseded: false,
+            superseded_by: None,
         }
     }
 
@@ -175,7 +195,21 @@ mod tests {
         let mut change = change();
         assert!(came_of(&change).starts_with("comes 1970"));
         change.superseded = true;
-        assert!(came_of(&change).starts_with("void"));
+        change.superseded_by = Some(Superseding {
+            command_id: "cmd_00000000000000000000000000000002".parse().unwrap(),
+            target: StageTarget {
+                operation: Operation::Dispatch,
+                risk: None,
+            },
+            to: AutonomyMode::Shadow,
+            reason: "wrong_dispatches".parse().unwrap(),
+            decided_by: "usr_2".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+        });
+        assert_eq!(
+            came_of(&change),
+            "void, decided on version 3: dispatch to SHADOW by usr_2 before (wrong_dispatches)"
+        );
         change.applied_at = Some(change.decided_at);
         assert_eq!(came_of(&change), "applied at once");
     }
