@@ -16,7 +16,7 @@ use contracts::{
     ticket::Ticket,
     value::Slug,
 };
-use domain::Autonomy;
+use domain::{Autonomy, rollout::rank};
 use serde_json::Value;
 use store::command::{KnownEvidence, OpenFacts, ReportRow};
 
@@ -58,6 +58,13 @@ pub(super) fn of(
     let operation = asked.command.operation();
     let by_itself = asked.actor.kind.is_autonomous();
     let (mode, stage) = autonomy.stage(operation, asked.ticket);
+    // What a release rests on is bound to the approval.
+    let stands = match asked.command {
+        Command::PromoteStage(body) if asked.release.is_none() => {
+            Some(rank(autonomy.standing(&body.target).mode))
+        }
+        _ => None,
+    };
     let kill_switches = match by_itself {
         false => Vec::new(),
         true => autonomy.stopped_by(
@@ -101,7 +108,10 @@ pub(super) fn of(
         }),
         report: comparison(asked.command, asked.at).or_else(|| {
             let kept = facts.control.report.as_ref();
-            kept.map(|report| report_of(report, asked.at))
+            let mut report = report_of(kept?, asked.at);
+            let standing = stands.map(|place| ("standing_mode".to_owned(), place));
+            report.figures.extend(standing);
+            Some(report)
         }),
         lent: facts.lent.clone(),
         actor: asked.actor,

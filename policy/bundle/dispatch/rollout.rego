@@ -10,14 +10,17 @@ hold contains held("PROMOTION", message, "Leave the stage as it is") if {
 	])
 }
 
+# Where the stage stands; of an approval's release it is not said, for that is bound to it otherwise.
+stands := object.get(input.report.figures, "standing_mode", input.report.figures.from_mode)
+
+# By their rank.
+modes := ["OFF", "SHADOW", "APPROVE", "CANARY", "AUTO"]
+
 deny contains at(unmet("STAGE_SKIPPED", message, to_pass), "/to") if {
 	input.operation == "promote_stage"
-	from := input.report.figures.from_mode
-	rank[input.body.to] > from + 1
-	some next, place in rank
-	place == from + 1
-	message := sprintf("A promotion to %s would leave out a stage.", [input.body.to])
-	to_pass := sprintf("Promote to %s first.", [next])
+	rank[input.body.to] > stands + 1
+	message := sprintf("A promotion from %s to %s would leave out a stage.", [modes[stands], input.body.to])
+	to_pass := sprintf("Promote to %s first.", [modes[stands + 1]])
 }
 
 # What the report must be about.
@@ -48,6 +51,20 @@ deny contains at(unmet("REPORT_OTHER", message, to_pass), "/report_sha256") if {
 	not report_fits
 	message := sprintf("The report is of kind `%s` about `%s`.", [input.report.kind, input.report.subject])
 	to_pass := sprintf("Name one of kind `gate` about `%s`.", [stage_key])
+}
+
+# The same stage, and it has been changed since.
+deny contains at(unmet("REPORT_OTHER", message, to_pass), "/report_sha256") if {
+	gated
+	report_fits
+	stood := input.report.figures.from_mode
+	stood != stands
+	message := sprintf("The report was made while `%s` stood at %s; it stands at %s now.", [
+		stage_key,
+		modes[stood],
+		modes[stands],
+	])
+	to_pass := sprintf("Make a new one with `dispatch rollout report %s`.", [stage_key])
 }
 
 gate := data.autonomy.gates[input.body.to] if {

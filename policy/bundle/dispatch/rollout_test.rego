@@ -80,6 +80,25 @@ test_one_stage_at_a_time if {
 	{reason.to_pass | some reason in deny} == {"Promote to APPROVE first."}
 }
 
+now_at(place, from, to) := judged(to, {"figures": object.union(good, {"from_mode": from, "standing_mode": place})})
+
+test_a_report_of_an_earlier_stage_is_told_apart_from_a_leap if {
+	# Made at SHADOW; the stage stands at APPROVE by now, from where CANARY is the next one.
+	deny := data.dispatch.deny with input as now_at(2, 1, "CANARY")
+	[reason | some reason in deny] == [{
+		"code": "REPORT_OTHER",
+		"class": "POLICY_DENIED",
+		"message": "The report was made while `dispatch/emergency` stood at SHADOW; it stands at APPROVE now.",
+		"to_pass": "Make a new one with `dispatch rollout report dispatch/emergency`.",
+		"pointer": "/report_sha256",
+	}]
+
+	# The other way round, and both at once.
+	codes(now_at(1, 2, "CANARY")) == {"REPORT_OTHER", "STAGE_SKIPPED"}
+	codes(now_at(2, 2, "CANARY")) == set()
+	codes(now_at(1, 1, "AUTO")) == {"STAGE_SKIPPED"}
+}
+
 test_a_lower_stage_asks_for_less if {
 	codes(judged("CANARY", {"figures": object.union(good, {"sample": 50, "agreement_permille": 800})})) == set()
 }
