@@ -1,8 +1,10 @@
 //! Advice as a command: what software does when its stage lets it follow its own advice.
 //!
 //! Only advice that leaves no doubt is followed. Where the advisor names nobody, where a second
-//! priority is nearly as near, where a part has no price or a visit no known length, nothing is
-//! done and a person decides, as in SHADOW. An approval is never decided here, nor is work sent back.
+//! priority is nearly as near or a detail has to be asked for, where a part has no price or a visit no
+//! known length, nothing is done and a person decides, as in SHADOW: policy would deny what lacks a
+//! detail, and software's record is no place for what it knew it could not do. An approval is never
+//! decided here, nor is work sent back.
 
 use contracts::{
     Command,
@@ -10,11 +12,13 @@ use contracts::{
     proposal::{Advice, AdvisorInput, Choice},
 };
 
+use super::triage::missing;
+
 /// The command that follows this advice on this input; `None` where a person has to decide.
 pub fn command_of(advice: &Advice, input: &AdvisorInput) -> Option<Command> {
     let command = match (input, advice.best()?) {
-        (AdvisorInput::Triage(_), Choice::Triage { template, priority })
-            if advice.ranked.len() == 1 =>
+        (AdvisorInput::Triage(input), Choice::Triage { template, priority })
+            if advice.ranked.len() == 1 && missing(input).next().is_none() =>
         {
             Command::Triage(Triage {
                 priority: *priority,
@@ -65,6 +69,7 @@ mod tests {
             Ranked, VisitMade,
         },
         ticket::Part,
+        value::DetailValue,
     };
     use strum::VariantArray;
     use uuid::Uuid;
@@ -158,6 +163,22 @@ mod tests {
         let doubt = advice([choice(Priority::P2), choice(Priority::P1)]);
         assert_eq!(command_of(&doubt, &input), None);
         assert_eq!(command_of(&advice([]), &input), None);
+    }
+
+    #[test]
+    fn a_detail_that_has_to_be_asked_for_is_a_doubt() {
+        let asked = |known: &[&str]| {
+            let mut input = triage_input(1);
+            input.required_details = vec![slug("pane_count"), slug("occupied")];
+            let known = known
+                .iter()
+                .map(|name| (slug(name), DetailValue::Number(1)));
+            input.details = known.collect();
+            followed(&AdvisorInput::Triage(input))
+        };
+        assert_eq!(asked(&[]), None);
+        assert_eq!(asked(&["pane_count"]), None);
+        assert_eq!(asked(&["pane_count", "occupied"]), Some(Operation::Triage));
     }
 
     #[test]

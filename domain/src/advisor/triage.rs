@@ -6,7 +6,7 @@
 //! near. The template that the ticket came with is kept: details cannot tell a door from a pane.
 
 use contracts::{
-    Priority,
+    Priority, Slug,
     proposal::{Advice, Choice, Factor, Ranked, TriageInput},
     value::DetailValue,
 };
@@ -81,14 +81,18 @@ fn reasons(input: &TriageInput) -> Vec<Factor> {
     }
     let details = input.details.iter();
     reasons.extend(details.filter_map(|(name, value)| detail(name.as_str(), value)));
-    let missing = input.required_details.iter();
-    let missing = missing.filter(|name| !input.details.contains_key(*name));
-    let missing = i64::try_from(missing.count()).unwrap_or(i64::MAX);
+    let missing = i64::try_from(missing(input).count()).unwrap_or(i64::MAX);
     if missing > 0 {
         // What is not known makes nothing more or less urgent; a reader should see it.
         reasons.push(factor("missing_details", missing, 0));
     }
     reasons
+}
+
+/// What has to be asked for before triage is done.
+pub(super) fn missing(input: &TriageInput) -> impl Iterator<Item = &Slug> {
+    let wanted = input.required_details.iter();
+    wanted.filter(|name| !input.details.contains_key(*name))
 }
 
 /// What a known detail adds. Unknown ones add nothing.

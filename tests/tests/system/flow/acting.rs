@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::Utc;
-use contracts::{Operation, TicketState, approval::ApprovalState, event::AutonomyMode};
+use contracts::{
+    Operation, TicketState, approval::ApprovalState, autonomy::StageTarget, event::AutonomyMode,
+    proposal::ProposalKind,
+};
 use dispatch_tests::{
     flow::{FlowOptions, with_flow},
     http::key,
@@ -137,6 +140,46 @@ fn at_auto_software_brings_a_ticket_through_the_decisions_that_are_its_own() {
             attempted.iter().all(|(_, refused)| refused.is_none()),
             "{attempted:?}"
         );
+    });
+}
+
+#[test]
+fn what_lacks_a_detail_is_left_to_people_and_is_no_attempt() {
+    with_flow(FlowOptions::default(), async |flow| {
+        set_stage(&flow, Operation::Triage, "AUTO").await;
+        let mut job = flow.job();
+        job.does(Operation::CreateTicket).await;
+        let proposed = async || {
+            let view = flow.agreed(job.id()).await;
+            let mut kinds = view.proposed.iter().map(|(kind, _)| *kind);
+            kinds
+                .find(|kind| *kind == ProposalKind::Triage)
+                .ok_or("no advice")
+        };
+        wait::until("its advice", BOUND, proposed).await;
+        let workflow = flow.client(flow.tenant(), Who::Workflow);
+        let proposals = workflow.proposals(job.id()).await.unwrap().items;
+        let triage = proposals.iter().find(|it| it.kind == ProposalKind::Triage);
+        let triage = triage.unwrap();
+        assert_eq!(triage.advice.ranked.len(), 1, "nothing else is in doubt");
+        let factors = &triage.advice.ranked[0].factors;
+        assert!(
+            factors
+                .iter()
+                .any(|it| it.name.as_str() == "missing_details")
+        );
+        assert_eq!(attempts(&flow, &job).await, []);
+        // People who knew more did it, and as software had said.
+        job.does(Operation::Triage).await;
+        flow.agreed(job.id()).await;
+        let stage = StageTarget {
+            operation: Operation::Triage,
+            risk: None,
+        };
+        let client = flow.client(flow.tenant(), Who::Auditor);
+        let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+        assert_eq!((ledger.figures.attempts, ledger.figures.denied), (0, 0));
+        assert_eq!(ledger.pairs.len(), 1, "its advice is compared all the same");
     });
 }
 
