@@ -14,7 +14,7 @@ use contracts::{
     filing::{Filed, FilingReceipt},
     policy::DenyClass,
     proposal::{Choice, ProposalKind},
-    rollout::{GateReport, KeptReport, LedgerView, RolloutView, StageHistory},
+    rollout::{GateReport, KeptReport, LedgerView, RolloutView, StageHistory, Superseding},
 };
 use dispatch_tests::{
     filing::receipt,
@@ -29,10 +29,10 @@ use policy::{Bundle, BundleFiles};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const TRIAGE: &str = "triage";
+pub(crate) const TRIAGE: &str = "triage";
 
 /// Lets another bundle decide: the starter's, with other rules of autonomy.
-async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
+pub(crate) async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
     const DATA: &str = "autonomy/data.json";
     let starter = Bundle::starter().unwrap();
     let mut edit = Some(edit);
@@ -62,6 +62,7 @@ async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
         stack.admin(),
         bundle.reference(),
         &archive,
+        None,
         by,
         why,
         Utc::now(),
@@ -71,7 +72,7 @@ async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
 }
 
 /// Gates that one pair passes, and guardrails that two acts can breach.
-fn easy(data: &mut Value) {
+pub(crate) fn easy(data: &mut Value) {
     for mode in ["APPROVE", "CANARY", "AUTO"] {
         data["gates"][mode]["min_sample"] = json!(1);
         data["gates"][mode]["min_agreement_permille"] = json!(1);
@@ -100,7 +101,7 @@ async fn propose(stack: &Stack, job: &Job, kind: ProposalKind) -> Choice {
 }
 
 /// A ticket that is triaged by a person, as software had said or otherwise.
-async fn triaged(stack: &Stack, agrees: bool) -> Job {
+pub(crate) async fn triaged(stack: &Stack, agrees: bool) -> Job {
     let mut job = Job::at(stack, stack.tenant(), TicketState::New).await;
     let Choice::Triage { template, priority } = propose(stack, &job, ProposalKind::Triage).await
     else {
@@ -176,7 +177,7 @@ async fn approve(stack: &Stack, who: Who, held: &HeldReceipt) -> Reply {
 }
 
 /// Brings a stage so far, one after the other, each by two people.
-async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>) {
+pub(crate) async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent: Option<u8>) {
     for mode in [
         AutonomyMode::Approve,
         AutonomyMode::Canary,
@@ -212,19 +213,19 @@ async fn rollout(stack: &Stack) -> RolloutView {
     client.rollout().await.unwrap()
 }
 
-async fn standing(stack: &Stack, stage: &str) -> (AutonomyMode, u64) {
+pub(crate) async fn standing(stack: &Stack, stage: &str) -> (AutonomyMode, u64) {
     let view = rollout(stack).await;
     let found = view.stages.iter().find(|found| found.target.key() == stage);
     found.map_or((view.default_mode, 0), |found| (found.mode, found.version))
 }
 
-async fn act(stack: &Stack, who: Who, job: &Job, priority: &str) -> Reply {
+pub(crate) async fn act(stack: &Stack, who: Who, job: &Job, priority: &str) -> Reply {
     let body = json!({ "priority": priority, "details": { "pane_count": 2 } });
     let ask = stack.command(who, Operation::Triage, job.id(), &body);
     ask.send().await
 }
 
-async fn fresh(stack: &Stack) -> Job {
+pub(crate) async fn fresh(stack: &Stack) -> Job {
     Job::at(stack, stack.tenant(), TicketState::New).await
 }
 
@@ -586,7 +587,7 @@ fn two_people_promote_and_everybody_hears_of_it() {
 }
 
 /// Notices to people, and changes that workflows are to be told of.
-async fn told(stack: &Stack) -> (i64, i64) {
+pub(crate) async fn told(stack: &Stack) -> (i64, i64) {
     sqlx::query_as(
         "select (select count(*) from comms_messages
                   where tenant_id = $1 and purpose = 'stage_changed' and direction = 'outbound'),
@@ -673,6 +674,12 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
             .find(|change| change.superseded)
             .unwrap();
         assert_eq!((void.to, void.applied_at), (AutonomyMode::Canary, None));
+        let by = void.superseded_by.as_ref().unwrap();
+        assert_eq!(by.command_id, history.items[0].command_id);
+        assert_eq!(
+            (by.target.key().as_str(), by.to, by.reason.as_str()),
+            (TRIAGE, AutonomyMode::Shadow, "wrong_triage")
+        );
         let body = json!({ "change": void.command_id });
         let reply = send(&stack, Who::TenantAdmin, Operation::ApplyStageChange, &body).await;
         assert_eq!(
@@ -681,6 +688,203 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
         );
         assert_eq!(due(&stack).await.commands, []);
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 2));
+    });
+}
+
+const EMERGENCIES: &str = "triage/emergency";
+
+/// A promotion by two people, for later.
+async fn decide_for(stack: &Stack, stage: &str, to: &str, percent: Option<u8>, at: DateTime<Utc>) {
+    let later = json!({ "percent": percent, "effective_at": at });
+    let asked = held(&promote(stack, stage, to, later).await);
+    receipt(&approve(stack, Who::AccountManager, &asked).await);
+}
+
+/// The changes of the history that never came, the newest first: of what, and what made them void.
+async fn to_come(stack: &Stack) -> Vec<(String, u64, Option<Superseding>)> {
+    let client = stack.client(stack.tenant(), Who::Auditor);
+    let items = client.rollout_history(None).await.unwrap().items;
+    let never = items
+        .into_iter()
+        .filter(|change| change.applied_at.is_none());
+    never
+        .map(|change| {
+            assert_eq!(change.superseded, change.superseded_by.is_some());
+            (
+                change.target.key(),
+                change.stage_version,
+                change.superseded_by,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_change_to_come_is_void_when_the_stage_or_the_one_that_it_follows_moves_on_and_only_then() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        // An emergency: it counts for the class and, while that follows, for the stage for all.
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let tomorrow = Utc::now() + TimeDelta::days(1);
+        decide_for(&stack, TRIAGE, "CANARY", Some(5), tomorrow).await;
+        decide_for(&stack, EMERGENCIES, "CANARY", Some(5), tomorrow).await;
+        // Another class goes its own way: that is no change of the stage for all, nor of this class.
+        demote(&stack, "triage/standard", "SHADOW").await;
+        let waits = |stage: &str, version| (stage.to_owned(), version, None);
+        assert_eq!(
+            to_come(&stack).await,
+            [waits(EMERGENCIES, 1), waits(TRIAGE, 1)]
+        );
+
+        // Emergencies follow the stage for all, so its demotion is a newer word on them too.
+        demote(&stack, TRIAGE, "SHADOW").await;
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let newest = client.rollout_history(None).await.unwrap().items[0].clone();
+        let void = to_come(&stack).await;
+        assert_eq!(void.len(), 2);
+        for (stage, _, by) in &void {
+            let by = by.as_ref().unwrap_or_else(|| panic!("{stage}"));
+            assert_eq!(
+                (by.command_id, by.target.key()),
+                (newest.command_id, TRIAGE.to_owned())
+            );
+            assert_eq!(by.reason.as_str(), "wrong_triage");
+        }
+        let change = client.rollout_history(None).await.unwrap();
+        let change = change.items.iter().find(|it| it.superseded).unwrap();
+        let body = json!({ "change": change.command_id });
+        let reply = send(&stack, Who::TenantAdmin, Operation::ApplyStageChange, &body).await;
+        let problem = reply.problem(ErrorCode::InvalidField);
+        assert_eq!(pointers(&problem), ["/change"]);
+        let said = &problem.errors[0].message;
+        assert!(
+            said.contains("version 1") && said.contains("triage to SHADOW by"),
+            "{said}"
+        );
+
+        // With a setting of its own the class follows no longer: what is decided for it comes.
+        demote(&stack, EMERGENCIES, "OFF").await;
+        assert_eq!(
+            standing(&stack, EMERGENCIES).await,
+            (AutonomyMode::Off, 3),
+            "on from the version that it followed"
+        );
+        let soon = Utc::now() + TimeDelta::milliseconds(1500);
+        decide_for(&stack, EMERGENCIES, "SHADOW", None, soon).await;
+        demote(&stack, TRIAGE, "OFF").await;
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Off, 3));
+        comes_due(&stack).await;
+        assert_eq!(control(&stack).await, [Operation::ApplyStageChange]);
+        assert_eq!(
+            standing(&stack, EMERGENCIES).await,
+            (AutonomyMode::Shadow, 4)
+        );
+        assert_eq!(due(&stack).await.commands, []);
+    });
+}
+
+#[test]
+fn a_class_that_follows_the_stage_for_all_conflicts_with_its_changes_and_not_the_other_way_round() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        // An emergency: it counts for the class and, while that follows, for the stage for all.
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Canary, Some(5)).await;
+        let seen = standing(&stack, TRIAGE).await.1;
+        assert_eq!(seen, 2);
+        let sha256 = report(&stack, EMERGENCIES).await;
+        let further = async |stage: &str, percent: u8, sha256: &str, version: u64| {
+            let body = json!({
+                "target": target(stage), "to": "CANARY", "percent": percent,
+                "reason": "good_figures", "report_sha256": sha256,
+            });
+            let ask = stack.command(Who::TenantAdmin, Operation::PromoteStage, None, &body);
+            ask.expecting(version).send().await
+        };
+        let back = async |stage: &str, version: u64| {
+            let body = json!({ "target": target(stage), "to": "APPROVE", "reason": "too_many" });
+            let ask = stack.command(Who::TenantAdmin, Operation::DemoteStage, None, &body);
+            ask.expecting(version).send().await
+        };
+        let asked = held(&further(EMERGENCIES, 20, &sha256, seen).await);
+
+        // First the stage for all: its mode stays, and still it is another stage.
+        let larger = held(&promote(&stack, TRIAGE, "CANARY", json!({ "percent": 6 })).await);
+        receipt(&approve(&stack, Who::AccountManager, &larger).await);
+        let late = receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        let Filed::ApprovalChanged { state, .. } = late.filed else {
+            panic!()
+        };
+        assert_eq!(state, ApprovalState::Stale);
+        for reply in [
+            further(EMERGENCIES, 20, &sha256, seen).await,
+            back(EMERGENCIES, seen).await,
+        ] {
+            let problem = reply.problem(ErrorCode::VersionConflict);
+            assert_eq!(problem.meta["actual"], 3, "{problem:?}");
+        }
+        let reply = further(EMERGENCIES, 20, &sha256, 3).await;
+        assert_eq!(
+            pointers(&reply.problem(ErrorCode::InvalidField)),
+            ["/report_sha256"]
+        );
+
+        // First the class: the stage for all has not moved, and no longer moves the class.
+        let of_all = report(&stack, TRIAGE).await;
+        let own = receipt(&back(EMERGENCIES, 3).await);
+        assert_eq!((own.applied_to_version, own.produced_version), (3, 4));
+        let of_class = report(&stack, EMERGENCIES).await;
+        let asked = held(&further(TRIAGE, 7, &of_all, 3).await);
+        assert_eq!(
+            receipt(&back(TRIAGE, 3).await).produced_version,
+            4,
+            "at the same version and yet another stage"
+        );
+        let late = receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        assert!(matches!(
+            late.filed,
+            Filed::ApprovalChanged {
+                state: ApprovalState::Stale,
+                ..
+            }
+        ));
+        held(&further(EMERGENCIES, 5, &of_class, 4).await);
+    });
+}
+
+#[test]
+fn a_report_of_an_earlier_stage_says_so_and_is_no_leap() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let at_shadow = report(&stack, TRIAGE).await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let body = json!({
+            "target": target(TRIAGE), "to": "CANARY", "percent": 5, "reason": "good_figures",
+            "report_sha256": at_shadow,
+        });
+        let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
+        let problem = reply.problem(ErrorCode::PolicyDenied);
+        let told: Vec<_> = problem
+            .reasons
+            .iter()
+            .filter(|reason| reason.class == DenyClass::PolicyDenied)
+            .collect();
+        let [reason] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(reason.code, "REPORT_OTHER");
+        assert_eq!(
+            reason.message,
+            "The report was made while `triage` stood at SHADOW; it stands at APPROVE now."
+        );
+        assert!(reason.to_pass.starts_with("Make a new one"), "{reason:?}");
+        held(&promote(&stack, TRIAGE, "CANARY", json!({ "percent": 5 })).await);
+        let leap = promote(&stack, TRIAGE, "AUTO", json!({})).await;
+        let leap = leap.problem(ErrorCode::PolicyDenied);
+        let skipped = leap.reasons.iter().find(|r| r.code == "STAGE_SKIPPED");
+        assert_eq!(skipped.unwrap().to_pass, "Promote to CANARY first.");
     });
 }
 
@@ -715,6 +919,9 @@ fn a_breached_guardrail_takes_the_stage_back_once() {
         let client = stack.client(stack.tenant(), Who::Auditor);
         let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
         assert_eq!((ledger.figures.acts, ledger.figures.overridden), (3, 1));
+        let how: Vec<_> = ledger.figures.overridden_how.iter().collect();
+        assert_eq!(how.len(), 1);
+        assert_eq!((how[0].0.as_str(), *how[0].1), ("triaged_again", 1));
         let undone = ledger
             .acts
             .iter()
