@@ -33,7 +33,7 @@ const ENTRY_POINT: &str = "data.dispatch.decision";
 const MAX_INSTRUCTIONS: usize = 200_000;
 const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
     limit: Duration::from_millis(250),
-    check_interval: NonZeroU32::new(512).expect("512 is not 0"),
+    check_interval: NonZeroU32::new(16).expect("16 is not 0"),
 };
 /// Machines kept for reuse: more than that many evaluations at once do not happen on the pool of
 /// database connections that they run under.
@@ -106,10 +106,14 @@ impl Evaluator {
             None => self.machine()?,
         };
         machine.set_input(input);
+        builtins::begin();
+        let answer = machine.execute_entry_point_by_index(0);
+        // No decision rather than a lax one.
+        if let Some(error) = builtins::fault() {
+            return Err(error);
+        }
         // A machine that failed is dropped; one that answered is clean again at its next start.
-        let answer = machine
-            .execute_entry_point_by_index(0)
-            .map_err(evaluation_error)?;
+        let answer = answer.map_err(evaluation_error)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
             idle.push(machine);
@@ -121,9 +125,9 @@ impl Evaluator {
         let mut machine = RegoVM::new();
         machine.set_max_instructions(MAX_INSTRUCTIONS);
         machine.set_execution_timer_config(Some(TIME_LIMIT));
-        // OPA makes a failing builtin undefined, so a condition that cannot be computed would not
-        // be there. Here it is an error: no decision rather than a lax one.
-        machine.set_strict_builtin_errors(true);
+        // For comparisons only: values of different types have an order, as in OPA. Functions are
+        // called strictly in any case.
+        machine.set_strict_builtin_errors(false);
         machine.load_program(Arc::clone(&self.program));
         machine
             .set_data(self.data.clone())

@@ -8,6 +8,9 @@
 //!
 //! For the same reason a call within `not` ends the body when an argument is undefined: OPA takes
 //! the arguments of calls (and of `in`, `!=`, `<`, `+` …) out of the negation, and so do we.
+//!
+//! Calls go to the watched form of a function, and before arithmetic its operands are looked at
+//! ([`builtins`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,11 +18,11 @@ use regorus::{
     Value,
     rvm::{
         Instruction, Program,
-        instructions::{GuardMode, InstructionData, LoopMode, LoopStartParams},
+        instructions::{BuiltinCallParams, GuardMode, InstructionData, LoopMode, LoopStartParams},
     },
 };
 
-use crate::error::BundleError;
+use crate::{builtins, error::BundleError};
 
 /// The program with its guards.
 pub(crate) fn insert(program: &Program) -> Result<Arc<Program>, BundleError> {
@@ -37,6 +40,18 @@ fn guarded(old: &Program) -> Option<Program> {
     new.instruction_spans.clear();
     let once = u16::try_from(new.literals.len()).ok()?;
     new.literals.push(Value::from(vec![Value::from(true)]));
+    for (info, function) in new
+        .builtin_info_table
+        .iter()
+        .zip(&mut new.resolved_builtins)
+    {
+        *function = builtins::watched(&info.name, *function);
+    }
+    let operators = u16::try_from(new.builtin_info_table.len()).ok()?;
+    for (info, function) in builtins::operators() {
+        new.builtin_info_table.push(info);
+        new.resolved_builtins.push(function);
+    }
     // New address of each old one: that of the first guard before it, so that a jump meets the
     // guards and nothing comes between an instruction and its predecessor.
     let mut moved = Vec::with_capacity(old.instructions.len() + 1);
@@ -49,6 +64,18 @@ fn guarded(old: &Program) -> Option<Program> {
                 register,
                 mode: GuardMode::NotUndefined,
             });
+        }
+        if let Some((operator, left, right)) = arithmetic(instruction) {
+            let params_index = new
+                .instruction_data
+                .add_builtin_call_params(BuiltinCallParams {
+                    dest: left,
+                    builtin_index: operators.checked_add(operator)?,
+                    num_args: 2,
+                    args: [left, right, 0, 0, 0, 0, 0, 0],
+                });
+            new.instructions
+                .push(Instruction::BuiltinCall { params_index });
         }
         if let Instruction::ComprehensionEnd {} = instruction {
             // Of `enter`, below.
@@ -155,6 +182,18 @@ fn readdress(
     Some(())
 }
 
+/// Which of [`builtins::operators`] looks at the operands, and where they are.
+fn arithmetic(instruction: &Instruction) -> Option<(u16, u8, u8)> {
+    use Instruction as I;
+    match *instruction {
+        I::Add { left, right, .. } | I::Mul { left, right, .. } => Some((0, left, right)),
+        I::Sub { left, right, .. } => Some((1, left, right)),
+        I::Div { left, right, .. } => Some((2, left, right)),
+        I::Mod { left, right, .. } => Some((3, left, right)),
+        _ => None,
+    }
+}
+
 fn must_be_defined(instruction: &Instruction, data: &InstructionData) -> Vec<u8> {
     use Instruction as I;
     match *instruction {
@@ -194,9 +233,14 @@ fn must_be_defined(instruction: &Instruction, data: &InstructionData) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
-    use regorus::{Engine, Value, languages::rego::compiler::Compiler, rvm::RegoVM};
+    use regorus::{
+        Engine, Value,
+        languages::rego::compiler::Compiler,
+        rvm::{RegoVM, vm::VmError},
+    };
 
     use super::*;
+    use crate::error::EvaluationError;
 
     const HELPERS: &str = "package a
 free(_) := 7
@@ -204,12 +248,19 @@ same(a) := a
 one := input.one
 ";
 
-    /// What `x` is for this input; `-` when it is undefined.
-    fn answer(program: &Arc<Program>, input: &str) -> String {
+    fn run(program: &Arc<Program>, input: &str) -> Result<Value, VmError> {
         let mut machine = RegoVM::new();
         machine.load_program(Arc::clone(program));
         machine.set_input(Value::from_json_str(input).unwrap());
-        match machine.execute_entry_point_by_index(0).unwrap() {
+        machine.execute_entry_point_by_index(0)
+    }
+
+    /// What `x` is for this input; `-` when it is undefined.
+    fn answer(program: &Arc<Program>, input: &str) -> String {
+        builtins::begin();
+        let answer = run(program, input).unwrap();
+        assert_eq!(builtins::fault().map(|fault| fault.to_string()), None);
+        match answer {
             Value::Undefined => "-".to_owned(),
             value => serde_json::to_string(&value).unwrap(),
         }
@@ -299,7 +350,6 @@ one := input.one
         ("x if { k := input.none }", ["-", "true"]),
         ("x := input.none", ["-", "null"]),
         (r#"x := object.get(input, "one", 5)"#, ["5", "1"]),
-        (r#"x := object.get(input.one, "a", 5)"#, ["-", "-"]),
         ("x if { [a, b] := input.list; a != b }", ["true", "true"]),
         (r#"x := a if { {"k": a} := {"k": input.one} }"#, ["-", "1"]),
     ];
@@ -314,6 +364,102 @@ one := input.one
             let guarded = insert(&compiled(rules)).unwrap();
             let answers = INPUTS.map(|input| answer(&guarded, input));
             assert_eq!(answers, *expected, "{rules}");
+        }
+    }
+
+    /// Values of different types have an order; functions and operators that have an answer give it.
+    const ORDERED: &[(&str, [&str; 2])] = &[
+        ("x if { input.text > 5 }", ["-", "true"]),
+        ("x if { input.none < 5 }", ["-", "true"]),
+        ("x if { not input.one > input.text }", ["-", "true"]),
+        ("x if { input.list > input.text }", ["-", "true"]),
+        ("x if { some v in input.list; v > 5 }", ["true", "true"]),
+        ("x if { max(input.list) == \"b\" }", ["true", "true"]),
+        ("x if { max([]) }", ["-", "-"]),
+        ("x if { not max([]) }", ["true", "true"]),
+        ("x := object.get(input, \"none\", 7)", ["7", "null"]),
+        ("x := count(input.list) - 1", ["1", "1"]),
+        ("x := {\"a\", \"b\"} - {\"b\"}", ["[\"a\"]", "[\"a\"]"]),
+        ("x := 7 % 4", ["3", "3"]),
+        ("x := 7 / 2", ["3.5", "3.5"]),
+        ("x if { input.none }", ["-", "true"]),
+        ("x if { not input.none }", ["true", "-"]),
+    ];
+
+    /// Rules that cannot be computed for the second input.
+    const FAILING: &[&str] = &[
+        r#"x if { sprintf("%d EUR", [input.one / 2]) == "" }"#,
+        r#"x if { sprintf("%1000d", [input.one]) == "" }"#,
+        r#"x if { sprintf("%²d", [input.one]) == "" }"#,
+        r#"x if { not startswith(input.one, "x") }"#,
+        r#"x if { some text in ["9", input.text]; to_number(text) > 5 }"#,
+        r#"x if { time.parse_rfc3339_ns(input.text) > 5 }"#,
+        "x if { input.text + 1 > 5 }",
+        "x if { input.one * input.text > 5 }",
+        "x if { input.one / (input.one - 1) > 5 }",
+        "x if { input.one % (input.one - 1) > 5 }",
+        "x if { input.one % 0.5 > 5 }",
+        "x if { not input.none - 1 > 5 }",
+        "x := [v | v := input.text + 1]",
+        r#"x := object.get(input.one, "a", 5)"#,
+        "x if { every v in [input.text] { v + 1 > 0 } }",
+        "half(n) := n / 2\nx if { half(input.text) > 1 }",
+    ];
+
+    /// Rules that make much out of little.
+    const BOMBS: &[&str] = &[
+        r#"a := concat("", [input.long, input.long])
+b := concat("", [a, a])
+x := concat("", [b, b])"#,
+        r#"x := replace(input.long, "a", input.long)"#,
+        r#"x := replace(input.long, "", input.long)"#,
+        r#"x := concat(input.long, ["", "", "", "", ""])"#,
+        r#"x := sprintf(replace(input.long, "a", "%9d"), input.many)"#,
+        "x := [upper(input.long) | some i in input.many; some j in input.many]",
+    ];
+
+    #[test]
+    fn values_of_all_types_have_an_order_as_in_opa() {
+        for (rules, expected) in ORDERED {
+            let guarded = insert(&compiled(rules)).unwrap();
+            assert_eq!(
+                INPUTS.map(|input| answer(&guarded, input)),
+                *expected,
+                "{rules}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_computed_has_no_answer() {
+        for rules in FAILING {
+            let guarded = insert(&compiled(rules)).unwrap();
+            let [_, input] = INPUTS;
+            builtins::begin();
+            let _ = run(&guarded, input);
+            let fault = builtins::fault();
+            assert!(
+                matches!(fault, Some(EvaluationError::Failed { .. })),
+                "{rules}: {fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_makes_much_out_of_little_is_ended() {
+        let long = "a".repeat(300_000);
+        let many = vec![0; 60];
+        let input = serde_json::json!({ "long": long, "many": many }).to_string();
+        for rules in BOMBS {
+            let guarded = insert(&compiled(rules)).unwrap();
+            builtins::begin();
+            let answer = run(&guarded, &input);
+            let fault = builtins::fault();
+            assert!(
+                matches!(fault, Some(EvaluationError::Budget { .. })),
+                "{rules}: {fault:?}"
+            );
+            assert!(answer.is_err(), "it goes on: {rules}");
         }
     }
 

@@ -22,8 +22,8 @@ use crate::{builtins, error::BundleError, evaluator::rego, files::BundleFiles, s
 /// The rule that decides; the modules compile only with it.
 const ENTRY_POINT: &str = "data.dispatch.decision";
 const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
-    limit: Duration::from_secs(5),
-    check_interval: NonZeroU32::new(512).expect("512 is not 0"),
+    limit: Duration::from_secs(2),
+    check_interval: NonZeroU32::new(16).expect("16 is not 0"),
 };
 
 /// One test.
@@ -54,6 +54,7 @@ pub(crate) fn run(
     data: &serde_json::Value,
 ) -> Result<TestReport, BundleError> {
     check_builtins(files)?;
+    check_formats(files)?;
     let mut engine = regorus::Engine::new();
     engine.set_execution_timer_config(TIME_LIMIT);
     for (path, text) in files.modules().chain(files.test_modules()) {
@@ -112,6 +113,28 @@ fn check_builtins(files: &BundleFiles) -> Result<(), BundleError> {
                 }
                 _ => name.clear(),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a format that makes much out of little: the interpreter would make it, whatever its size.
+fn check_formats(files: &BundleFiles) -> Result<(), BundleError> {
+    for (path, text) in files.modules().chain(files.test_modules()) {
+        let source = Source::from_contents(path.to_owned(), text.to_owned())
+            .map_err(|error| rego(&error))?;
+        let tokens = tokens(&source)?;
+        let wide = tokens.iter().find(|token| {
+            matches!(token.0, TokenKind::String | TokenKind::RawString)
+                && builtins::is_wide(token.1.text())
+        });
+        if let Some(token) = wide {
+            let (line, text) = (token.1.line, token.1.text());
+            return Err(BundleError::Rego {
+                message: format!(
+                    "{path}:{line}: {text} has a width or precision of more than three digits"
+                ),
+            });
         }
     }
     Ok(())

@@ -245,6 +245,21 @@ fn a_bundle_whose_tests_fail_is_not_admitted() {
 }
 
 #[test]
+fn a_format_that_makes_much_out_of_little_is_refused() {
+    let text =
+        "package dispatch_test.more\n\ntest_wide if sprintf(\"%2000000000d\", [1]) != \"\"\n";
+    match admitted("dispatch/more_test.rego", text) {
+        Err(BundleError::Rego { message }) => {
+            assert!(
+                message.starts_with("dispatch/more_test.rego:3"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_bundle_without_tests_is_not_admitted() {
     let mut files = Vec::new();
     collect(Path::new(BUNDLE), "", &mut files);
