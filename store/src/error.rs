@@ -13,7 +13,8 @@ pub enum Error {
     #[error("the database cannot serve this now")]
     Unavailable(#[source] sqlx::Error),
     /// A guard inside a write tripped; nothing was written. It means a bug, not a race: the row
-    /// was locked.
+    /// was locked. Which bundle decides is read without a lock, so for an activation it means that
+    /// another one came first.
     #[error("a write was refused by its own guard: {0}")]
     Guard(String),
     /// A cap on what software does in an hour was reached by somebody else meanwhile; nothing was

@@ -129,21 +129,35 @@ impl Pipeline {
 
     /// Does what is asked for, or says why not. Always answers: a failure is a problem document.
     pub async fn execute(&self, call: Call) -> Answer {
-        let mut attempted = self.attempt(&call, None).await;
+        let mut attempted = self.attempts(&call).await;
+        // Which bundle decides is read without a lock, for everybody reads it: of two activations at
+        // once the second looks again, and is decided by the first one's.
+        let activates = matches!(
+            call.command,
+            Command::ActivateBundle(_) | Command::DecideApproval(_)
+        );
+        if activates && matches!(attempted, Err(Unrecorded::Store(store::Error::Guard(_)))) {
+            attempted = self.attempts(&call).await;
+        }
+        attempted.unwrap_or_else(|failure| failure.answer(&call))
+    }
+
+    async fn attempts(&self, call: &Call) -> Result<Answer, Unrecorded> {
+        let mut attempted = self.attempt(call, None).await;
         // Somebody else took the last of the hour between our look and our write: the second look
         // sees it, and policy says so.
         if matches!(attempted, Err(Unrecorded::Store(store::Error::CapReached))) {
-            attempted = self.attempt(&call, None).await;
+            attempted = self.attempt(call, None).await;
         }
         // Policy does not mind it. The check takes a while: with nothing locked, and not for
         // somebody who may not.
         if matches!(attempted, Err(Unrecorded::Unchecked)) {
             attempted = match self.brought(&call.command).await {
-                Ok(brought) => self.attempt(&call, Some(brought)).await,
+                Ok(brought) => self.attempt(call, Some(brought)).await,
                 Err(passing) => Err(passing.into()),
             };
         }
-        attempted.unwrap_or_else(|failure| failure.answer(&call))
+        attempted
     }
 
     async fn attempt(&self, call: &Call, brought: Option<Brought>) -> Result<Answer, Unrecorded> {
