@@ -2,7 +2,7 @@
 //! bundle that was active then, in every process.
 
 use std::{
-    cell::RefCell, collections::BTreeMap, net::SocketAddr, path::Path, process::Stdio,
+    cell::RefCell, collections::BTreeMap, net::SocketAddr, path::Path, process::Stdio, sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use contracts::{
     approval::ApprovalState,
     command::HeldReceipt,
     filing::{Filed, FilingReceipt},
+    policy::BundleRef,
     read::{BundleActivations, StoredBundles},
 };
 use dispatch_tests::{
@@ -29,7 +30,9 @@ use dispatch_tests::{
     who::{AUDIENCE, ISSUER, SECRET, Who, mint},
 };
 use futures::future::join_all;
-use policy::{Bundle, BundleFiles, SigningKey, Trust, VerificationKeys};
+use policy::{
+    Bundle, BundleFiles, BundleSource, DirectoryBundles, SigningKey, Trust, VerificationKeys,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -115,22 +118,11 @@ fn strict() -> BundleFiles {
     variant("strict-1", &files)
 }
 
-/// The starter with something asked for before another bundle decides. The starter's test of its own
-/// answer goes with it.
+/// The starter with something asked for before another bundle decides.
 fn careful(revision: &str, asks: &str) -> BundleFiles {
     let (from, to) = (format!("\"{asks}\": false"), format!("\"{asks}\": true"));
     let data = with("activation/data.json", &from, &to);
-    let own = "test_as_the_starter_has_it_one_person_may if";
-    let tests = with(
-        "dispatch/activation_test.rego",
-        own,
-        "as_the_starter_had_it if",
-    );
-    let changed = [
-        ("activation/data.json", &*data),
-        ("dispatch/activation_test.rego", &*tests),
-    ];
-    variant(revision, &changed)
+    variant(revision, &[("activation/data.json", &*data)])
 }
 
 fn packed(files: &BundleFiles) -> Value {
@@ -218,6 +210,15 @@ async fn sql(stack: &Stack, text: &'static str) {
 
 /// Another process on the same database, which takes only what `trust` trusts.
 async fn process(stack: &Stack, trust: Trust) -> (RunningPart, Http) {
+    process_with(stack, bundles(), trust).await
+}
+
+/// The same with these bundles at hand, in place of the program's.
+async fn process_with(
+    stack: &Stack,
+    near: Arc<dyn BundleSource>,
+    trust: Trust,
+) -> (RunningPart, Http) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let addresses = &stack.database().addresses;
     let config = ApiConfig {
@@ -234,7 +235,7 @@ async fn process(stack: &Stack, trust: Trust) -> (RunningPart, Http) {
         },
         sealing_key: Secret::new(SEALING_KEY),
         sealing_interval: Duration::from_millis(200),
-        bundles: bundles(),
+        bundles: near,
         trust,
         ceiling: contracts::event::AutonomyMode::Auto,
         limits: Limits::default(),
@@ -292,11 +293,21 @@ fn a_good_bundle_is_kept_and_decides_nothing_yet() {
         assert_eq!(count(&stack, KEPT).await, 2);
         assert_eq!(active(&stack).await, Some(starter()));
 
-        let ask = stack
-            .http()
-            .get("/policy/bundles")
-            .token(platform(&stack, 1));
-        let list: StoredBundles = serde_json::from_value(ask.send().await.json()).unwrap();
+        let list = async |token: String| -> StoredBundles {
+            let ask = stack.http().get("/policy/bundles").token(token);
+            serde_json::from_value(ask.send().await.json()).unwrap()
+        };
+        // Who brought them may be somebody of another tenant.
+        for tenant in [stack.tenant(), stack.other()] {
+            let seen = list(Who::Dispatcher.token(tenant)).await.bundles;
+            assert_eq!(seen.len(), 2);
+            assert!(seen.iter().all(|bundle| bundle.uploaded_by.is_none()));
+        }
+        let list = list(platform(&stack, 1)).await;
+        assert_eq!(
+            list.bundles[0].uploaded_by.as_deref(),
+            Some("usr_platform1")
+        );
         let list: Vec<_> = list
             .bundles
             .iter()
@@ -450,7 +461,7 @@ fn the_next_command_of_every_process_is_decided_by_the_active_bundle() {
                 (
                     &*a.bundle.sha256,
                     a.previous_sha256.as_deref(),
-                    &*a.activated_by,
+                    a.activated_by.as_deref().unwrap(),
                 )
             })
             .collect();
@@ -463,6 +474,14 @@ fn the_next_command_of_every_process_is_decided_by_the_active_bundle() {
                 (&*first, None, "tests"),
             ]
         );
+        let ask = second
+            .get("/policy/activations")
+            .token(Who::Dispatcher.token(stack.other()));
+        let history: BundleActivations = serde_json::from_value(ask.send().await.json()).unwrap();
+        assert_eq!(history.activations.len(), 3);
+        for row in history.activations {
+            assert_eq!((row.activated_by, row.reason), (None, None));
+        }
         part.stop().await;
     });
 }
@@ -632,6 +651,54 @@ fn of_two_activations_at_once_each_names_the_bundle_before_it() {
 }
 
 #[test]
+fn an_activation_that_comes_second_is_decided_by_the_first() {
+    with_api(async |stack| {
+        let own = [("dispatch/plain_test.rego", PLAIN_TEST)];
+        let (late, first) = (quick("late-1", &own), quick("first-1", &own));
+        for files in [&late, &first] {
+            assert_eq!(upload(&stack, stack.http(), files).await.status, 201);
+        }
+        let mut other = stack.admin().begin().await.unwrap();
+        sqlx::query(
+            "with turned as (
+                 update deployment set bundle_sha256 = $1, bundle_version = 'first-1')
+             insert into bundle_activations
+                 (sha256, version, previous_sha256, activated_at, activated_by, reason)
+             values ($1, 'first-1', $2, now(), 'tests', 'tests')",
+        )
+        .bind(first.sha256())
+        .bind(starter())
+        .execute(&mut *other)
+        .await
+        .unwrap();
+        // Ours has read that the starter decides, and finds somebody at changing that.
+        let sha256 = late.sha256();
+        let let_go = async {
+            wait::until("an activation that waits", BOUND, async || {
+                let waiting = count(
+                    &stack,
+                    "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+                      where not l.granted and a.datname = current_database()",
+                );
+                match waiting.await {
+                    0 => Err("nobody waits"),
+                    _ => Ok(()),
+                }
+            })
+            .await;
+            other.commit().await.unwrap();
+        };
+        let (late, ()) = futures::join!(activate(&stack, stack.http(), &sha256), let_go);
+        let late = receipt(&late);
+        let Filed::BundleActivated { previous, .. } = &late.filed else {
+            panic!("{late:?}");
+        };
+        assert_eq!(*previous, Some(first.sha256()));
+        assert_eq!(decided_by(&stack, late.command_id).await, first.sha256());
+    });
+}
+
+#[test]
 fn what_cannot_be_loaded_never_decides_and_nothing_is_lost_over_it() {
     with_api(async |stack| {
         let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
@@ -756,6 +823,99 @@ fn where_keys_are_known_only_what_they_signed_decides() {
 }
 
 #[test]
+fn a_starter_of_an_earlier_version_needs_no_signature_either() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let former = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../policy/tests/starters/1.2.0.tar.gz"
+        );
+        let former = BundleFiles::open(Path::new(former)).unwrap();
+        // As an upgrade finds it: kept by an earlier `dispatch migrate`, and active.
+        let owner = sqlx::PgPool::connect(&stack.database().addresses.owner)
+            .await
+            .unwrap();
+        let (named, archive) = (
+            BundleRef {
+                version: "1.2.0".into(),
+                sha256: former.sha256(),
+            },
+            former.to_archive().unwrap(),
+        );
+        let by = "dispatch migrate";
+        store::bundles::install(&owner, &named, &archive, None, by, "migrated", Utc::now())
+            .await
+            .unwrap();
+        owner.close().await;
+
+        let (part, keyed) = process(&stack, signed_by("2026-1", keys::PUBLIC)).await;
+        let done = note(&stack, &keyed, &job).await.receipt();
+        assert_eq!(decided_by(&stack, done.command_id).await, named.sha256);
+        // Over to today's, and back.
+        for sha256 in [starter(), named.sha256] {
+            receipt(&activate(&stack, &keyed, &sha256).await);
+            let done = note(&stack, &keyed, &job).await.receipt();
+            assert_eq!(decided_by(&stack, done.command_id).await, sha256);
+        }
+        part.stop().await;
+    });
+}
+
+#[test]
+fn what_lies_in_the_programs_folder_is_checked_as_what_is_uploaded() {
+    with_api(async |stack| {
+        let folder = tempfile::tempdir().unwrap();
+        let failing = STRICT_TEST.replace("== {\"STRICT\"}", "== set()");
+        let files = quick(
+            "near-1",
+            &[
+                ("dispatch/strict.rego", STRICT),
+                ("dispatch/strict_test.rego", &failing),
+            ],
+        );
+        lay_out(folder.path(), &files);
+        let near = DirectoryBundles::new(folder.path(), Trust::Anybody);
+        let (part, http) = process_with(&stack, Arc::new(near), Trust::Anybody).await;
+        // What is kept under its name cannot be used.
+        sqlx::query(
+            "insert into policy_bundles (sha256, version, archive, uploaded_at, uploaded_by)
+             values ($1, 'near-1', 'x', now(), 'somebody')",
+        )
+        .bind(files.sha256())
+        .execute(stack.admin())
+        .await
+        .unwrap();
+        let refused = activate(&stack, &http, &files.sha256()).await;
+        refused.problem(ErrorCode::InvalidBundle);
+        assert_eq!(active(&stack).await, Some(starter()));
+        part.stop().await;
+    });
+}
+
+#[test]
+fn an_operator_rolls_back_on_a_report_where_one_is_asked_for() {
+    with_api(async |stack| {
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        note(&stack, stack.http(), &job).await.receipt();
+        let careful = careful("careful-4", "require_report");
+        decides(&stack, stack.http(), &careful).await;
+        let run = async |arguments: &[&str], exit: i32| {
+            let (code, out, err) = dispatch(&stack, folder.path(), arguments).await;
+            assert_eq!(code, Some(exit), "{arguments:?}: {out}{err}");
+            format!("{out}{err}")
+        };
+        let back = ["policy", "rollback", "--reason", "tests"];
+        let missing = run(&back, 1).await;
+        assert!(missing.contains("DIFF_MISSING"), "{missing}");
+        let diff = ["policy", "diff", "--since", "1h", "--out", "back.json"];
+        run(&[&diff[..], &["--candidate", &starter()]].concat(), 0).await;
+        run(&[&back[..], &["--report", "back.json"]].concat(), 0).await;
+        assert_eq!(active(&stack).await, Some(starter()));
+    });
+}
+
+#[test]
 fn a_bundle_may_ask_for_a_report_of_what_would_be_different() {
     with_api(async |stack| {
         decides(
@@ -783,6 +943,11 @@ fn a_bundle_may_ask_for_a_report_of_what_would_be_different() {
         assert_eq!(code(send(&"0b".repeat(32), 0, 0).await), "DIFF_OTHER");
         assert_eq!(code(send(&starter(), 1, 0).await), "DIFF_UNDECIDED");
         assert_eq!(code(send(&starter(), 0, 25).await), "DIFF_OLD");
+        // Of a range that has not been no age is too old.
+        let to_come = send(&starter(), 0, -1)
+            .await
+            .problem(ErrorCode::InvalidField);
+        assert_eq!(pointers(&to_come), ["/report/until"]);
         receipt(&send(&starter(), 0, 1).await);
         assert_eq!(active(&stack).await, Some(starter()));
     });
@@ -833,6 +998,13 @@ fn a_bundle_may_ask_for_a_second_person() {
         assert!(is_activation, "{executed:?}");
         assert_eq!(active(&stack).await, Some(strict().sha256()));
         assert_eq!(count(&stack, ACTIVATIONS).await, before + 1);
+        let released = count(
+            &stack,
+            "select count(*) from policy_decisions d join audit_events a using (tenant_id, command_id)
+              where d.operation = 'activate_bundle' and d.result = 'ALLOW'
+                and a.operation = 'decide_approval' and a.changes #>> '{0,data,state}' = 'executed'",
+        );
+        assert_eq!(released.await, 1, "the decision on what the yes released");
         let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
         note(&stack, stack.http(), &job)
             .await
@@ -1055,11 +1227,40 @@ fn a_migration_keeps_the_bundle_that_it_activates() {
         let (code, out, err) = migrate("acme", &["--activate-bundle"]).await;
         assert_eq!(code, Some(0), "{out}{err}");
         assert_eq!(active(&stack).await, Some(strict().sha256()));
+        // Nobody signed it: a program that asks for signatures says what becomes of it.
+        let public = folder.path().join("keys");
+        std::fs::create_dir(&public).unwrap();
+        std::fs::write(public.join("2026-1.pem"), keys::PUBLIC).unwrap();
+        let (code, out, err) = migrate("acme", &["--set", "policy.keys_dir=keys"]).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(
+            out.contains("strict-1 stays active") && out.contains("cannot decide with it"),
+            "{out}"
+        );
+        assert!(out.contains("not signed"), "{out}");
         // This process has the starter bundle only, and decides with the one of the database.
         note(&stack, stack.http(), &job)
             .await
             .problem(ErrorCode::PolicyDenied);
         receipt(&activate(&stack, stack.http(), &starter()).await);
         note(&stack, stack.http(), &job).await.receipt();
+
+        // Where a key is known, it is on record that it signed what is kept now.
+        let key = SigningKey::from_pem("2026-1", keys::PRIVATE.as_bytes()).unwrap();
+        let signed = strict().sign(&key).unwrap();
+        let place = folder.path().join("signed");
+        lay_out(&place, &signed);
+        std::fs::write(place.join(".signatures.json"), signed.signatures().unwrap()).unwrap();
+        let with_keys = ["--activate-bundle", "--set", "policy.keys_dir=keys"];
+        let (code, out, err) = migrate("signed", &with_keys).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        let signers: Vec<Option<String>> = sqlx::query_scalar(
+            "select signed_by from policy_bundles where sha256 = $1 order by uploaded_at",
+        )
+        .bind(strict().sha256())
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(signers, [None, Some("2026-1".to_owned())]);
     });
 }

@@ -5,15 +5,18 @@ use std::{cell::Cell, time::Duration};
 use chrono::{TimeDelta, Utc};
 use contracts::{
     ErrorCode, Operation, Role, TicketState,
+    approval::ApprovalState,
     comms::DeliveryState,
+    filing::Filed,
     kill_switch::{StopPhase, SwitchStatus},
-    policy::DenyClass,
+    policy::{DenyClass, PolicyResult},
 };
 use dispatch_tests::{
     filing::{FilingExample, done, example, receipt},
     flow::{FlowOptions, with_flow},
-    http::{Ask, Reply},
+    http::{Ask, Reply, pointers},
     job::Job,
+    record::attempt,
     servers,
     stack::{ApiOptions, Stack, with_api, with_api_options},
     wait::{self, BOUND},
@@ -27,7 +30,7 @@ use sqlx::AssertSqlSafe;
 use store::{
     PoolSettings,
     sending::{self, Begun, Ended, Fate, Lease, Target},
-    verify::Invariant,
+    verify::{Invariant, Violation},
 };
 use uuid::Uuid;
 
@@ -458,7 +461,30 @@ fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
             .unwrap();
         assert!(!seen.engaged && seen.switches[0].engaged, "{seen:?}");
         assert_eq!(seen.switches[0].scope, "everything");
+        // That it is, since when and why: neither who it was nor what it did to others.
+        let own = switch(&stack, "everything").await;
+        for (seen, whose) in [(&seen.switches[0], "another's"), (&own, "its own")] {
+            assert_eq!(seen.turned_by, None, "{whose}");
+            let under_way = seen.under_way.unwrap();
+            assert_eq!((under_way.told, under_way.messages), (None, 0), "{whose}");
+            assert_eq!(seen.reason.as_str(), "drill");
+        }
+        let all = stack
+            .client(stack.other(), Who::Auditor)
+            .with_token(platform(stack.other(), "usr_platform_9"))
+            .kill_switch()
+            .await
+            .unwrap();
+        let all = &all.switches[0];
+        assert_eq!(all.turned_by.as_deref(), Some("usr_platform_1"));
+        assert_eq!(all.under_way.unwrap().told, Some(0));
+        assert_eq!(all.turned_at, own.turned_at);
 
+        // Whatever anybody agrees to, the administrator of a tenant does not ask for it.
+        ask(Operation::ReleaseKillSwitch, &tenant_admin)
+            .send()
+            .await
+            .problem(ErrorCode::Forbidden);
         let held = ask(Operation::ReleaseKillSwitch, &first).send().await;
         assert_eq!(held.status, 202, "{}", held.text());
         let approval = held.json()["approval"].clone();
@@ -476,6 +502,10 @@ fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
         };
         // Whoever asked does not decide.
         decide(first.clone()).await.problem(ErrorCode::Forbidden);
+        // Nor does the administrator of a tenant.
+        assert_eq!(approval["required_roles"], json!(["platform_admin"]));
+        let problem = decide(tenant_admin).await.problem(ErrorCode::Forbidden);
+        assert_eq!(problem.reasons[0].code, "APPROVER_ROLE");
         their_note().await.problem(ErrorCode::KillSwitch);
         let released = receipt(&decide(platform(stack.tenant(), "usr_platform_2")).await);
         assert_eq!(
@@ -483,10 +513,164 @@ fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
             "released in the transaction of the yes"
         );
         their_note().await.receipt();
+        let person = stack
+            .client(stack.tenant(), Who::Auditor)
+            .with_token(platform(stack.tenant(), "usr_platform_2"));
+        let turned = person.kill_switch().await.unwrap().switches.remove(0);
+        assert_eq!(turned.turned_by.as_deref(), Some("usr_platform_2"));
+
+        // The yes is on record as a yes; beside it the decision on what it released.
+        let yes = attempt(stack.admin(), released.command_id).await.unwrap();
+        assert_eq!(yes.operation, "decide_approval");
+        let id = approval["id"].as_str().unwrap().parse().unwrap();
+        let detail = person.approval(id).await.unwrap();
+        let carried_out = detail.carried_out.unwrap();
+        assert_eq!(carried_out.result, PolicyResult::Allow);
+        let decision = person.decision(carried_out.decision_id).await.unwrap();
+        assert_eq!(decision.record.command_id, released.command_id);
+        assert_eq!(decision.record.operation, Operation::ReleaseKillSwitch);
+        assert_eq!(decision.input["actor"]["id"], "usr_platform_1");
         assert_eq!(
-            switch(&stack, "everything").await.turned_by,
+            decision.input["release"]["votes"][0]["actor_id"],
             "usr_platform_2"
         );
+        assert_eq!(
+            yes.payload["released"]["decision_id"],
+            json!(carried_out.decision_id)
+        );
+    });
+}
+
+#[test]
+fn a_yes_releases_only_the_turn_that_people_were_asked_about() {
+    with_api(async |stack| {
+        let (first, second) = (
+            platform(stack.tenant(), "usr_platform_1"),
+            platform(stack.tenant(), "usr_platform_2"),
+        );
+        let turn = async |operation, body: &Value| {
+            let ask = stack.http().command(operation, None, body);
+            ask.token(&first).send().await
+        };
+        let everything = of(json!({ "kind": "everything" }));
+        let mut ends = everything.clone();
+        ends["expires_at"] = json!(Utc::now() + TimeDelta::hours(1));
+        receipt(&turn(Operation::EngageKillSwitch, &ends).await);
+        let held = turn(Operation::ReleaseKillSwitch, &everything).await;
+        assert_eq!(held.status, 202, "{}", held.text());
+        let id = held.json()["approval"]["id"].as_str().unwrap().to_owned();
+        let about = |what: &str, token: &str, body: Value| {
+            let ask = stack
+                .http()
+                .request(Method::POST, format!("/approvals/{id}/{what}"));
+            let ask = ask.token(token).key(dispatch_tests::http::key());
+            ask.json(&body).send()
+        };
+        // What has no ticket is withdrawn and asked anew.
+        let other = json!({ "body": everything, "reason": "fixed" });
+        about("amend", &first, other)
+            .await
+            .problem(ErrorCode::InvalidField);
+
+        // Meanwhile it is to stand for longer: nobody said yes to ending that.
+        receipt(&turn(Operation::EngageKillSwitch, &everything).await);
+        let yes = json!({ "verdict": "approve" });
+        let late = receipt(&about("decide", &second, yes).await);
+        let Filed::ApprovalChanged {
+            state, executed, ..
+        } = late.filed
+        else {
+            panic!("{late:?}")
+        };
+        assert_eq!((state, executed), (ApprovalState::Stale, None));
+        let standing = switch(&stack, "everything").await;
+        assert_eq!((standing.engaged, standing.generation), (true, 2));
+    });
+}
+
+#[test]
+fn the_checker_looks_at_the_decision_on_what_a_yes_released() {
+    servers::run(async || {
+        let stack = Stack::api(ApiOptions::default()).await;
+        let body = of(json!({ "kind": "everything" }));
+        let send = async |operation| {
+            let ask = stack.http().command(operation, None, &body);
+            let ask = ask.token(platform(stack.tenant(), "usr_platform_1"));
+            ask.send().await
+        };
+        receipt(&send(Operation::EngageKillSwitch).await);
+        let held = send(Operation::ReleaseKillSwitch).await.json();
+        let path = format!(
+            "/approvals/{}/decide",
+            held["approval"]["id"].as_str().unwrap()
+        );
+        let ask = stack.http().request(Method::POST, path);
+        let ask = ask.token(platform(stack.tenant(), "usr_platform_2"));
+        let ask = ask.key(dispatch_tests::http::key());
+        receipt(&ask.json(&json!({ "verdict": "approve" })).send().await);
+        stack.verify().await;
+        for (invariant, what, sql) in [
+            (
+                Invariant::I9,
+                "is not the one of the chain",
+                "update policy_decisions set input = replace(input, 'usr_platform_2', 'usr_x')",
+            ),
+            (
+                Invariant::I2,
+                "a decision on something else than what was released",
+                "update policy_decisions set input = replace(input, 'usr_x', 'usr_platform_2'),
+                        operation = 'engage_kill_switch'",
+            ),
+            (
+                Invariant::I2,
+                "a yes without the decision on what it released",
+                "delete from policy_decisions",
+            ),
+        ] {
+            let sql = format!(
+                "begin; set local session_replication_role = replica; {sql}
+                  where jsonb_typeof(input::jsonb -> 'release') = 'object';
+                 commit"
+            );
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+            let found = stack.violations().await;
+            let expected = |it: &Violation| it.invariant == invariant && it.what.contains(what);
+            assert!(found.iter().any(expected), "no \"{what}\": {found:#?}");
+        }
+        stack.end().await;
+    });
+}
+
+/// What an older dispatch-api asks for.
+async fn of_tenant(stack: &Stack) -> Option<Value> {
+    let asks = json!({ "thing": "kill_switch" });
+    let facts: Value = sqlx::query_scalar("select filing_facts($1, $2, true)")
+        .bind(stack.tenant().id.as_uuid())
+        .bind(asks)
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+    Some(facts["kill_switch"].clone()).filter(|switch| !switch.is_null())
+}
+
+#[test]
+fn an_older_program_is_told_of_the_tenants_switch_and_of_no_other() {
+    with_api(async |stack| {
+        for scope in [
+            json!({ "kind": "operation", "operation": "dispatch" }),
+            json!({ "kind": "channel", "channel": "sms" }),
+        ] {
+            let who = Who::TenantAdmin;
+            done(&stack, Operation::EngageKillSwitch, who, &of(scope)).await;
+            assert_eq!(of_tenant(&stack).await, None);
+        }
+        turn(&stack, Operation::EngageKillSwitch).await;
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        let released = json!({ "engaged": false, "generation": 2 });
+        assert_eq!(of_tenant(&stack).await, Some(released));
     });
 }
 
@@ -494,7 +678,8 @@ fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
 fn one_with_an_end_releases_itself_and_the_workflow_puts_it_on_record() {
     with_api(async |stack| {
         let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
-        let mut body = json!({ "reason": "drill", "expires_at": Utc::now() + TimeDelta::hours(1) });
+        let first = Utc::now() + TimeDelta::seconds(5);
+        let mut body = json!({ "reason": "drill", "expires_at": first });
         done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
         let release = async |who| {
             let body = json!({ "reason": "expired" });
@@ -508,8 +693,15 @@ fn one_with_an_end_releases_itself_and_the_workflow_puts_it_on_record() {
             .await
             .problem(ErrorCode::IllegalTransition);
         release(Who::Agent).await.problem(ErrorCode::KillSwitch);
-        // Another end, without a moment in between.
-        body["expires_at"] = json!(Utc::now() + TimeDelta::seconds(2));
+        // An earlier end would be a release by those who may only engage.
+        body["expires_at"] = json!(first - TimeDelta::seconds(4));
+        stack
+            .command(Who::TenantAdmin, Operation::EngageKillSwitch, None, &body)
+            .send()
+            .await
+            .problem(ErrorCode::IllegalTransition);
+        // A later one, without a moment in between.
+        body["expires_at"] = json!(first + TimeDelta::seconds(3));
         done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
         note(&stack, &job, Who::Agent)
             .await
@@ -553,12 +745,31 @@ fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
         };
         let yes = json!({ "verdict": "approve" });
         assert_eq!(about("decide", Who::Dispatcher, yes).await.status, 200);
-        turn(&stack, Operation::EngageKillSwitch).await;
-
         let plain = json!({ "version": 1 });
         let with_reason = json!({ "version": 1, "override_kill_switch": "storm" });
         let by_workflow =
             json!({ "version": 1, "applied_seq": 1, "override_kill_switch": "storm" });
+        // Where nothing stops it there is nothing to override: not even another switch counts.
+        let other = of(json!({ "kind": "operation", "operation": "dispatch" }));
+        done(
+            &stack,
+            Operation::EngageKillSwitch,
+            Who::TenantAdmin,
+            &other,
+        )
+        .await;
+        for (who, body) in [
+            (Who::TenantAdmin, &with_reason),
+            (Who::Workflow, &by_workflow),
+        ] {
+            let problem = about("execute", who, body.clone()).await;
+            let problem = problem.problem(ErrorCode::InvalidField);
+            assert_eq!(pointers(&problem), ["/override_kill_switch"]);
+        }
+        assert_eq!(overrides(&stack).await, 0);
+        assert_eq!(job.ticket().await.state, TicketState::New);
+        turn(&stack, Operation::EngageKillSwitch).await;
+
         let stopped = about("execute", Who::Workflow, by_workflow).await;
         stopped.problem(ErrorCode::KillSwitch);
         let stopped = about("execute", Who::TenantAdmin, plain).await;
@@ -579,6 +790,67 @@ fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
         .unwrap();
         assert_eq!(events.len(), 1, "once");
         assert_eq!(events[0]["data"]["kill_switch_override"], "storm");
+        assert!(overrides(&stack).await > 0);
+        forget_stages(&stack).await;
+    });
+}
+
+/// Decisions that know of an override.
+async fn overrides(stack: &Stack) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from policy_decisions where input::jsonb ->> 'kill_switch_override' is not null",
+    )
+    .fetch_one(stack.admin())
+    .await
+    .unwrap()
+}
+
+#[test]
+fn no_override_lets_a_message_pass_a_switch_that_comes_later() {
+    with_api(async |stack| {
+        set_stage(&stack, "comms_outbound", "APPROVE").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let body = json!({
+            "ticket_id": job.id(), "contact_id": stack.tenant().contact, "channel": "sms",
+            "text": "on my way",
+        });
+        let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
+        let held = ask.send().await;
+        assert_eq!(held.status, 202, "{}", held.text());
+        let held = held.json()["approval"].clone();
+        let about = |what: &str, who: Who, body: Value| {
+            let path = format!("/approvals/{}/{what}", held["id"].as_str().unwrap());
+            let ask = stack.ask(who, Method::POST, path);
+            ask.key(dispatch_tests::http::key()).json(&body).send()
+        };
+        let yes = about("decide", Who::Dispatcher, json!({ "verdict": "approve" })).await;
+        assert_eq!(yes.status, 200, "{}", yes.text());
+        let for_later = json!({ "version": 1, "override_kill_switch": "storm" });
+        about("execute", Who::TenantAdmin, for_later)
+            .await
+            .problem(ErrorCode::InvalidField);
+        let queued = about("execute", Who::TenantAdmin, json!({ "version": 1 })).await;
+        assert_eq!(queued.status, 200, "{}", queued.text());
+
+        turn(&stack, Operation::EngageKillSwitch).await;
+        let comms = &stack.database().addresses.comms;
+        let pool = store::connect(comms, &PoolSettings::new("tests"))
+            .await
+            .unwrap();
+        // Notices come before it.
+        let stopped = loop {
+            match begin(&stack, &pool).await {
+                Some((_, Begun::Held { scope })) => break scope,
+                Some((_, Begun::Sending(message))) => {
+                    let purpose = message.purpose;
+                    assert_ne!(purpose, contracts::comms::Purpose::Conversation);
+                }
+                Some(_) => {}
+                None => panic!("it is not in the queue"),
+            }
+        };
+        assert_eq!(stopped, "tenant");
+        pool.close().await;
         forget_stages(&stack).await;
     });
 }
@@ -716,7 +988,7 @@ fn only_workflows_on_which_software_may_act_are_told() {
             wait::until("a stop that is known to all", BOUND, async || {
                 let now = switch(&flow, "tenant").await;
                 match now.phase {
-                    StopPhase::Stopped => Ok(now.under_way.unwrap().told),
+                    StopPhase::Stopped => Ok(now.under_way.unwrap().told.unwrap()),
                     _ => Err(now),
                 }
             })
