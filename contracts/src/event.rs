@@ -16,6 +16,7 @@ use crate::{
     command::Operation,
     comms::{Channel, Purpose, Routing},
     ids::*,
+    inbox::Owed,
     proposal::{PairingOutcome, ProposalKind},
     schedule::TimeWindow,
     sla::{SlaClock, SlaRecordKind},
@@ -270,13 +271,19 @@ events! {
         facts_sha256: Option<String>,
         /// What happens while nobody decides.
         steps: Vec<ApprovalStep>,
+        /// Whose word is still owed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<Owed>,
     }
     /// Somebody said yes or no, and more must.
-    ApprovalVoted = "approval.voted" v 1, Readers {
+    ApprovalVoted = "approval.voted" v 1, Waits {
         /// The approval.
         approval_id: ApprovalId,
         /// Yes or no.
         verdict: Verdict,
+        /// Whose word is still owed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<Owed>,
     }
     /// A held command was released to be carried out, or rejected.
     ApprovalDecided = "approval.decided" v 1, Waits {
@@ -299,6 +306,9 @@ events! {
         facts_sha256: Option<String>,
         /// What happens while nobody decides.
         steps: Vec<ApprovalStep>,
+        /// Whose word is still owed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<Owed>,
         /// Why.
         reason: Slug,
     }
@@ -326,6 +336,9 @@ events! {
         roles: Vec<Role>,
         /// What is still to come.
         steps: Vec<ApprovalStep>,
+        /// Whose word is still owed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<Owed>,
     }
     /// The end of an approval was moved.
     ApprovalDueChanged = "approval.due_changed" v 1, Waits {
@@ -566,6 +579,22 @@ pub struct TicketLevel {
     /// What a kill switch stops on this ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+}
+
+impl TicketLevel {
+    /// What of it follows from the ticket itself. Stages and kill switches come from elsewhere: a
+    /// workflow that a turn does not concern is not told of it, so two levels of one ticket may
+    /// differ in them.
+    pub fn of_the_ticket(&self) -> Self {
+        Self {
+            autonomy: AutonomyMode::Off,
+            kill_generation: 0,
+            acts_on: Vec::new(),
+            silent_on: Vec::new(),
+            stopped: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// What a kill switch stops on a ticket.

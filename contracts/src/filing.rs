@@ -156,6 +156,9 @@ pub enum Filed {
         approval_id: ApprovalId,
         /// What is to be carried out.
         operation: Operation,
+        /// Of the facts it was asked on; lowercase hex.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts_sha256: Option<String>,
     },
     /// Something became of an approval that has no ticket.
     #[serde(rename = "approval.changed")]

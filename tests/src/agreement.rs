@@ -1,16 +1,13 @@
 //! Whether every workflow knows what the database knows: no more, no less, and nothing left to do.
 
-use chrono::DateTime;
 use contracts::{
     TenantId, TicketId,
-    event::{AutonomyMode, TicketLevel},
+    event::TicketLevel,
     proposal::ProposalKind,
     signal::WorkflowView,
     sla::{SlaRecordKey, SlaRecordKind},
     ticket::Ticket,
 };
-use domain::Autonomy;
-use serde_json::json;
 use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
 
@@ -102,37 +99,6 @@ pub async fn truth(admin: &PgPool, key: Key) -> Truth {
     }
 }
 
-/// Stages and kill switches come from elsewhere: here is compared what follows from the ticket.
-fn of_the_ticket(level: &TicketLevel) -> TicketLevel {
-    TicketLevel {
-        autonomy: AutonomyMode::Off,
-        kill_generation: 0,
-        acts_on: Vec::new(),
-        silent_on: Vec::new(),
-        stopped: None,
-        ..level.clone()
-    }
-}
-
-fn nothing_set() -> Autonomy {
-    let rules = json!({
-        "kinds": [], "bookkeeping": [], "through_kill_switch": [], "default_mode": "SHADOW",
-        "default_risk": "standard", "risk_classes": {}, "gates": {},
-        "caps": { "commands_per_hour": 0, "spend_cents_per_hour": 0 },
-        "guardrails": {
-            "window_hours": 1, "min_acts": 1, "max_overridden_permille": 0, "max_breaches": 0,
-            "max_denied_permille": 0,
-        },
-    });
-    Autonomy {
-        at: DateTime::UNIX_EPOCH,
-        stages: Vec::new(),
-        switches: Vec::new(),
-        ceiling: AutonomyMode::Auto,
-        rules: serde_json::from_value(rules).expect("rules"),
-    }
-}
-
 /// What differs between a workflow's view and the database; empty when they agree. A workflow may
 /// know fewer proposals, as it needs none but the one that is due; and of a ticket that has ended
 /// fewer records, as a run that finds it ended looks no further.
@@ -145,7 +111,7 @@ pub fn differences(view: &WorkflowView, truth: &Truth) -> Vec<String> {
             ));
         }
     };
-    let level = domain::level(&truth.ticket, &nothing_set());
+    let level = domain::bare_level(&truth.ticket);
     compare(
         "applied_seq",
         view.applied_seq == truth.head_seq,
@@ -154,7 +120,7 @@ pub fn differences(view: &WorkflowView, truth: &Truth) -> Vec<String> {
     );
     compare(
         "level",
-        view.level.as_ref().map(of_the_ticket) == Some(of_the_ticket(&level)),
+        view.level.as_ref().map(TicketLevel::of_the_ticket) == Some(level.clone()),
         format!("{:?}", view.level),
         format!("{level:?}"),
     );

@@ -25,11 +25,18 @@ pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks 
     asks.approval = call.command.approval_id();
     asks.lent = lent;
     asks.hour = None;
-    asks.kill_switch |= by_itself;
-    // Only what is carried out with the decision takes the locks of what is held.
-    if let Some(control) = &mut asks.control {
-        control.stages &= lent.is_some();
+    // Only what is carried out with the decision takes the locks of what is held: a comment on a
+    // release must stop nobody. And who takes them alone must not share them before.
+    let carries_out = about.carries_out(call).is_some();
+    if !carries_out {
+        asks.filing = asks
+            .filing
+            .filter(|filing| filing.thing != Thing::KillSwitch);
+        if let Some(control) = &mut asks.control {
+            control.stages = false;
+        }
     }
+    asks.kill_switch = (asks.kill_switch || by_itself) && !asks.waits_for_software();
     asks
 }
 
@@ -140,6 +147,8 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
                 at_site: None,
                 scope: Some(scope.key()),
             }),
+            // Taken alone, not shared first.
+            kill_switch: false,
             ..none
         },
         Command::RevokeDelegation(body) => control(ControlAsks {

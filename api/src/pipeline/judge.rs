@@ -294,25 +294,30 @@ fn file(mut situation: Situation<'_>) -> Judged {
     if let Some(hold) = held(&situation, None) {
         // What could not be carried out is refused now: nobody should be asked about it.
         domain::filing::decide(&call.command, &facts)?;
-        return Ok(Outcome::Filed(Box::new(domain::filing::hold(hold?))));
+        let mut approval = hold?;
+        approval.facts_sha256 = Some(domain::filing::ground(&call.command, &facts)?);
+        let filing = domain::filing::hold(&call.command, approval, &facts);
+        return Ok(Outcome::Filed(Box::new(filing)));
     }
     let inner = situation.about.and_then(|about| about.carries_out(call));
     let filing = match inner {
         Some(inner) if matches!(call.command, Command::DecideApproval(_)) => {
             let carried_out = carry_out(&situation, inner, &facts);
-            domain::filing::release(&call.command, carried_out, &facts)?
+            domain::filing::release(&call.command, carried_out?, &facts)?
         }
         _ => domain::filing::decide(&call.command, &facts)?,
     };
     Ok(Outcome::Filed(Box::new(filing)))
 }
 
-/// What the last yes sets going, or why it cannot be any more.
+/// What the last yes sets going, or why it cannot be any more. Our own fault is no reason: the yes is
+/// refused then, and may be said again.
 fn carry_out(
     situation: &Situation<'_>,
     inner: &Command,
     facts: &FilingFacts,
-) -> Result<Filing, Slug> {
+) -> Result<Result<Filing, Slug>, Rejection> {
+    let gone = |reason: &str| Ok(Err(word(reason)));
     let approval = facts.approval.as_ref();
     let intact = approval.is_some_and(|approval| {
         situation
@@ -320,24 +325,31 @@ fn carry_out(
             .is_some_and(|about| about.is_intact(approval))
     });
     if !intact {
-        return Err(word("request_changed"));
+        return gone("request_changed");
     }
     let allowed = situation.inner.map(|decision| decision.result) == Some(PolicyResult::Allow);
     if !allowed {
-        return Err(word("policy_stricter"));
+        return gone("policy_stricter");
     }
     if matches!(situation.brought, Some(Err(_))) {
-        return Err(word("invalid_bundle"));
+        return gone("invalid_bundle");
+    }
+    let asked_on = approval.and_then(|approval| approval.facts_sha256.as_ref());
+    if Some(&domain::filing::ground(inner, facts)?) != asked_on {
+        return gone("facts_changed");
     }
     let facts = FilingFacts {
         expected_version: None,
         ..facts.clone()
     };
-    let mut filing = domain::filing::decide(inner, &facts)
-        .map_err(|rejection| word(&rejection.code().to_string().to_lowercase()))?;
+    let mut filing = match domain::filing::decide(inner, &facts) {
+        Ok(filing) => filing,
+        Err(rejection) if rejection.code().status() >= 500 => return Err(rejection),
+        Err(rejection) => return gone(&rejection.code().to_string().to_lowercase()),
+    };
     filing.operation = Some(inner.operation());
     filing.row = Some(filing.row.unwrap_or_else(|| body(inner)));
-    Ok(filing)
+    Ok(Ok(filing))
 }
 
 fn word(text: &str) -> Slug {

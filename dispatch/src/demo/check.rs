@@ -1,7 +1,7 @@
 //! The end: does everybody know the same?
 
 use contracts::{
-    event::{AutonomyMode, TicketLevel},
+    event::TicketLevel,
     signal::WorkflowView,
     ticket::Ticket,
 };
@@ -45,19 +45,6 @@ pub async fn run(
     )
 }
 
-/// What follows from the ticket itself. Stages and kill switches come from elsewhere: whom a turn does
-/// not concern is not told of it.
-pub(super) fn of_the_ticket(level: &TicketLevel) -> TicketLevel {
-    TicketLevel {
-        autonomy: AutonomyMode::Off,
-        kill_generation: 0,
-        acts_on: Vec::new(),
-        silent_on: Vec::new(),
-        stopped: None,
-        ..level.clone()
-    }
-}
-
 async fn workflow(
     play: &mut Play<'_>,
     cast: &Cast,
@@ -72,7 +59,7 @@ async fn workflow(
     let level = view.level.as_ref();
     play.check(
         "state",
-        level.map(of_the_ticket) == Some(of_the_ticket(&snapshot.level)),
+        level.map(TicketLevel::of_the_ticket) == Some(snapshot.level.of_the_ticket()),
         format!(
             "workflow {}, database {}",
             level.map_or_else(

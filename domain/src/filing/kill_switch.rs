@@ -18,8 +18,8 @@ pub(super) fn known<'a>(facts: &'a FilingFacts, scope: &KillScope) -> Option<&'a
     switches.find(|switch| switch.scope == key)
 }
 
-/// Engages it, when it is released; one that stands engaged may get another end. It is never open in
-/// between.
+/// Engages it, when it is released; one that stands engaged may get a later end. It is never open in
+/// between, and an earlier end would be a release by those who may not release.
 pub(super) fn engage(
     scope: &KillScope,
     expires_at: Option<DateTime<Utc>>,
@@ -28,8 +28,12 @@ pub(super) fn engage(
 ) -> Result<Filing, Rejection> {
     let before = facts.kill_switch.generation;
     check::expected_version(facts, before)?;
-    let ends_otherwise = known(facts, scope).is_some_and(|row| row.expires_at != expires_at);
-    if facts.kill_switch.engaged && !ends_otherwise {
+    let ends_later = known(facts, scope).is_some_and(|row| match (row.expires_at, expires_at) {
+        (Some(standing), Some(wanted)) => wanted > standing,
+        (Some(_), None) => true,
+        (None, _) => false,
+    });
+    if facts.kill_switch.engaged && !ends_later {
         return Err(stands(true, before));
     }
     Ok(turned(scope, before, facts, filed))

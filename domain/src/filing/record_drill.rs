@@ -2,9 +2,11 @@
 
 use chrono::TimeDelta;
 use contracts::{
+    actor::is_actor_id,
     canonical::{canonical_json, canonical_sha256},
     command::RecordDrill,
     filing::Filed,
+    kill_switch::KillScope,
 };
 use serde_json::json;
 
@@ -21,6 +23,14 @@ pub(super) fn plan(body: &RecordDrill, facts: &FilingFacts) -> Result<Filing, Re
         return Err(Rejection::invalid(
             "/engaged_at",
             "must lie within the last day",
+        ));
+    }
+    if let KillScope::Agent { actor_id } = &body.scope
+        && !is_actor_id(actor_id)
+    {
+        return Err(Rejection::invalid(
+            "/scope/actor_id",
+            "must be the subject of a token",
         ));
     }
     if body.clients == 0 {

@@ -425,7 +425,7 @@ fn a_switch_that_has_ended_is_released_once_more_for_the_record() {
 }
 
 #[test]
-fn an_engaged_switch_can_get_another_end_and_no_past_one() {
+fn an_engaged_switch_can_get_a_later_end_and_no_earlier_one() {
     let with_end = |expires_at| EngageKillSwitch {
         expires_at,
         ..engage()
@@ -439,9 +439,18 @@ fn an_engaged_switch_can_get_another_end_and_no_past_one() {
         run(with_end(same), &facts),
         Err(Rejection::SwitchStands { engaged: true, .. })
     ));
-    for wrong in [facts.now, facts.now + TimeDelta::days(91)] {
-        assert_eq!(pointer(with_end(Some(wrong)), &facts), "/expires_at");
+    // Who may engage may not release: not by bringing the end nearer either.
+    for earlier in [facts.now, facts.now + TimeDelta::seconds(59)] {
+        assert!(matches!(
+            run(with_end(Some(earlier)), &facts),
+            Err(Rejection::SwitchStands { engaged: true, .. })
+        ));
     }
+    let far = facts.now + TimeDelta::days(91);
+    assert_eq!(pointer(with_end(Some(far)), &facts), "/expires_at");
+    let released = self::facts();
+    let past = Some(released.now);
+    assert_eq!(pointer(with_end(past), &released), "/expires_at");
 }
 
 #[test]

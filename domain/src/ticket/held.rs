@@ -9,7 +9,7 @@ use contracts::{
 use super::{Plan, check, finish, plan, table};
 use crate::{
     Decided, Effect, Facts, Rejection, TicketKey,
-    approval::{already, facts_sha256, unexpired, word},
+    approval::{already, facts_sha256, owed, unexpired, word},
 };
 
 /// Holds a command that could be carried out now. One that could not is refused at once: nobody
@@ -31,6 +31,7 @@ pub fn hold(
         autonomous: approval.requested_by_kind.is_autonomous(),
         facts_sha256: approval.facts_sha256.clone(),
         steps: approval.steps.clone(),
+        waits_for: owed(&approval),
     };
     let held = Plan::from(event).with([Effect::OpenApproval(Box::new(approval))]);
     finish(key, Some(ticket), held, facts, None)
@@ -60,8 +61,12 @@ pub fn execute(
         Ok(_) if !unchanged => Err(word("facts_changed")),
         Ok(overridden) => table::step(operation, ticket, facts.template.as_ref())
             .and_then(|()| plan(key, ticket, command, facts))
-            .map(|plan| (plan, overridden))
-            .map_err(|rejection| word(&rejection.code().to_string().to_lowercase())),
+            .map(|plan| Ok((plan, overridden)))
+            .or_else(|rejection| match rejection.code().status() {
+                // Our own fault is no reason: the next try may find it mended.
+                500.. => Err(rejection),
+                _ => Ok(Err(word(&rejection.code().to_string().to_lowercase()))),
+            })?,
     };
     match outcome {
         Ok((plan, kill_switch_override)) => {

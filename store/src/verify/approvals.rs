@@ -173,9 +173,11 @@ impl Approvals {
             Filed::Held {
                 approval_id,
                 operation,
+                facts_sha256,
             } => {
                 let asked = attempt.asked();
-                let told = Told::held(attempt, &asked, *approval_id, *operation);
+                let mut told = Told::held(attempt, &asked, *approval_id, *operation);
+                told.approval.facts_sha256.clone_from(facts_sha256);
                 self.told.insert((row.tenant_id, *approval_id), told);
             }
             Filed::ApprovalChanged {

@@ -4,10 +4,10 @@ use std::{io::Read, path::PathBuf};
 
 use clap::Args;
 use contracts::policy::{PolicyDecision, PolicyInput, PolicyResult};
-use policy::{Bundle, primary_code};
+use policy::primary_code;
 use serde_json::Value;
 
-use super::{TrustArgs, open, read, refused};
+use super::{TrustArgs, read};
 use crate::{
     cli::JsonArgs,
     commands::{print, print_json},
@@ -37,15 +37,7 @@ pub struct ExplainArgs {
 /// Decides, and says why.
 pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let input = input(args)?;
-    let bundle = match &args.path {
-        Some(path) => args
-            .trust
-            .trust()?
-            .accept(open(path)?)
-            .and_then(Bundle::load),
-        None => Bundle::starter(),
-    };
-    let bundle = bundle.map_err(|error| refused(&error))?;
+    let bundle = args.trust.bundle(args.path.as_deref())?;
     let decision = bundle
         .evaluate(&input)
         .map_err(|error| Failure::failed(format!("there is no decision: {}", chain(&error))))?;

@@ -22,7 +22,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use policy::{BundleError, BundleFiles, Trust, VerificationKeys};
+use policy::{Bundle, BundleError, BundleFiles, Trust, VerificationKeys};
 
 use crate::{
     cli::Global,
@@ -88,6 +88,15 @@ impl TrustArgs {
         VerificationKeys::from_files(keys)
             .map(Trust::SignedBy)
             .map_err(|error| refused(&error))
+    }
+
+    /// The bundle at the path, if it is trusted; without a path the one of the program.
+    fn bundle(&self, path: Option<&Path>) -> Result<Bundle, Failure> {
+        let bundle = match path {
+            Some(path) => self.trust()?.accept(open(path)?).and_then(Bundle::load),
+            None => Bundle::starter(),
+        };
+        bundle.map_err(|error| refused(&error))
     }
 }
 

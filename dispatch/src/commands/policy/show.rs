@@ -6,7 +6,7 @@ use clap::Args;
 use policy::Bundle;
 use serde_json::json;
 
-use super::{TrustArgs, open, refused};
+use super::{TrustArgs, refused};
 use crate::{
     cli::JsonArgs,
     commands::{print, print_json},
@@ -30,15 +30,7 @@ pub struct ShowArgs {
 
 /// Shows it.
 pub fn run(args: &ShowArgs) -> Result<(), Failure> {
-    let bundle = match &args.path {
-        Some(path) => args
-            .trust
-            .trust()?
-            .accept(open(path)?)
-            .and_then(Bundle::load),
-        None => Bundle::starter(),
-    };
-    let bundle = bundle.map_err(|error| refused(&error))?;
+    let bundle = args.trust.bundle(args.path.as_deref())?;
     let signature = signature(&bundle)?;
     let tests = bundle.run_tests().map_err(|error| refused(&error))?;
     let templates: Vec<_> = bundle.templates().map(|t| t.id.to_string()).collect();

@@ -11,7 +11,9 @@ use std::{
 };
 
 use client::Client;
-use contracts::{ActorKind, CommandId, ErrorCode, TenantId, TicketId, signal::WorkflowView};
+use contracts::{
+    ActorKind, CommandId, ErrorCode, TenantId, TicketId, event::TicketLevel, signal::WorkflowView,
+};
 use domain::TicketKey;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -24,7 +26,6 @@ use super::{
     tally::{Counts, Heard},
 };
 use crate::{
-    demo::check::of_the_ticket,
     exit::Failure,
     temporal::{WorkflowState, ask},
 };
@@ -194,7 +195,8 @@ async fn compare(
             )));
         }
     };
-    let same = view.level.as_ref().map(of_the_ticket) == Some(of_the_ticket(&snapshot.level))
+    let same = view.level.as_ref().map(TicketLevel::of_the_ticket)
+        == Some(snapshot.level.of_the_ticket())
         && (view.applied_seq, view.epoch) == (snapshot.head_seq, snapshot.epoch)
         && view.buffered.is_empty();
     if same {
