@@ -104,24 +104,24 @@ async fn approvals(stack: &Stack) {
 /// The control plane: an approval without a ticket, a delegation, a stage, reports.
 async fn control(stack: &Stack) {
     let everything = json!({ "scope": { "kind": "everything" }, "reason": "drill" });
-    let mut claims = Who::TenantAdmin.claims(stack.tenant(), Utc::now());
-    claims.sub = "usr_platform".into();
-    claims.roles = BTreeSet::from([Role::PlatformAdmin]);
-    let turn = async |operation| {
-        let ask = stack.http().command(operation, None, &everything);
+    let platform = async |sub: &str, operation, body: &Value| {
+        let mut claims = Who::TenantAdmin.claims(stack.tenant(), Utc::now());
+        claims.sub = sub.into();
+        claims.roles = BTreeSet::from([Role::PlatformAdmin]);
+        let ask = stack.http().command(operation, None, body);
         let reply = ask.token(mint(&claims)).send().await;
         assert!(reply.status.is_success(), "{}", reply.text());
         reply.json()
     };
-    turn(Operation::EngageKillSwitch).await;
-    let held = turn(Operation::ReleaseKillSwitch).await;
+    platform("usr_platform", Operation::EngageKillSwitch, &everything).await;
+    let held = platform("usr_platform", Operation::ReleaseKillSwitch, &everything).await;
     let body = json!({ "approval_id": held["approval"]["id"], "verdict": "approve" });
+    platform("usr_second", Operation::DecideApproval, &body).await;
     let send = async |who, operation, body: &Value| {
         let reply = stack.command(who, operation, None, body).send().await;
         assert!(reply.status.is_success(), "{operation}: {}", reply.text());
         reply.json()
     };
-    send(Who::TenantAdmin, Operation::DecideApproval, &body).await;
     let now = Utc::now();
     let body = json!({
         "to": "usr_colleague", "roles": ["dispatcher"], "from": now,
@@ -137,6 +137,15 @@ async fn control(stack: &Stack) {
     send(Who::TenantAdmin, Operation::RecordGateReport, &body).await;
     let body = json!({ "target": target, "to": "OFF", "reason": "too_early" });
     send(Who::TenantAdmin, Operation::DemoteStage, &body).await;
+    // Decided for later, and void by what came before.
+    for at in [Some(now + TimeDelta::days(1)), None] {
+        let body = json!({
+            "target": target, "to": "SHADOW", "reason": "look_again", "effective_at": at,
+        });
+        let held = send(Who::TenantAdmin, Operation::PromoteStage, &body).await;
+        let body = json!({ "approval_id": held["approval"]["id"], "verdict": "approve" });
+        send(Who::AccountManager, Operation::DecideApproval, &body).await;
+    }
     let body = json!({
         "scope": { "kind": "agent", "actor_id": "drill" }, "clients": 2, "engaged_at": now,
         "stop_millis": 3, "attempts": 9, "passed": 0,
@@ -821,6 +830,21 @@ const RELEASED: &[Plant] = &[
         Invariant::I1,
         "a change of a stage that is not",
         "update stage_changes set decided_by = 'usr_somebody_else'",
+    ),
+    (
+        Invariant::I1,
+        "a change of a stage that is not",
+        "update stage_changes set stage_version = stage_version + 1",
+    ),
+    (
+        Invariant::I1,
+        "a change to come that is void",
+        "update stage_changes set superseded_by = null",
+    ),
+    (
+        Invariant::I1,
+        "a change to come that is void",
+        "update stage_changes set superseded_by = command_id where superseded_by is not null",
     ),
     (
         Invariant::I1,
