@@ -80,7 +80,8 @@ impl Servers {
         let bundle = bundles.starter();
         let archive = bundle.files().to_archive()?;
         let now = chrono::Utc::now();
-        store::bundles::install(&pool, bundle.reference(), &archive, "bench", "first", now).await?;
+        let reference = bundle.reference();
+        store::bundles::install(&pool, reference, &archive, None, "bench", "first", now).await?;
         // A database that somebody is connected to cannot be copied.
         pool.close().await;
         Ok(Self {

@@ -13,6 +13,7 @@ use crate::{
     actor::{ActorKind, Role},
     command::Operation,
     ids::*,
+    inbox::Owed,
     value::Slug,
 };
 
@@ -367,8 +368,11 @@ pub struct TicketApproval {
     /// SHA-256 of the facts it depends on; none for a change order, which stops the ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts_sha256: Option<String>,
-    /// What is still to come while nobody decides, in time order; empty once released.
+    /// What is still to come while nobody decides, in time order; once released the end alone.
     pub steps: Vec<ApprovalStep>,
+    /// Whose word is still owed; nobody's once released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<Owed>,
 }
 
 fn change_order() -> Operation {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     actor::Role,
+    approval::ApprovalState,
     event::WaitingFor,
     ids::*,
     kill_switch::KillScope,
@@ -104,6 +105,8 @@ pub enum Purpose {
     ApprovalWaiting,
     /// A decision is still owed.
     ApprovalReminder,
+    /// People have decided.
+    ApprovalDecided,
     /// Nothing comes of an approval: it expired, or what it was about has changed.
     ApprovalEnded,
     /// A promise is near its end.
@@ -130,6 +133,12 @@ pub enum Recipient {
         /// At least one.
         roles: Vec<Role>,
     },
+    /// Whoever asked for an approval and whoever has said yes to it, as it stands when the message is
+    /// sent; not the one whose word decided it, when that is what it tells.
+    Concerned {
+        /// Which.
+        approval_id: ApprovalId,
+    },
 }
 
 /// What must still be so when the message is about to be sent; otherwise it is withdrawn.
@@ -147,6 +156,13 @@ pub enum OnlyWhile {
     ApprovalPending {
         /// Which.
         approval_id: ApprovalId,
+    },
+    /// The approval stands so; for our own notices of what became of it.
+    ApprovalIn {
+        /// Which.
+        approval_id: ApprovalId,
+        /// At least one.
+        states: Vec<ApprovalState>,
     },
     /// The clock runs at this revision.
     ClockRunning {
@@ -382,7 +398,7 @@ pub struct WebhookMessage {
     pub id: MessageId,
     /// Whose.
     pub tenant_id: TenantId,
-    /// Which ticket it is about; absent for the kill switch.
+    /// Which ticket it is about; absent for what concerns no ticket.
     pub ticket_id: Option<TicketId>,
     /// How it is to travel on.
     pub channel: Channel,
@@ -425,6 +441,11 @@ pub enum WebhookRecipient {
     Roles {
         /// At least one.
         roles: Vec<Role>,
+    },
+    /// These people and agents of our own, by the subjects of their tokens.
+    Actors {
+        /// At least one.
+        actor_ids: Vec<String>,
     },
 }
 

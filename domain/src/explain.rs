@@ -522,6 +522,7 @@ fn event(event: &TicketEvent, place: &Place) -> String {
         TicketEvent::ApprovalVoted {
             approval_id,
             verdict,
+            ..
         } => format!(
             "One {verdict} for approval {}; more are needed.",
             approval_id.short()

@@ -1,19 +1,20 @@
 //! What our own people are told when something waits for them: an approval, a promise that is near
-//! its end or broken.
+//! its end or broken; and what became of what they asked for or agreed to.
 //!
 //! A notice is a message without a text, queued beside what it tells of. Each says what must still
 //! be so when it is sent, because people are often faster than reminders.
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    MessageId, Role,
-    approval::{ApprovalState, StepKind},
-    comms::{Channel, OnlyWhile, Purpose, Recipient},
+    ActorKind, ApprovalId, Command, MessageId, Role,
+    approval::{Approval, ApprovalState, StepKind, Verdict},
+    comms::{Channel, CommsRules, OnlyWhile, Purpose, Recipient},
     event::TicketEvent,
     sla::SlaRecordKind,
 };
+use uuid::Uuid;
 
-use crate::{Effect, Facts, OutboundMessage};
+use crate::{Effect, Facts, FilingFacts, OutboundMessage};
 
 /// The notices that a command leads to: an event for readers and a row for each.
 pub(crate) fn notices(
@@ -21,71 +22,205 @@ pub(crate) fn notices(
     effects: &[Effect],
     facts: &Facts,
 ) -> Vec<(TicketEvent, Effect)> {
-    let asked = effects.iter().filter_map(|effect| match effect {
-        Effect::OpenApproval(approval) => Some((Purpose::ApprovalWaiting, &**approval)),
-        Effect::WriteApproval(approval) => match event {
-            TicketEvent::ApprovalStepTaken {
-                step: StepKind::Reminder,
-                ..
-            } => Some((Purpose::ApprovalReminder, &**approval)),
-            TicketEvent::ApprovalStepTaken { .. } | TicketEvent::ApprovalAmended { .. } => {
-                Some((Purpose::ApprovalWaiting, &**approval))
+    let mut ids = ids(facts.ids.message);
+    let mut all = Vec::new();
+    for effect in effects {
+        match (effect, event) {
+            (Effect::OpenApproval(approval), _) => {
+                all.extend(asked(
+                    Purpose::ApprovalWaiting,
+                    approval,
+                    facts.now,
+                    &mut ids,
+                ));
             }
-            _ => None,
-        },
-        _ => None,
-    });
-    let asked = asked.map(|(purpose, approval)| Notice {
-        id: facts.ids.message,
-        purpose,
-        roles: approval.required_roles.clone(),
-        due_at: facts.now,
-        only_while: OnlyWhile::ApprovalPending {
-            approval_id: approval.id,
-        },
-    });
-    let expired = effects.iter().any(has_expired);
-    let ended = expired.then(|| of_end(facts.ids.message, facts)).flatten();
-    asked
+            (Effect::WriteApproval(approval), TicketEvent::ApprovalStepTaken { step, .. }) => {
+                all.extend(asked(of_step(*step), approval, facts.now, &mut ids))
+            }
+            (Effect::WriteApproval(approval), TicketEvent::ApprovalAmended { .. }) => {
+                all.extend(asked(
+                    Purpose::ApprovalWaiting,
+                    approval,
+                    facts.now,
+                    &mut ids,
+                ));
+            }
+            (
+                Effect::WriteApproval(approval),
+                TicketEvent::ApprovalDecided { .. }
+                | TicketEvent::ApprovalExpired { .. }
+                | TicketEvent::ChangeDecided { .. },
+            ) => {
+                if approval.state == ApprovalState::Expired {
+                    let open = OnlyWhile::TicketOpen;
+                    all.extend(of_end(open, &facts.comms, facts.now, &mut ids));
+                }
+                all.extend(came_of(approval, facts.now, &mut ids));
+            }
+            _ => {}
+        }
+    }
+    all.into_iter()
         .chain(of_promise(event, facts))
-        .chain(ended)
-        .filter(|notice| !notice.roles.is_empty())
-        .map(Notice::queue)
+        .map(queue)
         .collect()
 }
 
-/// The notice that approvals became void beside something else: one, however many there were.
+/// The notices that a filing leads to: approvals without a ticket.
+pub(crate) fn of_filing(
+    command: &Command,
+    effects: &[Effect],
+    facts: &FilingFacts,
+) -> Vec<OutboundMessage> {
+    let mut ids = ids(facts.message);
+    let mut all = Vec::new();
+    for effect in effects {
+        match (effect, command) {
+            (Effect::OpenApproval(approval), _) => {
+                all.extend(asked(
+                    Purpose::ApprovalWaiting,
+                    approval,
+                    facts.now,
+                    &mut ids,
+                ));
+            }
+            (Effect::WriteApproval(approval), Command::RecordApprovalStep(body)) => {
+                match approval.state {
+                    ApprovalState::Pending => {
+                        all.extend(asked(of_step(body.step), approval, facts.now, &mut ids));
+                    }
+                    _ => all.extend(over(approval, facts, &mut ids)),
+                }
+            }
+            (Effect::WriteApproval(approval), Command::DecideApproval(_)) => match approval.state {
+                ApprovalState::Stale => all.extend(over(approval, facts, &mut ids)),
+                _ => {
+                    // What was carried out with it may have a notice of its own, under the first id.
+                    ids.next();
+                    all.extend(came_of(approval, facts.now, &mut ids));
+                }
+            },
+            _ => {}
+        }
+    }
+    all
+}
+
+/// The notices that approvals became void beside something else: one for those whom the rules list,
+/// however many there were, and one for those of each.
 pub(crate) fn of_stale<'a>(
-    mut ended: impl Iterator<Item = &'a TicketEvent>,
+    ended: impl Iterator<Item = &'a TicketEvent>,
     facts: &Facts,
-) -> Option<(TicketEvent, Effect)> {
-    let is_stale = |event: &TicketEvent| matches!(event, TicketEvent::ApprovalStale { .. });
-    let notice = ended
-        .any(is_stale)
-        .then(|| of_end(facts.ids.ended, facts))??;
-    Some(notice.queue())
+) -> Vec<(TicketEvent, Effect)> {
+    let stale = ended.filter_map(|event| match event {
+        TicketEvent::ApprovalStale { approval_id, .. } => Some(*approval_id),
+        _ => None,
+    });
+    let stale: Vec<_> = stale.collect();
+    if stale.is_empty() {
+        return Vec::new();
+    }
+    let mut ids = ids(facts.ids.ended);
+    let listed = of_end(OnlyWhile::TicketOpen, &facts.comms, facts.now, &mut ids);
+    let concerned = stale.into_iter().zip(ids).map(|(approval_id, id)| {
+        let purpose = Purpose::ApprovalEnded;
+        to_concerned(
+            id,
+            purpose,
+            approval_id,
+            vec![ApprovalState::Stale],
+            facts.now,
+        )
+    });
+    listed.into_iter().chain(concerned).map(queue).collect()
 }
 
-fn has_expired(effect: &Effect) -> bool {
-    matches!(effect, Effect::WriteApproval(approval) if approval.state == ApprovalState::Expired)
+/// The fresh id and those after it: an attempt may need more than one, and how many is known only
+/// once it is decided.
+fn ids(first: MessageId) -> impl Iterator<Item = MessageId> {
+    let first = first.as_uuid().as_u128();
+    (0..).map(move |n| MessageId::from_uuid(Uuid::from_u128(first.wrapping_add(n))))
 }
 
-/// Those who asked and those who were to decide, as the rules list them; nobody, if they list
-/// nobody. A job that has ended needs no such notice.
-fn of_end(id: MessageId, facts: &Facts) -> Option<Notice> {
+fn of_step(step: StepKind) -> Purpose {
+    match step {
+        StepKind::Reminder => Purpose::ApprovalReminder,
+        StepKind::Escalation | StepKind::Expiry => Purpose::ApprovalWaiting,
+    }
+}
+
+/// Told to those who may decide it now.
+fn asked(
+    purpose: Purpose,
+    approval: &Approval,
+    due_at: DateTime<Utc>,
+    ids: &mut impl Iterator<Item = MessageId>,
+) -> Option<OutboundMessage> {
+    let approval_id = approval.id;
+    let only_while = OnlyWhile::ApprovalPending { approval_id };
+    to_roles(&approval.required_roles, purpose, due_at, only_while, ids)
+}
+
+/// What people decided, or that nobody did: told to the one who asked and to those who had agreed.
+fn came_of(
+    approval: &Approval,
+    due_at: DateTime<Utc>,
+    ids: &mut impl Iterator<Item = MessageId>,
+) -> Option<OutboundMessage> {
+    use ApprovalState::*;
+    let (purpose, states) = match approval.state {
+        // What becomes void after all is told in its turn, and this no more.
+        Approved | Executed => (Purpose::ApprovalDecided, vec![Approved, Executed]),
+        Rejected => (Purpose::ApprovalDecided, vec![Rejected]),
+        state @ (Expired | Stale) => (Purpose::ApprovalEnded, vec![state]),
+        Pending | Withdrawn => return None,
+    };
+    // A workflow hears of it by an event, and whoever decided knows.
+    let by_workflow = approval.requested_by_kind == ActorKind::Workflow;
+    let decider = approval.decided_by.as_ref();
+    let someone_agreed = approval.votes.iter().any(|vote| {
+        let knows = purpose == Purpose::ApprovalDecided && Some(&vote.actor_id) == decider;
+        vote.verdict == Verdict::Approve && !knows
+    });
+    if by_workflow && !someone_agreed {
+        return None;
+    }
+    let id = ids.next()?;
+    Some(to_concerned(id, purpose, approval.id, states, due_at))
+}
+
+/// An approval without a ticket is over, and nothing comes of it.
+fn over(
+    approval: &Approval,
+    facts: &FilingFacts,
+    ids: &mut impl Iterator<Item = MessageId>,
+) -> Vec<OutboundMessage> {
+    let stands = OnlyWhile::ApprovalIn {
+        approval_id: approval.id,
+        states: vec![approval.state],
+    };
+    let listed = of_end(stands, &facts.comms, facts.now, ids);
+    listed
+        .into_iter()
+        .chain(came_of(approval, facts.now, ids))
+        .collect()
+}
+
+/// Told to whom the rules list; to nobody, if they list nobody. A job that has ended needs no such
+/// notice.
+fn of_end(
+    only_while: OnlyWhile,
+    rules: &CommsRules,
+    due_at: DateTime<Utc>,
+    ids: &mut impl Iterator<Item = MessageId>,
+) -> Option<OutboundMessage> {
     let purpose = Purpose::ApprovalEnded;
-    let roles = facts.comms.audiences.get(&purpose)?.clone();
-    (!roles.is_empty()).then_some(Notice {
-        id,
-        purpose,
-        roles,
-        due_at: facts.now,
-        only_while: OnlyWhile::TicketOpen,
-    })
+    let roles = rules.audiences.get(&purpose)?;
+    to_roles(roles, purpose, due_at, only_while, ids)
 }
 
 /// Told to whom the rules list for it; to nobody, if they list nobody.
-fn of_promise(event: &TicketEvent, facts: &Facts) -> Option<Notice> {
+fn of_promise(event: &TicketEvent, facts: &Facts) -> Option<OutboundMessage> {
     let TicketEvent::SlaRecorded {
         clock,
         kind,
@@ -105,49 +240,70 @@ fn of_promise(event: &TicketEvent, facts: &Facts) -> Option<Notice> {
         ),
         SlaRecordKind::Breach => (Purpose::SlaBreach, OnlyWhile::TicketOpen),
     };
-    Some(Notice {
-        id: facts.ids.message,
+    let roles = facts.comms.audiences.get(&purpose)?;
+    let mut ids = ids(facts.ids.message);
+    to_roles(roles, purpose, facts.now, only_while, &mut ids)
+}
+
+fn to_roles(
+    roles: &[Role],
+    purpose: Purpose,
+    due_at: DateTime<Utc>,
+    only_while: OnlyWhile,
+    ids: &mut impl Iterator<Item = MessageId>,
+) -> Option<OutboundMessage> {
+    if roles.is_empty() {
+        return None;
+    }
+    let roles = roles.to_vec();
+    Some(OutboundMessage {
+        id: ids.next()?,
+        channel: Channel::Operations,
         purpose,
-        roles: facts.comms.audiences.get(&purpose)?.clone(),
-        due_at: facts.now,
+        recipient: Recipient::Roles { roles },
+        text: None,
+        due_at,
         only_while,
     })
 }
 
-struct Notice {
+fn to_concerned(
     id: MessageId,
     purpose: Purpose,
-    roles: Vec<Role>,
+    approval_id: ApprovalId,
+    states: Vec<ApprovalState>,
     due_at: DateTime<Utc>,
-    only_while: OnlyWhile,
+) -> OutboundMessage {
+    OutboundMessage {
+        id,
+        channel: Channel::Operations,
+        purpose,
+        recipient: Recipient::Concerned { approval_id },
+        text: None,
+        due_at,
+        only_while: OnlyWhile::ApprovalIn {
+            approval_id,
+            states,
+        },
+    }
 }
 
-impl Notice {
-    fn queue(self) -> (TicketEvent, Effect) {
-        let event = TicketEvent::MessageQueued {
-            message_id: self.id,
-            channel: Channel::Operations,
-            purpose: self.purpose,
-            due_at: self.due_at,
-        };
-        let message = OutboundMessage {
-            id: self.id,
-            channel: Channel::Operations,
-            purpose: self.purpose,
-            recipient: Recipient::Roles { roles: self.roles },
-            text: None,
-            due_at: self.due_at,
-            only_while: self.only_while,
-        };
-        (event, Effect::QueueMessage(message))
-    }
+/// An event for readers and the row.
+fn queue(message: OutboundMessage) -> (TicketEvent, Effect) {
+    let event = TicketEvent::MessageQueued {
+        message_id: message.id,
+        channel: message.channel,
+        purpose: message.purpose,
+        due_at: message.due_at,
+    };
+    (event, Effect::QueueMessage(message))
 }
 
 #[cfg(test)]
 mod tests {
     use contracts::{
         Priority,
-        command::{RecordApprovalStep, RecordSla},
+        command::{DecideApproval, RecordApprovalStep, RecordSla},
         sla::ClockPhase,
     };
 
@@ -221,7 +377,11 @@ mod tests {
             assert_eq!(notice.text, None);
             assert_eq!(notice.recipient, Recipient::Roles { roles });
         }
-        assert_eq!(queued(&step(&mut desk)), [], "the rules list nobody");
+        let ended = queued(&step(&mut desk));
+        let [notice] = &ended[..] else {
+            panic!("the rules list nobody, and one asked: {ended:?}");
+        };
+        assert_eq!(notice.recipient, Recipient::Concerned { approval_id });
     }
 
     #[test]
@@ -243,12 +403,78 @@ mod tests {
             applied_seq: desk.seq,
         };
         let decided = desk.try_with(&expire.into(), &facts).unwrap();
-        let [notice] = &queued(&decided)[..] else {
-            panic!("one notice");
+        let [notice, own] = &queued(&decided)[..] else {
+            panic!("one for those listed, one for the one who asked");
         };
         assert_eq!(notice.purpose, Purpose::ApprovalEnded);
         assert_eq!(notice.only_while, OnlyWhile::TicketOpen);
         assert_eq!(notice.recipient, Recipient::Roles { roles });
+        assert_ne!(own.id, notice.id);
+        assert_eq!(own.purpose, Purpose::ApprovalEnded);
+        assert_eq!(own.only_while, stands(&approval, &[ApprovalState::Expired]));
+    }
+
+    fn stands(approval: &Approval, states: &[ApprovalState]) -> OnlyWhile {
+        OnlyWhile::ApprovalIn {
+            approval_id: approval.id,
+            states: states.to_vec(),
+        }
+    }
+
+    #[test]
+    fn whoever_asked_hears_what_was_decided() {
+        use ApprovalState::*;
+        for (verdict, states) in [
+            (Verdict::Approve, &[Approved, Executed][..]),
+            (Verdict::Reject, &[Rejected]),
+        ] {
+            let mut desk = on_site();
+            desk.run(request_change(35_000));
+            let approval = desk.approval().clone();
+            let decided = desk.run(DecideApproval {
+                approval_id: approval.id,
+                verdict,
+                reason: None,
+                version: None,
+            });
+            let [notice] = &queued(&decided)[..] else {
+                panic!("one notice of {verdict:?}");
+            };
+            assert_eq!(notice.purpose, Purpose::ApprovalDecided);
+            let approval_id = approval.id;
+            assert_eq!(notice.recipient, Recipient::Concerned { approval_id });
+            assert_eq!(notice.only_while, stands(&approval, states));
+        }
+    }
+
+    #[test]
+    fn a_workflow_needs_no_message_and_those_who_had_agreed_do() {
+        let mut desk = on_site();
+        desk.run(request_change(35_000));
+        let mut approval = desk.approval().clone();
+        let told = |approval: &Approval| {
+            came_of(approval, monday(), &mut ids(MessageId::from_uuid(uuid(1))))
+        };
+        assert_eq!(told(&approval), None, "nothing came of it yet");
+        let vote = |who: &str| contracts::approval::Vote {
+            actor_id: who.to_owned(),
+            roles: Vec::new(),
+            verdict: Verdict::Approve,
+            at: monday(),
+            reason: None,
+            on_behalf_of: None,
+            command_id: contracts::CommandId::from_uuid(uuid(1)),
+        };
+        approval.requested_by_kind = ActorKind::Workflow;
+        approval.state = ApprovalState::Approved;
+        approval.votes = vec![vote("last")];
+        approval.decided_by = Some("last".to_owned());
+        assert_eq!(told(&approval), None, "only the one who decided");
+        approval.votes.push(vote("first"));
+        assert!(told(&approval).is_some());
+        approval.votes.pop();
+        approval.state = ApprovalState::Stale;
+        assert!(told(&approval).is_some(), "it is void after their yes");
     }
 
     fn record(desk: &Desk, kind: SlaRecordKind) -> RecordSla {

@@ -158,6 +158,7 @@ async fn make_template(server: &'static str) -> String {
             .files()
             .to_archive()
             .expect("the starter bundle can be packed"),
+        None,
         "tests",
         "first",
         chrono::Utc::now(),

@@ -166,6 +166,7 @@ fn recipient_words(recipient: &Recipient) -> String {
             let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
             roles.join(" or ")
         }
+        Recipient::Concerned { approval_id } => format!("those of {}", short(approval_id)),
     }
 }
 

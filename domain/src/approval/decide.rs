@@ -53,6 +53,7 @@ pub(super) fn decide(
         return Ok(TicketEvent::ApprovalVoted {
             approval_id,
             verdict: body.verdict,
+            waits_for: owed(after),
         });
     }
     after.claim = None;

@@ -154,6 +154,7 @@ pub fn act(
                 version: after.version,
                 facts_sha256: after.facts_sha256.clone(),
                 steps: after.steps.clone(),
+                waits_for: owed(&after),
                 reason: body.reason.clone(),
             }
         }
@@ -226,6 +227,7 @@ fn step(body: &RecordApprovalStep, after: &mut Approval) -> Result<TicketEvent, 
         },
         roles: next.roles,
         steps: after.steps.clone(),
+        waits_for: owed(after),
     })
 }
 

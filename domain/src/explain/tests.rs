@@ -159,10 +159,12 @@ fn sample(event: EventType) -> TicketEvent {
             autonomous: true,
             facts_sha256: None,
             steps: vec![expiry],
+            waits_for: Vec::new(),
         },
         EventType::ApprovalVoted => TicketEvent::ApprovalVoted {
             approval_id,
             verdict: Verdict::Approve,
+            waits_for: Vec::new(),
         },
         EventType::ApprovalDecided => TicketEvent::ApprovalDecided {
             approval_id,
@@ -176,6 +178,7 @@ fn sample(event: EventType) -> TicketEvent {
             facts_sha256: None,
             steps: vec![expiry],
             reason,
+            waits_for: Vec::new(),
         },
         EventType::ApprovalWithdrawn => TicketEvent::ApprovalWithdrawn {
             approval_id,
@@ -190,6 +193,7 @@ fn sample(event: EventType) -> TicketEvent {
             step: StepKind::Escalation,
             roles: vec![Role::AccountManager],
             steps: vec![expiry],
+            waits_for: Vec::new(),
         },
         EventType::ApprovalDueChanged => TicketEvent::ApprovalDueChanged {
             approval_id,

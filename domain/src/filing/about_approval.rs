@@ -6,8 +6,10 @@
 use contracts::{
     Command, Slug, TicketEvent,
     approval::{Approval, ApprovalState},
+    canonical::canonical_sha256,
     filing::Filed,
 };
+use serde_json::json;
 
 use super::{Filing, FilingFacts};
 use crate::{
@@ -15,11 +17,33 @@ use crate::{
     approval::{act, already},
 };
 
+/// What a held filing depends on: when it changes, a yes is no longer about what is. The turn of the
+/// switch that is to be released, the bundle that decides, the stage as it stands.
+pub fn ground(command: &Command, facts: &FilingFacts) -> Result<String, Rejection> {
+    let ground = match command {
+        Command::ReleaseKillSwitch(body) => json!({
+            "scope": body.scope.key(),
+            "generation": facts.kill_switch.generation,
+        }),
+        Command::ActivateBundle(_) => json!({ "active": facts.control.active_bundle }),
+        Command::PromoteStage(body) => {
+            let stages = facts.autonomy.stages.iter();
+            let standing = stages.filter(|stage| stage.target.operation == body.target.operation);
+            json!({ "stages": standing.collect::<Vec<_>>() })
+        }
+        _ => json!({}),
+    };
+    canonical_sha256(&ground).map_err(|_| Rejection::Broken {
+        what: "the canonical form of the facts of an approval",
+    })
+}
+
 /// Holds a filing that could be carried out now.
-pub fn hold(approval: Approval) -> Filing {
+pub(super) fn hold(approval: Approval) -> Filing {
     let filed = Filed::Held {
         approval_id: approval.id,
         operation: approval.operation,
+        facts_sha256: approval.facts_sha256.clone(),
     };
     let id = approval.id.as_uuid();
     Filing {
@@ -43,6 +67,12 @@ pub(super) fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rej
     {
         return Err(Rejection::invalid("/at", "must not lie in the future"));
     }
+    if matches!(command, Command::AmendApproval(_)) {
+        return Err(Rejection::invalid(
+            "/approval_id",
+            "names an approval without a ticket: withdraw it and ask anew",
+        ));
+    }
     let acted = act(command, approval, &facts.who)?;
     let comment = acted.comment.map(|(id, text)| Effect::WriteComment {
         id,
@@ -53,7 +83,7 @@ pub(super) fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rej
 }
 
 /// What the last yes releases: carried out, or void with the reason why it cannot be.
-pub fn release(
+pub(super) fn release(
     command: &Command,
     inner: Result<Filing, Slug>,
     facts: &FilingFacts,

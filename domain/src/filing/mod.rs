@@ -28,13 +28,15 @@ mod upsert_site;
 mod upsert_technician;
 
 #[cfg(test)]
+mod notice_tests;
+#[cfg(test)]
 mod stage_tests;
 #[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Command, MessageId, Operation,
+    Command, MessageId, Operation, Slug,
     approval::Approval,
     comms::CommsRules,
     filing::Filed,
@@ -46,7 +48,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts,
+    Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts, notices,
     rollout::LedgerFacts,
 };
 
@@ -165,12 +167,38 @@ impl Filing {
             operation: None,
         }
     }
+
+    /// With what people are told of the approvals that it writes.
+    fn told(mut self, command: &Command, facts: &FilingFacts) -> Self {
+        let notices = notices::of_filing(command, &self.effects, facts);
+        self.notices.extend(notices);
+        self
+    }
 }
 
-pub use about_approval::{hold, release};
+pub use about_approval::ground;
+
+/// Holds a filing that could be carried out now.
+pub fn hold(command: &Command, approval: Approval, facts: &FilingFacts) -> Filing {
+    about_approval::hold(approval).told(command, facts)
+}
+
+/// What the last yes releases: carried out, or void with the reason why it cannot be.
+pub fn release(
+    command: &Command,
+    inner: Result<Filing, Slug>,
+    facts: &FilingFacts,
+) -> Result<Filing, Rejection> {
+    let filing = about_approval::release(command, inner, facts)?;
+    Ok(filing.told(command, facts))
+}
 
 /// Decides a filing.
 pub fn decide(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
+    Ok(plan(command, facts)?.told(command, facts))
+}
+
+fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
     match command {
         Command::UpsertSite(body) => upsert_site::plan(body, facts),
         Command::UpsertAsset(body) => upsert_asset::plan(body, facts),

@@ -106,10 +106,13 @@ fn wanted(only_while: &OnlyWhile, ticket: &Ticket) -> Result<(), Rejection> {
                 Some(_) => Ok(()),
             }
         }
-        OnlyWhile::KillGeneration { .. } | OnlyWhile::Always => wrong(
-            "/only_while",
-            "must be about the ticket: `kill_generation` and `always` are for our own notices",
-        ),
+        OnlyWhile::ApprovalIn { .. } | OnlyWhile::KillGeneration { .. } | OnlyWhile::Always => {
+            wrong(
+                "/only_while",
+                "must be about the ticket: `approval_in`, `kill_generation` and `always` are for our own \
+             notices",
+            )
+        }
     }
 }
 

@@ -173,6 +173,7 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             autonomous,
             facts_sha256,
             steps,
+            waits_for,
         } => ticket.approvals.push(TicketApproval {
             id: *approval_id,
             kind: *kind,
@@ -182,6 +183,14 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             autonomous: *autonomous,
             facts_sha256: facts_sha256.clone(),
             steps: steps.clone(),
+            waits_for: waits_for.clone(),
+        }),
+        TicketEvent::ApprovalVoted {
+            approval_id,
+            waits_for,
+            verdict: _,
+        } => with_approval(ticket, *approval_id, |approval| {
+            approval.waits_for.clone_from(waits_for);
         }),
         TicketEvent::ApprovalDecided {
             approval_id,
@@ -190,6 +199,7 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
         } => match verdict {
             Verdict::Approve => with_approval(ticket, *approval_id, |approval| {
                 approval.released = true;
+                approval.waits_for.clear();
                 approval.steps.retain(|step| step.step == StepKind::Expiry);
             }),
             Verdict::Reject => drop_approval(ticket, *approval_id),
@@ -199,17 +209,26 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             version,
             facts_sha256,
             steps,
+            waits_for,
             reason: _,
         } => with_approval(ticket, *approval_id, |approval| {
+            approval.waits_for.clone_from(waits_for);
             approval.version = *version;
             approval.released = false;
             approval.facts_sha256.clone_from(facts_sha256);
             approval.steps.clone_from(steps);
         }),
         TicketEvent::ApprovalStepTaken {
-            approval_id, steps, ..
-        }
-        | TicketEvent::ApprovalDueChanged {
+            approval_id,
+            steps,
+            waits_for,
+            step: _,
+            roles: _,
+        } => with_approval(ticket, *approval_id, |approval| {
+            approval.steps.clone_from(steps);
+            approval.waits_for.clone_from(waits_for);
+        }),
+        TicketEvent::ApprovalDueChanged {
             approval_id, steps, ..
         } => with_approval(ticket, *approval_id, |approval| {
             approval.steps.clone_from(steps);
@@ -284,8 +303,7 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             });
         }
         TicketEvent::CustomerResumed {} => ticket.customer_wait = None,
-        TicketEvent::ApprovalVoted { .. }
-        | TicketEvent::ApprovalClaimed { .. }
+        TicketEvent::ApprovalClaimed { .. }
         | TicketEvent::ApprovalReleased { .. }
         | TicketEvent::ApprovalCommented { .. }
         | TicketEvent::NoteAdded { .. }

@@ -72,6 +72,7 @@ pub(super) fn plan(
         autonomous: false,
         facts_sha256: None,
         steps,
+        waits_for: approval::owed(&approval),
     };
     let note_id = body.note.is_some().then_some(facts.ids.note);
     let event = TicketEvent::ChangeRequested {

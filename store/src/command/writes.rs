@@ -462,7 +462,7 @@ impl<'a> Writes<'a> {
             provider_message_id: None,
             contact_id: match &message.recipient {
                 Recipient::Contact { contact_id } => Some(contact_id.as_uuid()),
-                Recipient::Roles { .. } => None,
+                Recipient::Roles { .. } | Recipient::Concerned { .. } => None,
             },
             recipient: Some(&message.recipient),
             routing: None,

@@ -107,7 +107,8 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "select 'comms_messages ' || id from comms_messages
          where ticket_id is null and coalesce(routing ->> 'route', '') <> 'held'
            and coalesce(purpose, '') not in ('kill_switch', 'stage_changed', 'approval_waiting',
-                                             'approval_reminder', 'approval_ended')",
+                                             'approval_reminder', 'approval_decided',
+                                             'approval_ended')",
     ),
     (
         Invariant::I10,

@@ -16,6 +16,7 @@ use dispatch_tests::{
     job::{HELD_CENTS, Job, SECRET_WORDS},
     record::{Footprint, attempt},
     stack::{Stack, with_api},
+    wait,
     who::{Who, mint},
 };
 use serde_json::{Value, json};
@@ -121,6 +122,7 @@ async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value) -> Value)
         stack.admin(),
         bundle.reference(),
         &archive,
+        None,
         "test",
         "test",
         now,
@@ -479,14 +481,14 @@ fn facts_that_change_void_it_in_the_same_transaction() {
             ErrorCode::ApprovalStale,
         );
         assert_eq!(why.meta["why"], "facts_changed");
-        // Both sides are told.
+        // Those whom the rules list, and both sides.
         let told: i64 = sqlx::query_scalar(
             "select count(*) from comms_messages where purpose = 'approval_ended'",
         )
         .fetch_one(stack.admin())
         .await
         .unwrap();
-        assert_eq!(told, 1);
+        assert_eq!(told, 2);
 
         let (mut job, approval) = held(&stack).await;
         job.does(Operation::CustomerAwait).await;
@@ -918,6 +920,162 @@ fn the_old_place_and_the_new_one_are_one_command() {
         )
         .await;
         late.problem(ErrorCode::AlreadyDecided);
+    });
+}
+
+/// What our own people are told, oldest first: for what, to whom, and only while what.
+async fn told(stack: &Stack) -> Vec<(String, Value, Value)> {
+    sqlx::query_as(
+        "select purpose, recipient, only_while from comms_messages
+          where channel = 'operations' and purpose like 'approval%' order by received_at, id",
+    )
+    .fetch_all(stack.admin())
+    .await
+    .unwrap()
+}
+
+/// The notices of an approval without a ticket: of the wish, of its end, of either answer.
+#[test]
+fn approvals_without_a_ticket_tell_people_as_those_of_tickets_do() {
+    with_api(async |stack| {
+        let roles = [Role::PlatformAdmin, Role::TenantAdmin, Role::Dispatcher];
+        let (first, second) = ("usr_first", "usr_second");
+        let mut claims = Who::TenantAdmin.claims(stack.tenant(), Utc::now());
+        claims.sub = first.to_owned();
+        claims.roles = roles.into();
+        let token = mint(&claims);
+        let second = person(&stack, second, &roles);
+        let body = json!({ "reason": "drill", "scope": { "kind": "everything" } });
+        let turn = async |operation| {
+            let ask = stack.http().command(operation, None, &body);
+            ask.token(&token).key(key()).send().await
+        };
+        let release = async || {
+            let reply = turn(Operation::ReleaseKillSwitch).await;
+            assert_eq!(reply.status, 202, "{}", reply.text());
+            let receipt: HeldReceipt = serde_json::from_value(reply.json()).unwrap();
+            receipt.approval
+        };
+        let engaged = turn(Operation::EngageKillSwitch).await;
+        assert!(engaged.status.is_success(), "{}", engaged.text());
+        let approval = release().await;
+        let id = approval.id;
+        let mut expected = vec![waiting(&approval)];
+
+        // Nobody says anything until its end, which comes soon.
+        let end = Utc::now() + TimeDelta::milliseconds(1_500);
+        let sooner = json!({ "approval_id": id, "expires_at": end, "reason": "soon" });
+        let ask = stack
+            .http()
+            .command(Operation::ChangeApprovalDue, None, &sooner);
+        let moved = ask.token(&token).key(key()).send().await;
+        assert!(moved.status.is_success(), "{}", moved.text());
+        let options = CallOptions::default;
+        let step = stands(&stack, id).await.steps[0].clone();
+        assert_eq!(step.step, StepKind::Expiry);
+        wait::until("its end", wait::BOUND, async || match Utc::now() > end {
+            true => Ok(()),
+            false => Err(end),
+        })
+        .await;
+        let over = RecordApprovalStep {
+            approval_id: id,
+            version: 1,
+            step: step.step,
+            at: step.at,
+            applied_seq: 0,
+        };
+        let workflow = stack.client(stack.tenant(), Who::Workflow);
+        workflow
+            .record_approval_step(&over, &options())
+            .await
+            .unwrap();
+        assert_eq!(stands(&stack, id).await.state, ApprovalState::Expired);
+        let listed = json!({ "to": "roles", "roles": ["dispatcher", "account_manager"] });
+        expected.push(("approval_ended".into(), listed, stood(id, &["expired"])));
+        expected.push((
+            "approval_ended".into(),
+            concerned(id),
+            stood(id, &["expired"]),
+        ));
+
+        for (verdict, states) in [
+            (Verdict::Reject, &["rejected"][..]),
+            (Verdict::Approve, &["approved", "executed"]),
+        ] {
+            let approval = release().await;
+            expected.push(waiting(&approval));
+            let decision = DecideApproval {
+                verdict,
+                ..yes(approval.id)
+            };
+            second.decide(&decision, &options()).await.unwrap();
+            let to = concerned(approval.id);
+            expected.push(("approval_decided".into(), to, stood(approval.id, states)));
+        }
+        assert_eq!(told(&stack).await, expected);
+        // What was carried out tells of itself besides.
+        let turns: i64 =
+            sqlx::query_scalar("select count(*) from comms_messages where purpose = 'kill_switch'")
+                .fetch_one(stack.admin())
+                .await
+                .unwrap();
+        assert_eq!(turns, 2);
+    });
+}
+
+fn waiting(approval: &Approval) -> (String, Value, Value) {
+    (
+        "approval_waiting".into(),
+        json!({ "to": "roles", "roles": approval.required_roles }),
+        json!({ "only": "approval_pending", "approval_id": approval.id }),
+    )
+}
+
+fn concerned(id: ApprovalId) -> Value {
+    json!({ "to": "concerned", "approval_id": id })
+}
+
+fn stood(id: ApprovalId, states: &[&str]) -> Value {
+    json!({ "only": "approval_in", "approval_id": id, "states": states })
+}
+
+/// Whoever asked and whoever had agreed hear that it came to nothing, by the subject of their token.
+#[test]
+fn both_sides_are_told_when_an_approval_becomes_void() {
+    with_api(async |stack| {
+        bundle_with(&stack, "approvals/data.json", |mut data| {
+            data["rules"]["NTE_PERCENT"]["count"] = 2.into();
+            data
+        })
+        .await;
+        let (mut job, approval) = held(&stack).await;
+        let manager = person(&stack, "usr_m1", &[Role::AccountManager]);
+        say_yes(&manager, approval.id).await.unwrap();
+        // The work ends: what the approver looked at is no more.
+        job.does(Operation::Complete).await;
+        assert_eq!(
+            stands(&stack, approval.id).await.state,
+            ApprovalState::Stale
+        );
+        let told = told(&stack).await;
+        let to = concerned(approval.id);
+        let own: Vec<_> = told.iter().filter(|(_, whom, _)| *whom == to).collect();
+        let stale = stood(approval.id, &["stale"]);
+        assert_eq!(own, [&("approval_ended".to_owned(), to.clone(), stale)]);
+        let technician = Who::Technician.actor(stack.tenant()).id;
+        // The one who asked and the one who had agreed, as the sender finds them.
+        let found: Vec<String> = sqlx::query_scalar(
+            "select jsonb_array_elements_text(comms_concerned($1, $2, 'approval_ended'))",
+        )
+        .bind(stack.tenant().id.as_uuid())
+        .bind(approval.id.as_uuid())
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        let mut names = [technician, "usr_m1".to_owned()];
+        names.sort();
+        assert_eq!(found, names);
     });
 }
 

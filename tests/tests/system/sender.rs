@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use comms::{Backoff, CommsConfig, Endpoint, OnUnknown, Secret, Tuning};
 use contracts::{
     ApprovalId, MessageId, Operation, Role, Slug, TenantId, TicketId, TicketState,
+    approval::ApprovalState,
     comms::{Channel, OnlyWhile, Purpose, Recipient, WebhookMessage, WebhookRecipient},
 };
 use dispatch_tests::{
@@ -232,7 +233,9 @@ impl<'a> Draft<'a> {
             Recipient::Contact { contact_id } => {
                 (Channel::Sms, Some(TEXT), Some(contact_id.as_uuid()))
             }
-            Recipient::Roles { .. } => (Channel::Operations, None, None),
+            Recipient::Roles { .. } | Recipient::Concerned { .. } => {
+                (Channel::Operations, None, None)
+            }
         };
         let mut tx = database.admin.begin().await.unwrap();
         let command: Option<Uuid> = sqlx::query_scalar(
@@ -454,6 +457,56 @@ fn a_notice_names_roles_and_no_person() {
             other => panic!("not to roles: {other:?}"),
         }
         assert_eq!((&request.text, &request.only_while), (&None, &only_while));
+    });
+}
+
+/// Whoever asked is named by the subject of their token when it leaves, and only while it is so.
+#[test]
+fn whoever_asked_is_told_what_was_decided() {
+    with_switches(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
+        let approval_id = approval(&stack, job.id()).await;
+        job.does(Operation::DecideApproval).await;
+        let message = about(&stack, job.id(), Purpose::ApprovalDecided).await;
+        let tenant = stack.tenant();
+        let concerned = |states: &[ApprovalState]| Draft {
+            recipient: Recipient::Concerned { approval_id },
+            ..Draft::notice(
+                tenant,
+                Some(job.id()),
+                OnlyWhile::ApprovalIn {
+                    approval_id,
+                    states: states.to_vec(),
+                },
+            )
+        };
+        let stale = concerned(&[ApprovalState::Stale])
+            .queue(stack.database())
+            .await;
+        // What nobody asked for or agreed to concerns nobody.
+        let nobody = Draft {
+            recipient: Recipient::Concerned {
+                approval_id: ApprovalId::from_uuid(Uuid::now_v7()),
+            },
+            ..Draft::notice(tenant, Some(job.id()), OnlyWhile::Always)
+        };
+        let nobody = nobody.queue(stack.database()).await;
+        let receiver = Receiver::start(true, &[]).await;
+        let sender = start(&stack, receiver.endpoint());
+        for (message, expected) in [
+            (message, is("sent", "http_204")),
+            (stale, is("withdrawn", "approval_moved_on")),
+            (nobody, is("withdrawn", "nobody_concerned")),
+        ] {
+            assert_eq!(ended(stack.database(), message).await, expected);
+        }
+        sender.stop().await;
+        let requests = receiver.requests();
+        let request = requests.iter().find(|r| r.id == message).unwrap();
+        let actor_ids = vec![Who::Technician.actor(tenant).id];
+        assert_eq!(request.recipient, WebhookRecipient::Actors { actor_ids });
+        forget(stack.database(), stale).await;
+        forget(stack.database(), nobody).await;
     });
 }
 

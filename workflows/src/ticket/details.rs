@@ -75,7 +75,8 @@ pub fn markdown(follower: &TicketFollower) -> String {
     text
 }
 
-/// `approval apr_… (dispatch, version 1): waits for people; next: reminder at …`
+/// `approval apr_… (dispatch, version 1): waits for people: 1 of 2 yes (approver or
+/// account_manager); next: reminder at …; expires at …`
 fn waits(approval: &TicketApproval) -> String {
     let (stands, then) = match approval.released {
         true => ("approved, is carried out", "else"),
@@ -85,10 +86,25 @@ fn waits(approval: &TicketApproval) -> String {
         "approval {} ({}, version {}): {stands}",
         approval.id, approval.operation, approval.version
     );
+    let mut before = ": ";
+    for owed in &approval.waits_for {
+        let roles: Vec<_> = owed.roles.iter().map(ToString::to_string).collect();
+        let roles = roles.join(" or ");
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "{before}{} of {} yes ({roles})",
+            owed.given, owed.count
+        );
+        before = ", ";
+    }
     if let Some(next) = approval.steps.first() {
         let at = time(next.at);
-        // Writing to a String cannot fail.
         let _ = write!(text, "; {then}: {} at {at}", next.step);
+    }
+    let end = approval.steps.last().filter(|_| approval.steps.len() > 1);
+    if let Some(end) = end {
+        let _ = write!(text, "; expires at {}", time(end.at));
     }
     text
 }

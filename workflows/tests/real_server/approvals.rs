@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    ApprovalId, Operation,
+    ApprovalId, Operation, Role,
     TicketState::*,
     approval::{ApprovalKind, ApprovalStep, StepKind, TicketApproval},
     event::{AutonomyMode, Stopped, TicketLevel, WaitingFor},
+    inbox::Owed,
     proposal::ProposalKind,
 };
 use temporalio_common::protos::temporal::api::{
@@ -38,11 +39,18 @@ fn held(begun: DateTime<Utc>) -> TicketApproval {
             step(2, StepKind::Escalation),
             step(4, StepKind::Expiry),
         ],
+        waits_for: vec![Owed {
+            code: "CHANGE_ORDER".to_owned(),
+            roles: vec![Role::Approver, Role::AccountManager],
+            count: 2,
+            given: 1,
+        }],
     }
 }
 
 fn released(mut approval: TicketApproval) -> TicketApproval {
     approval.released = true;
+    approval.waits_for.clear();
     approval.steps.retain(|step| step.step == StepKind::Expiry);
     approval
 }

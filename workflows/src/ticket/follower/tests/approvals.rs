@@ -1,9 +1,10 @@
 //! What approvals, stages and kill switches call for.
 
 use contracts::{
-    ApprovalId, Operation,
+    ApprovalId, Operation, Role,
     approval::{ApprovalKind, ApprovalStep, StepKind, TicketApproval},
     event::Stopped,
+    inbox::Owed,
 };
 
 use super::*;
@@ -28,11 +29,18 @@ pub(super) fn held(id: u128, moment: i64) -> TicketApproval {
             step(20, StepKind::Escalation),
             step(30, StepKind::Expiry),
         ],
+        waits_for: vec![Owed {
+            code: "CHANGE_ORDER".to_owned(),
+            roles: vec![Role::Approver, Role::AccountManager],
+            count: 2,
+            given: 1,
+        }],
     }
 }
 
 pub(super) fn released(mut approval: TicketApproval) -> TicketApproval {
     approval.released = true;
+    approval.waits_for.clear();
     approval.steps.retain(|step| step.step == StepKind::Expiry);
     approval
 }
@@ -340,8 +348,9 @@ fn the_details_say_what_is_waited_for_and_what_is_stopped() {
     hear(&mut f, 1, l, 0);
     let text = crate::ticket::details::markdown(&f);
     for line in [
-        "- approval apr_00000000000000000000000000000007 (dispatch, version 1): waits for people; \
-         next: reminder at 1970-01-01T00:00:10Z\n",
+        "- approval apr_00000000000000000000000000000007 (dispatch, version 1): waits for people: \
+         1 of 2 yes (approver or account_manager); next: reminder at 1970-01-01T00:00:10Z; expires at \
+         1970-01-01T00:00:30Z\n",
         "- approval apr_00000000000000000000000000000008 (dispatch, version 1): approved, is \
          carried out; else: expiry at 1970-01-01T00:00:30Z\n",
         "- autonomy: APPROVE (acts when people have released it)\n",
