@@ -139,8 +139,9 @@ pub async fn migrate(
         .files()
         .to_archive()
         .map_err(|error| Failure::failed(chain(&error)))?;
-    let (by, reason) = ("dispatch migrate", "migrated");
-    store::bundles::install(&owner, bundle.reference(), &archive, by, reason, Utc::now())
+    let (signer, by, reason) = (bundle.signer(), "dispatch migrate", "migrated");
+    let reference = bundle.reference();
+    store::bundles::install(&owner, reference, &archive, signer, by, reason, Utc::now())
         .await
         .map_err(trouble)?;
     Ok(None)
