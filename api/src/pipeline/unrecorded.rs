@@ -2,7 +2,7 @@
 //! again.
 
 use contracts::ErrorCode;
-use policy::EvaluationError;
+use policy::{BundleError, EvaluationError};
 use uuid::Uuid;
 
 use super::{Answer, Call, answer::text};
@@ -43,6 +43,14 @@ impl Unrecorded {
         }
     }
 
+    /// A check of a bundle that was brought; the active one is not tried again.
+    fn is_slow_trial(&self) -> bool {
+        matches!(
+            self,
+            Self::Bundle(bundles::NoBundle::Unusable(BundleError::Trial { .. }))
+        )
+    }
+
     /// Which of the things that can be wrong with the policy it is, for operators who mend it.
     fn reason(&self) -> Option<&'static str> {
         match self {
@@ -66,6 +74,11 @@ impl Unrecorded {
             ErrorCode::PolicyUnavailable if matches!(self, Self::NoBundle) => {
                 "No policy bundle is active, so nothing can be allowed. Send it again with the same \
                  request id once an operator has activated one; `dispatch doctor` tells how."
+            }
+            ErrorCode::PolicyUnavailable if self.is_slow_trial() => {
+                "The bundle that this request brings could not be tried out in time: this machine is \
+                 too busy. Nothing was kept, and nothing is said about the bundle. Send it again \
+                 later with the same request id."
             }
             ErrorCode::PolicyUnavailable if matches!(self, Self::Bundle(_)) => {
                 "The active policy bundle cannot be loaded here, so nothing can be allowed. Send it \
@@ -109,5 +122,29 @@ impl Unrecorded {
             replayed: false,
             retry_after_seconds: retry.then_some(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_was_too_slow_says_nothing_about_the_active_bundle() {
+        let slow = EvaluationError::Slow {
+            reason: String::new(),
+        };
+        let trial = BundleError::Trial {
+            operation: "triage".to_owned(),
+            actor: "a person".to_owned(),
+            source: slow.clone(),
+        };
+        let brought = Unrecorded::Bundle(trial.into());
+        assert_eq!(brought.code(), ErrorCode::PolicyUnavailable);
+        assert_eq!(brought.reason(), None, "nothing is to be mended");
+        assert!(brought.detail().contains("could not be tried out in time"));
+        let active = Unrecorded::Evaluation(slow);
+        assert_eq!(active.reason(), Some("NO_DECISION"));
+        assert!(!active.detail().contains("tried out"));
     }
 }
