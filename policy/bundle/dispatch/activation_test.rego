@@ -24,8 +24,10 @@ codes(about) := {reason.code |
 	some reason in deny
 }
 
-test_as_the_starter_has_it_one_person_may if {
-	data.dispatch.result == "ALLOW" with input as request
+lax := {"needs_approval": false, "require_report": false, "report_max_age_minutes": 60}
+
+test_where_nothing_is_asked_for_one_person_may if {
+	data.dispatch.result == "ALLOW" with input as request with data.activation as lax
 }
 
 test_a_report_may_be_asked_for if {
@@ -34,6 +36,20 @@ test_a_report_may_be_asked_for if {
 	codes(diff({"candidate_sha256": "cd"})) == {"DIFF_OTHER"}
 	codes(diff({"undecided": 1})) == {"DIFF_UNDECIDED"}
 	codes(diff({"until": "2026-11-21T07:59:59Z"})) == {"DIFF_OLD"}
+}
+
+sent(report) := object.union(request, {"body": {"report": report}})
+
+test_what_is_no_report_is_none if {
+	every nothing in [null, false, true, "none", 7, []] {
+		codes(sent(nothing)) == {"DIFF_MISSING"}
+	}
+}
+
+# Of what is no hash a policy sees the length.
+test_a_report_about_nothing_is_about_another_bundle if {
+	codes(diff({"candidate_sha256": {"chars": 2}})) == {"DIFF_OTHER"}
+	codes(diff({"report_sha256": {"chars": 2}})) == set()
 }
 
 test_and_a_second_person if {
