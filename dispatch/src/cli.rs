@@ -12,7 +12,8 @@ use crate::{
     commands::{
         approvals::ApprovalsCommand, decisions::DecisionsCommand, import::ImportArgs,
         killswitch::KillSwitchCommand, messages::MessagesCommand, policy::PolicyCommand,
-        proposals::ProposalsCommand, rollout::RolloutCommand, shadow::ShadowCommand,
+        proposals::ProposalsCommand, rollout::RolloutCommand,
+        shadow::{ShadowCommand, record::CODE_VERSION},
         ticket::TicketCommand,
     },
     demo::day::Speed,
@@ -26,7 +27,14 @@ pub const DEFAULT_STATE_DIR: &str = ".dispatch";
 
 /// Field-service jobs as durable workflows: software proposes, people and policy decide.
 #[derive(Debug, Parser)]
-#[command(name = "dispatch", version, about, after_help = exit::HELP, propagate_version = true)]
+#[command(
+    name = "dispatch",
+    version,
+    long_version = CODE_VERSION,
+    about,
+    after_help = exit::HELP,
+    propagate_version = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -227,9 +235,40 @@ pub enum CliCommand {
     #[command(after_help = exit::HELP)]
     Doctor(JsonArgs),
 
-    /// Checks the invariants in the database: audit chains, versions, orphans, outbox
+    /// Looks through the whole record for anything that must not be
     ///
-    /// Read-only, and safe on a running system. Prints each violation; exit code 1 on any.
+    /// Read-only, and safe on a running system. Prints each violation; exit code 1 on any. Checked are:
+    ///
+    /// - the audit log: nothing in it was changed, left out or cut off (hash chains, signed checkpoints)
+    ///
+    /// - commands: each that was acknowledged took effect exactly once, with its decision, its audit
+    ///   row and the answer that was given; no request id has two answers
+    ///
+    /// - tickets: versions without a gap, legal transitions only, and ticket, visits, notes, evidence,
+    ///   invoices, proposals and SLA records as the timeline tells them
+    ///
+    /// - sites, assets, contacts, technicians and absences as they were written last
+    ///
+    /// - approvals: asked, voted, carried out, expired and void as the record tells; what was carried
+    ///   out is what was approved, once, by enough people with the right roles and never the one who
+    ///   asked
+    ///
+    /// - software: nothing under an engaged kill switch, nothing beyond its stage, nothing in shadow
+    ///   mode
+    ///
+    /// - stages, reports, delegations and policy bundles: as they were decided
+    ///
+    /// - messages: each belongs where the record says, went out once per key, and never after it had
+    ///   ended
+    ///
+    /// - delivery: events for workflows are numbered without a gap, none waits too long or is stuck
+    ///
+    /// - tenants: no row refers to another tenant's
+    ///
+    /// - the database: row-level security is forced, what is append-only cannot be changed, no login
+    ///   may more than it needs
+    ///
+    /// With --temporal also: each ticket's workflow knows what the database knows.
     #[command(after_help = exit::HELP)]
     Verify(VerifyArgs),
 

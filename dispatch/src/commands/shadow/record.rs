@@ -29,8 +29,8 @@ const OFTEN: Duration = Duration::from_millis(100);
 /// Tenants that are named to somebody who gave another.
 const NAMES: u32 = 10;
 
-/// What decides and advises.
-pub const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What decides and advises: the version, and the commit when it was built from a checkout.
+pub const CODE_VERSION: &str = env!("DISPATCH_CODE");
 
 /// From when to when.
 #[derive(Debug, Args)]
