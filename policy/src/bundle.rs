@@ -35,6 +35,9 @@ use crate::{
     trial::{self, Trial},
 };
 
+/// How often a trial evaluation may be slow.
+const TRIES: usize = 3;
+
 /// A policy bundle that passed all checks.
 pub struct Bundle {
     reference: BundleRef,
@@ -217,15 +220,28 @@ impl Bundle {
     /// Asks these questions: a bundle that cannot answer them must not get as far as being active.
     fn try_out(&self, trials: impl Iterator<Item = Trial>) -> Result<(), BundleError> {
         for trial in trials {
-            self.decide(trial.input)
-                .map_err(|source| BundleError::Trial {
+            patiently(|| self.decide(trial.input.clone())).map_err(|source| {
+                BundleError::Trial {
                     operation: trial.operation.to_string(),
                     actor: trial.actor,
                     source,
-                })?;
+                }
+            })?;
         }
         Ok(())
     }
+}
+
+/// A busy machine is slow now and then, a bundle each time: whoever is slow may try again.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, EvaluationError>) -> Result<T, EvaluationError> {
+    let mut answer = ask();
+    for _ in 1..TRIES {
+        if !matches!(answer, Err(EvaluationError::Slow { .. })) {
+            break;
+        }
+        answer = ask();
+    }
+    answer
 }
 
 /// Hangs each `data.json` where its directory says.
@@ -261,4 +277,38 @@ fn documents(files: &BundleFiles, manifest: &Manifest) -> Result<Value, BundleEr
         }
     }
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers in this order; says how it ended, and after how many.
+    fn asked(answers: &[Result<(), bool>]) -> (Result<(), EvaluationError>, usize) {
+        let reason = || "in a test".to_owned();
+        let mut given = 0;
+        let answer = patiently(|| {
+            given += 1;
+            answers[given - 1].map_err(|slow| match slow {
+                true => EvaluationError::Slow { reason: reason() },
+                false => EvaluationError::Budget { reason: reason() },
+            })
+        });
+        (answer, given)
+    }
+
+    #[test]
+    fn who_was_slow_is_asked_again_and_nobody_else() {
+        let (slow, costly) = (Err(true), Err(false));
+        assert!(matches!(asked(&[slow, slow, Ok(())]), (Ok(()), 3)));
+        assert!(matches!(
+            asked(&[slow, slow, slow, Ok(())]),
+            (Err(EvaluationError::Slow { .. }), 3)
+        ));
+        assert!(matches!(
+            asked(&[costly, Ok(())]),
+            (Err(EvaluationError::Budget { .. }), 1)
+        ));
+        assert!(matches!(asked(&[Ok(())]), (Ok(()), 1)));
+    }
 }
