@@ -102,8 +102,8 @@ pub struct DecisionLine {
 }
 
 impl Recorded {
-    /// Compares what a caller meets: the result, the rules that failed, what had to be done. The
-    /// wording of a sentence is no difference.
+    /// Compares what a caller meets: the result, the rules that failed and in which class, what had to
+    /// be done. The wording of a sentence is no difference.
     pub(crate) fn compare(&self, now: &Result<PolicyDecision, EvaluationError>) -> DecisionChange {
         let Ok(now) = now else {
             return DecisionChange::NotEvaluable;
@@ -115,8 +115,13 @@ impl Recorded {
                 PolicyResult::RequireApproval => DecisionChange::NewlyNeedsApproval,
             };
         }
-        let same = codes(self.reasons.iter().map(|reason| &reason.code))
-            == codes(now.reasons.iter().map(|reason| &reason.code))
+        let (then, reasons) = (&self.reasons, &now.reasons);
+        let same = then
+            .iter()
+            .all(|then| reasons.iter().any(|now| then.is(now)))
+            && reasons
+                .iter()
+                .all(|now| then.iter().any(|then| then.is(now)))
             && self.obligations == now.obligations
             && self.approval == approval(now);
         match same {
@@ -130,11 +135,4 @@ impl Recorded {
 pub(crate) fn approval(decision: &PolicyDecision) -> Option<Value> {
     let need = decision.approval.as_ref()?;
     serde_json::to_value(need).ok()
-}
-
-fn codes<'a>(codes: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut codes: Vec<_> = codes.map(String::as_str).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    codes
 }

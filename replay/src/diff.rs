@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use contracts::{
     DecisionId, TenantId, TicketId,
     canonical::{canonical_json, canonical_sha256},
-    policy::{BundleRef, PolicyResult},
+    policy::{BundleRef, DenyClass, PolicyResult},
 };
 use policy::{Bundle, EvaluationError};
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,8 @@ struct Tally {
 /// A rule for which a decision differs.
 struct Rule<'a> {
     code: &'a str,
+    /// Which error code a caller gets; `None` where it is not on record.
+    class: Option<DenyClass>,
     message: &'a str,
     to_pass: &'a str,
 }
@@ -269,6 +271,13 @@ impl Tally {
     }
 }
 
+impl Rule<'_> {
+    fn is(&self, other: &Rule<'_>) -> bool {
+        let classes = self.class.zip(other.class);
+        self.code == other.code && classes.is_none_or(|(one, other)| one == other)
+    }
+}
+
 /// The rules for which a decision differs; at least one.
 fn rules<'a>(
     change: DecisionChange,
@@ -282,6 +291,7 @@ fn rules<'a>(
         .iter()
         .map(|reason| Rule {
             code: &reason.code,
+            class: reason.class.as_ref().and_then(|word| word.parse().ok()),
             message: &reason.message,
             to_pass: &reason.to_pass,
         })
@@ -292,6 +302,7 @@ fn rules<'a>(
             .iter()
             .map(|reason| Rule {
                 code: &reason.code,
+                class: Some(reason.class),
                 message: &reason.message,
                 to_pass: &reason.to_pass,
             })
@@ -306,6 +317,7 @@ fn rules<'a>(
             let message = error.unwrap_or_default();
             return vec![Rule {
                 code,
+                class: None,
                 message,
                 to_pass: "",
             }];
@@ -318,7 +330,7 @@ fn rules<'a>(
             gone.into_iter().chain(new).collect()
         }
         _ => match without(&now, &then) {
-            // The same rule, in another class.
+            // The same rules, with another result.
             none if none.is_empty() => now,
             new => new,
         },
@@ -334,6 +346,7 @@ fn rules<'a>(
         };
         found.push(Rule {
             code,
+            class: None,
             message,
             to_pass: "",
         });
@@ -341,17 +354,17 @@ fn rules<'a>(
     found
 }
 
-/// The rules of one decision that the other does not name.
+/// The rules of one decision that the other does not name, or names in another class.
 fn without<'a>(of: &[Rule<'a>], other: &[Rule<'_>]) -> Vec<Rule<'a>> {
     of.iter()
-        .filter(|rule| other.iter().all(|known| known.code != rule.code))
+        .filter(|rule| !other.iter().any(|known| rule.is(known)))
         .map(|rule| Rule { ..*rule })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use contracts::policy::{DenyClass, PolicyDecision, Reason};
+    use contracts::policy::{PolicyDecision, Reason};
     use serde_json::json;
     use uuid::Uuid;
 
@@ -377,6 +390,7 @@ mod tests {
                     .iter()
                     .map(|code| RecordedReason {
                         code: (*code).to_owned(),
+                        class: None,
                         message: format!("{code} then."),
                         to_pass: "then".into(),
                     })
@@ -457,6 +471,33 @@ mod tests {
             })
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_same_rule_in_another_class_is_another_reason() {
+        let then = |class: Option<&str>| {
+            let mut decision = recorded(1, PolicyResult::Deny, &["A"]);
+            decision.recorded.reasons[0].class = class.map(str::to_owned);
+            decision
+        };
+        let stage = || {
+            let mut answer = now(PolicyResult::Deny, &["A"]).unwrap();
+            answer.reasons[0].class = DenyClass::Stage;
+            Ok(answer)
+        };
+        let found = groups(vec![(then(Some("POLICY_DENIED")), stage())]);
+        let expected = (
+            DecisionChange::OtherReasons,
+            "A".into(),
+            1,
+            "A then.".into(),
+        );
+        assert_eq!(found, [expected]);
+        // Old artifacts do not say which it was.
+        for class in [Some("STAGE"), None] {
+            let found = groups(vec![(then(class), stage())]);
+            assert!(found.is_empty(), "{class:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ActorKind, CommandId, DecisionId, ProposalId, Role, TenantId, TicketId,
-    policy::BundleRef,
+    policy::{BundleRef, Reason},
     proposal::{PairingOutcome, ProposalKind},
     sla::SlaRecordKey,
 };
@@ -68,12 +68,23 @@ pub(crate) struct Decision {
 pub struct RecordedReason {
     /// Stable code.
     pub code: String,
-    #[serde(default)]
+    /// Which error code the caller got, as a word; absent in artifacts of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// A sentence for people.
-    pub message: String,
     #[serde(default)]
+    pub message: String,
     /// What would have made it pass.
+    #[serde(default)]
     pub to_pass: String,
+}
+
+impl RecordedReason {
+    /// Whether a caller meets the same rule, in the same class where that is on record.
+    pub(crate) fn is(&self, now: &Reason) -> bool {
+        let class = self.class.as_ref();
+        self.code == now.code && class.is_none_or(|class| *class == now.class.to_string())
+    }
 }
 
 /// A recorded proposal, its documents as they were stored.
