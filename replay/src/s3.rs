@@ -2,7 +2,8 @@
 //! reads.
 //!
 //! Nothing is uploaded before the whole artifact lies on this machine, and the summary goes last:
-//! whoever finds it finds the rest. An artifact that is there already is not written over.
+//! whoever finds it finds the rest. Nothing that is there already is written over, so two that go to
+//! the same place at once do not mix: the store refuses the first file of the second.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -151,30 +152,40 @@ impl Store {
     /// # Errors
     /// [`Error::Place`] when there is one; [`Error::S3`] when the store refuses.
     pub async fn check(&self) -> Result<(), Error> {
-        let key = self.place.key(SUMMARY);
-        let found = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.place.bucket)
-            .prefix(&key)
-            .max_keys(1)
-            .send()
-            .await
-            .map_err(|error| self.refused(&format!("looking at {}", self.place), &error))?;
-        let there = found.contents().iter().any(|of| of.key() == Some(&key));
-        match there {
-            true => Err(Error::Place(format!(
-                "{} holds an artifact already ({SUMMARY} is there); choose another prefix",
-                self.place
-            ))),
-            false => Ok(()),
+        for name in FILES.into_iter().rev() {
+            let key = self.place.key(name);
+            let found = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.place.bucket)
+                .prefix(&key)
+                .max_keys(1)
+                .send()
+                .await
+                .map_err(|error| self.refused(&format!("looking at {}", self.place), &error))?;
+            if found.contents().iter().any(|of| of.key() == Some(&key)) {
+                return Err(self.occupied(name));
+            }
         }
+        Ok(())
+    }
+
+    fn occupied(&self, name: &str) -> Error {
+        let what = match name {
+            SUMMARY => "an artifact already",
+            _ => "part of an artifact, of an upload that goes on or did not end",
+        };
+        Error::Place(format!(
+            "{} holds {what} ({name} is there); choose another prefix",
+            self.place
+        ))
     }
 
     /// Uploads the files of a complete artifact, the summary last.
     ///
     /// # Errors
-    /// [`Error::S3`] when the store refuses; then the summary is not there.
+    /// [`Error::Place`] when another upload was faster; [`Error::S3`] when the store refuses. Then the
+    /// summary is not there, or another's.
     pub async fn upload(&self, dir: &Path) -> Result<(), Error> {
         for name in FILES {
             let path = dir.join(name);
@@ -186,10 +197,17 @@ impl Store {
                 .bucket(&self.place.bucket)
                 .key(self.place.key(name))
                 .content_type(content_type(name))
+                .if_none_match("*")
                 .body(body)
                 .send()
                 .await
-                .map_err(|error| self.refused(&format!("writing {}/{name}", self.place), &error))?;
+                .map_err(|error| match error.code() {
+                    // The second is what a store says while the other is still writing.
+                    Some("PreconditionFailed" | "ConditionalRequestConflict") => {
+                        self.occupied(name)
+                    }
+                    _ => self.refused(&format!("writing {}/{name}", self.place), &error),
+                })?;
         }
         Ok(())
     }
