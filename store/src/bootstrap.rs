@@ -96,7 +96,21 @@ pub async fn bootstrap(
          grant all on schema public to dispatch_owner;
          -- Everybody may make large objects, and nobody here needs any.
          revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)
-             from public",
+             from public;
+         -- An advisory lock takes no right: whoever only reads could hold the lock that a kill switch
+         -- waits for.
+         do $$
+         declare
+             locking regprocedure;
+         begin
+             for locking in select oid from pg_proc
+                 where pronamespace = 'pg_catalog'::regnamespace and proname like 'pg\\_%advisory\\_%'
+             loop
+                 execute format('revoke execute on function %s from public', locking);
+                 execute format('grant execute on function %s to dispatch_owner, dispatch_app,
+                     dispatch_relay, dispatch_comms, dispatch_maintenance', locking);
+             end loop;
+         end $$",
     )
     .execute(&mut inside)
     .await?;

@@ -82,6 +82,14 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
          where p.pronamespace = 'public'::regnamespace
            and has_function_privilege('dispatch_reader', p.oid, 'execute')",
     ),
+    (
+        // `dispatch migrate --bootstrap` takes the right away.
+        Invariant::I5,
+        "the login that only reads may hold locks that others wait for",
+        "select p.oid::regprocedure::text from pg_proc p
+         where p.pronamespace = 'pg_catalog'::regnamespace and p.proname like 'pg\\_%advisory\\_%'
+           and has_function_privilege('dispatch_reader', p.oid, 'execute')",
+    ),
 ];
 
 pub(super) async fn check(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error> {
