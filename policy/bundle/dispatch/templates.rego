@@ -16,9 +16,9 @@ deny contains at(unmet("UNKNOWN_TEMPLATE", message, to_pass), "/template") if {
 	to_pass := sprintf("Name one of: %s.", [template_names])
 }
 
-# Without the template nobody can say whether these commands may pass.
+# Without the template nobody can say whether these commands may pass, nor who has to release them.
 deny contains unmet("TEMPLATE_RETIRED", message, to_pass) if {
-	input.operation in {"triage", "return_visit", "complete"}
+	input.operation in {"triage", "return_visit", "complete", "request_change"}
 	not input.body.template
 	not data.templates[input.ticket.template]
 	message := sprintf("The ticket's template `%s` is not in the active bundle.", [input.ticket.template])

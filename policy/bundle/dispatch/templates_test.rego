@@ -27,6 +27,14 @@ test_a_retired_template_cannot_be_completed if {
 	codes(f.ask("triage", f.person("dispatcher"), {"priority": "P1", "details": {}}, retired)) == {"TEMPLATE_RETIRED"}
 }
 
+# What it covers is what a change order is measured by.
+test_no_change_order_without_what_it_is_measured_by if {
+	body := {"scope": "second_pane", "price_delta_cents": 240000}
+	request := f.ask("request_change", f.technician, body, retired)
+	codes(request) == {"TEMPLATE_RETIRED"}
+	data.dispatch.result == "DENY" with input as request
+}
+
 test_triage_moves_it_to_another if {
 	body := {"priority": "P1", "template": "emergency_glass", "details": {}}
 	codes(f.ask("triage", f.person("dispatcher"), body, retired)) == set()
