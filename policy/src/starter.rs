@@ -1,6 +1,22 @@
-//! The starter bundle, compiled into the program.
+//! The starter bundle, compiled into the program, and the names of those that came before it.
 
 use crate::{error::BundleError, files::BundleFiles};
+
+/// Version and SHA-256 of each, a line.
+const SHIPPED: &str = include_str!("../starters.txt");
+
+/// Whether this is the content of a starter bundle of this program or of an earlier one. Whoever
+/// trusts the program trusts them: an upgrade finds the former one active, and a rollback goes back to
+/// it, in an installation that takes signed bundles only.
+pub(crate) fn was_shipped(sha256: &str) -> bool {
+    SHIPPED
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .any(|line| {
+            line.split_once(' ')
+                .is_some_and(|(_, known)| known == sha256)
+        })
+}
 
 macro_rules! embedded {
     ($($path:literal),+ $(,)?) => {
