@@ -150,7 +150,8 @@ impl Bundles {
         self.usable(place, sha256, loaded).await
     }
 
-    /// What comes with the program is there for every process, whatever became of its row.
+    /// What comes with the program, or lies in its folder, is there whatever became of its row; it
+    /// passes the same check.
     async fn usable(
         &self,
         place: Place<'_>,
@@ -159,8 +160,15 @@ impl Bundles {
     ) -> Result<Option<Arc<Bundle>>, NoBundle> {
         match self.stored(place, sha256, make).await {
             Err(refused) if !refused.is_passing() => {
-                let near = self.nearby(sha256).await;
-                near.map(Some).map_err(|_| refused)
+                let Ok(near) = self.nearby(sha256).await else {
+                    return Err(refused);
+                };
+                let trust = self.trust.clone();
+                let made = in_background(move || Ok(make(near.files().clone(), &trust)?)).await;
+                match made {
+                    Err(error) if !error.is_passing() => Err(refused),
+                    made => made.map(|bundle| Some(Arc::new(bundle))),
+                }
             }
             other => other,
         }
