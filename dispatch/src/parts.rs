@@ -101,12 +101,21 @@ pub enum Activation {
     Always,
 }
 
+/// An active bundle that was left in place, and is not what this program brings.
+#[derive(Debug)]
+pub struct LeftInPlace {
+    /// Its version.
+    pub version: String,
+    /// Why this program cannot decide with it, if it cannot.
+    pub unusable: Option<String>,
+}
+
 /// Migrates and, as told, activates the bundle of `policy.bundle_dir`, or the starter bundle of
-/// this program. Answers the version of an active bundle that was left in place and is another.
+/// this program. Answers what it left in place instead.
 pub async fn migrate(
     settings: &Settings,
     activation: Activation,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<LeftInPlace>, Failure> {
     const KEY: &str = "database.owner_url";
     let url = settings.database.owner_url.as_ref();
     let trouble = |error: store::Error| database(KEY, &error);
@@ -123,7 +132,17 @@ pub async fn migrate(
             Some(_) => bundles(settings)?.load(&active.sha256).is_err(),
             None => *starter()?.reference() != active,
         };
-        return Ok(other.then_some(active.version));
+        if !other {
+            return Ok(None);
+        }
+        let place = store::bundles::Place::Pool(&owner);
+        let archives = store::bundles::archives(place, &active.sha256)
+            .await
+            .map_err(trouble)?;
+        return Ok(Some(LeftInPlace {
+            version: active.version,
+            unusable: unusable(&archives, &trust(settings)?),
+        }));
     }
     let bundle = match dir {
         // Nobody has checked it before, as one that comes by upload is.
@@ -145,6 +164,18 @@ pub async fn migrate(
         .await
         .map_err(trouble)?;
     Ok(None)
+}
+
+/// Why none of these archives of one bundle can decide here, as dispatch-api would load it.
+fn unusable(archives: &[Vec<u8>], trust: &Trust) -> Option<String> {
+    let mut refused = Some("nobody has uploaded it here".to_owned());
+    for archive in archives {
+        let made = BundleFiles::from_archive(archive)
+            .and_then(|files| trust.accept(files))
+            .and_then(Bundle::load);
+        refused = Some(chain(&made.err()?));
+    }
+    refused
 }
 
 fn starter() -> Result<Bundle, Failure> {

@@ -7,8 +7,9 @@ use crate::{
     cli::{Global, MigrateArgs},
     config::Settings,
     exit::Failure,
-    parts::{self, Activation},
+    parts::{self, Activation, LeftInPlace},
     secret::Secret,
+    table::clean,
 };
 
 /// Brings database and search attributes up to date.
@@ -26,11 +27,20 @@ pub async fn run(global: &Global, args: &MigrateArgs) -> Result<(), Failure> {
     };
     let other = parts::migrate(&settings, activation).await?;
     super::print("database is current\n")?;
-    if let Some(other) = other {
-        super::print(&format!(
-            "policy bundle {other} stays active; this program brings another. Once it may decide: \
-             dispatch migrate --activate-bundle\n"
-        ))?;
+    if let Some(LeftInPlace { version, unusable }) = other {
+        let version = clean(&version);
+        super::print(&match unusable {
+            None => format!(
+                "policy bundle {version} stays active; this program brings another. Once it may \
+                 decide: dispatch migrate --activate-bundle\n"
+            ),
+            Some(reason) => format!(
+                "policy bundle {version} stays active for the running programs. This one cannot decide \
+                 with it ({}): its dispatch-api would answer 503 to every command. Stop the old ones, \
+                 then run: dispatch migrate --activate-bundle\n",
+                clean(&reason)
+            ),
+        })?;
     }
     if args.seed_demo {
         parts::seed(&settings).await?;

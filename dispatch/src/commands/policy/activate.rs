@@ -49,6 +49,10 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "WORD")]
     pub reason: Slug,
 
+    /// The report of `dispatch policy diff --out FILE` about the bundle before; policy may ask for it
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -90,6 +94,7 @@ async fn activate(
 
 /// Activates the bundle that decided before the one that decides now.
 pub async fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failure> {
+    let report = args.report.as_deref().map(summary).transpose()?;
     let desk = Desk::open(global, &args.connection, Role::PlatformAdmin)?;
     let result = async {
         let history = desk.api.policy_activations().await?;
@@ -101,7 +106,7 @@ pub async fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failur
                     "there is no bundle before the one that decides: nothing to go back to",
                 )
             })?;
-        turn(&desk, sha256, args.reason.clone(), None).await
+        turn(&desk, sha256, args.reason.clone(), report).await
     }
     .await;
     desk.ended(result)
