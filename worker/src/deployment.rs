@@ -70,6 +70,8 @@ fn may_pass(refusal: &Refusal) -> bool {
             | Code::ResourceExhausted
             | Code::Unavailable
             | Code::DeadlineExceeded
+            // What the client calls its own timeout.
+            | Code::Cancelled
     )
 }
 
