@@ -45,6 +45,18 @@ pub fn of_ended_children() -> Result<f64> {
     Ok(stat(std::process::id())?.children_ticks / TICKS_PER_SECOND)
 }
 
+/// Seconds that this thread has run, to the nanosecond.
+pub fn of_thread() -> Result<f64> {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).with_context(|| format!("CPU time is in {path}"))?;
+    let nanoseconds: u64 = text
+        .split_whitespace()
+        .next()
+        .context("a first field")?
+        .parse()?;
+    Ok(nanoseconds as f64 / 1e9)
+}
+
 fn stat(pid: u32) -> Result<Stat> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("CPU time is in {path}"))?;
@@ -86,5 +98,6 @@ mod tests {
     fn this_process_has_used_some() {
         assert!(of_process(std::process::id()).unwrap() >= 0.0);
         assert!(of_process(u32::MAX).is_err());
+        assert!(of_thread().unwrap() > 0.0);
     }
 }

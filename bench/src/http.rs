@@ -41,6 +41,24 @@ impl Http {
         ticket: Option<TicketId>,
         body: &str,
     ) -> Result<&[u8]> {
+        let (status, body) = self
+            .send(token, operation, ticket, Uuid::now_v7(), body)
+            .await?;
+        if !(200..300).contains(&status) {
+            bail!("{operation}: {status} {}", String::from_utf8_lossy(body));
+        }
+        Ok(body)
+    }
+
+    /// Sends a command with this key. Answers status and body, whatever they are.
+    pub async fn send(
+        &mut self,
+        token: &str,
+        operation: Operation,
+        ticket: Option<TicketId>,
+        key: Uuid,
+        body: &str,
+    ) -> Result<(u16, &[u8])> {
         let path = match ticket {
             Some(ticket) => operation.path().replace("{id}", &ticket.to_string()),
             None => operation.path().to_owned(),
@@ -49,8 +67,7 @@ impl Http {
         self.request.extend_from_slice(
             format!(
                 "POST /api/v1{path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
-                 idempotency-key: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                Uuid::now_v7(),
+                 idempotency-key: {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
                 body.len(),
             )
             .as_bytes(),
@@ -58,11 +75,7 @@ impl Http {
         self.request.extend_from_slice(body.as_bytes());
         self.stream.write_all(&self.request).await?;
         let (status, start) = self.read().await?;
-        let body = &self.response[start..];
-        if !(200..300).contains(&status) {
-            bail!("{operation}: {status} {}", String::from_utf8_lossy(body));
-        }
-        Ok(body)
+        Ok((status, &self.response[start..]))
     }
 
     /// Reads something; it must be there. Answers the body.

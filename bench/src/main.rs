@@ -30,7 +30,7 @@ use bench::{Bench, Settings};
 use chrono::{SecondsFormat, Utc};
 use clap::{Parser, ValueEnum};
 use embedded::MissingInfrastructure;
-use figures::{r1, r1c, r3, r4, r5, r6, r7, r7c, r9, r11};
+use figures::{r1, r1c, r1p, r3, r4, r5, r6, r7, r7c, r9, r11, r13, r14};
 use report::{Met, Report};
 
 /// Exit code of a run that could not measure anything.
@@ -64,6 +64,7 @@ struct Arguments {
 enum Id {
     R1,
     R1c,
+    R1p,
     R3,
     R4,
     R5,
@@ -72,6 +73,8 @@ enum Id {
     R7c,
     R9,
     R11,
+    R13,
+    R14,
 }
 
 fn main() -> ExitCode {
@@ -128,6 +131,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         lines.extend(match id {
             Id::R1 => r1::run(&bench).await?,
             Id::R1c => r1c::run(&bench).await?,
+            Id::R1p => r1p::run(&bench).await?,
             Id::R3 => r3::run(&bench).await?,
             Id::R4 => r4::run(&bench).await?,
             Id::R5 => r5::run(&bench).await?,
@@ -136,6 +140,8 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             Id::R7c => r7c::run(&bench).await?,
             Id::R9 => r9::run(&bench).await?,
             Id::R11 => r11::run(&bench).await?,
+            Id::R13 => r13::run(&bench).await?,
+            Id::R14 => r14::run(&bench).await?,
         });
     }
     let mut violations = 0;

@@ -35,6 +35,7 @@ struct Start {
     database_url: String,
     maintenance_url: String,
     pool_size: u32,
+    sealing: Duration,
 }
 
 /// A running dispatch-api.
@@ -53,8 +54,23 @@ impl Service {
         Self::start_at(&database.addresses.app, database, pool_size).await
     }
 
+    /// One that seals nothing while it is looked at: its sealer writes without being asked.
+    pub async fn start_unsealed(database: &Database, pool_size: u32) -> Result<Self> {
+        let day = Duration::from_secs(24 * 3600);
+        Self::launch(&database.addresses.app, database, pool_size, day).await
+    }
+
     /// The same with another way to the database for its commands.
     pub async fn start_at(url: &str, database: &Database, pool_size: u32) -> Result<Self> {
+        Self::launch(url, database, pool_size, Duration::from_secs(5)).await
+    }
+
+    async fn launch(
+        url: &str,
+        database: &Database,
+        pool_size: u32,
+        sealing: Duration,
+    ) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(FLAG)
             .stdin(Stdio::piped())
@@ -66,6 +82,7 @@ impl Service {
             database_url: url.to_owned(),
             maintenance_url: database.addresses.maintenance.clone(),
             pool_size,
+            sealing,
         })?;
         let stdin = child.stdin.as_mut().context("a piped input")?;
         stdin.write_all(&start).await?;
@@ -117,7 +134,7 @@ pub async fn run() -> Result<()> {
             leeway: Duration::from_secs(5),
         },
         sealing_key: Secret::new(SEALING_KEY),
-        sealing_interval: Duration::from_secs(5),
+        sealing_interval: start.sealing,
         bundles: Arc::new(StarterBundles::new()?),
         trust: Trust::Anybody,
         ceiling: AutonomyMode::Auto,

@@ -2,7 +2,10 @@
 
 pub mod r1;
 pub mod r11;
+pub mod r13;
+pub mod r14;
 pub mod r1c;
+pub mod r1p;
 pub mod r3;
 pub mod r4;
 pub mod r5;
