@@ -558,7 +558,7 @@ fn an_artifact_goes_to_an_object_store_whole() {
         assert!(objects.object(&format!("shadow/cut/{DECISIONS}")).is_file());
         assert!(!objects.object(&format!("shadow/cut/{SUMMARY}")).exists());
         let left = cut.check().await.unwrap_err().to_string();
-        assert!(left.contains("proposals.jsonl is there"), "{left}");
+        assert!(left.contains("(decisions.jsonl is there)"), "{left}");
         assert!(left.contains("did not end"), "{left}");
 
         let said = async |place: &str, secret: &str| {
