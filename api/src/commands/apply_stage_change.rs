@@ -13,7 +13,7 @@ pub(super) fn endpoint() -> Endpoint {
         .summary("Apply a change of a stage whose time has come")
         .description(
             "Of a promotion with `effective_at`; sent by the tenant's control. Refused when the \
-             stage has changed since.",
+             stage has moved on from the version that it was decided on.",
         )
         .problems(FILINGS)
         .problems(&[ErrorCode::NotFound])
