@@ -20,6 +20,7 @@ pub mod filing;
 pub mod ids;
 pub mod inbox;
 pub mod kill_switch;
+pub mod masking;
 pub mod policy;
 pub mod problem;
 pub mod proposal;

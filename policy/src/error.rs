@@ -123,6 +123,34 @@ pub enum BundleError {
         /// What there is instead.
         nearest: String,
     },
+    /// A rule gives a fact another name, under which it could be misspelt unseen.
+    #[error(
+        "{path}:{line}:{column}: what a policy is asked cannot be imported: misspelt under the name that an import gives it, a fact would never be there; write `input.…` in full where it is read"
+    )]
+    ImportedFact {
+        /// Path inside the bundle.
+        path: String,
+        /// Line, from 1.
+        line: u32,
+        /// Column, from 1.
+        column: u32,
+    },
+    /// A rule compares a value that is masked in every input; it would never hold.
+    #[error(
+        "{path}:{line}:{column}: a policy never sees `{fact}` itself, so this says nothing about it; {nearest}"
+    )]
+    MaskedFact {
+        /// Path inside the bundle.
+        path: String,
+        /// Line, from 1.
+        line: u32,
+        /// Column, from 1.
+        column: u32,
+        /// What the rule names.
+        fact: String,
+        /// What there is instead.
+        nearest: String,
+    },
     /// The bundle brings no tests along, so nobody has shown what it does.
     #[error(
         "the bundle has no test: add a `*_test.rego` file with a rule `test_…` for what it must allow and refuse"

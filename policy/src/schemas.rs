@@ -2,10 +2,12 @@
 //!
 //! In Rego a misspelt fact is undefined, so the rule that names it never holds: a condition that
 //! was meant to refuse lets everything pass, and no evaluation ever says so. Therefore each
-//! reference below `input` is looked up here when a bundle is admitted.
+//! reference below `input` is looked up here when a bundle is admitted. The same holds of a body's
+//! masked values: what stands in their place is no text, so that nothing is ever equal to it.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use contracts::masking::{ALWAYS, MARK, masked_schema};
 use regorus::{
     Source,
     unstable::{Lexer, Token, TokenKind},
@@ -20,7 +22,7 @@ const INPUT: &str = include_str!("../../contracts/schemas/policy/input.json");
 const COMMANDS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/command_schemas.rs"));
 
 /// Facts that dispatch-api always hands over, if only as `null`.
-const ALWAYS: [&str; 2] = ["ticket", "approval"];
+const HANDED_OVER: [&str; 2] = ["ticket", "approval"];
 
 /// All schemas, parsed once.
 pub(crate) struct Schemas {
@@ -32,27 +34,15 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| Schemas {
     input: parse(INPUT),
     bodies: COMMANDS
         .iter()
-        .map(|(operation, text)| (*operation, masked(parse(text))))
+        .filter_map(|(name, text)| {
+            let operation = name.parse().ok()?;
+            Some((*name, masked_schema(operation, parse(text))))
+        })
         .collect(),
 });
 
 fn parse(text: &str) -> Value {
     serde_json::from_str(text).expect("a published schema is JSON")
-}
-
-/// A policy sees of texts how long they are: see `body` of the policy input.
-fn masked(mut schema: Value) -> Value {
-    const TEXTS: [&str; 3] = ["FreeText", "MessageText", "PeerAddress"];
-    for text in TEXTS {
-        if let Some(definition) = schema.pointer_mut(&format!("/$defs/{text}")) {
-            *definition = json!({
-                "type": "object",
-                "properties": { "chars": { "type": "integer" } },
-                "required": ["chars"],
-            });
-        }
-    }
-    schema
 }
 
 /// A schema and the document that its references point into.
@@ -81,21 +71,36 @@ impl Schemas {
                 .map_err(|error| rego(&error))?;
             let tokens = tokens(&source)?;
             for index in 0..tokens.len() {
+                if imports_input(&tokens, index) {
+                    let span = &tokens[index].1;
+                    return Err(BundleError::ImportedFact {
+                        path: path.to_owned(),
+                        line: span.line,
+                        column: span.col,
+                    });
+                }
                 if begins_reference(&tokens, index) {
-                    self.check_reference(path, &tokens[index..])?;
+                    self.check_reference(path, &tokens, index)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// `tokens` begin with `input`.
-    fn check_reference(&self, path: &str, tokens: &[Token]) -> Result<(), BundleError> {
+    /// The token at `index` is `input`.
+    fn check_reference(
+        &self,
+        path: &str,
+        tokens: &[Token],
+        index: usize,
+    ) -> Result<(), BundleError> {
+        let (before, tokens) = tokens.split_at(index);
         let mut nodes = vec![Node {
             document: &self.input,
             schema: &self.input,
         }];
         let mut fact = String::from("input");
+        let span = &tokens[0].1;
         let mut rest = &tokens[1..];
         let mut end = tokens[0].1.end;
         while let Some((part, length)) = next_part(rest, end) {
@@ -110,7 +115,6 @@ impl Schemas {
                 Piece::Any => "_",
             };
             let Some(found) = found else {
-                let span = &tokens[0].1;
                 return Err(BundleError::UnknownFact {
                     path: path.to_owned(),
                     line: span.line,
@@ -126,6 +130,15 @@ impl Schemas {
             nodes = found;
             end = rest[length - 1].1.end;
             rest = &rest[length..];
+        }
+        if is_masked(&nodes) && is_compared(before, rest) {
+            return Err(BundleError::MaskedFact {
+                path: path.to_owned(),
+                line: span.line,
+                column: span.col,
+                nearest: there_is(&fact, &nodes),
+                fact,
+            });
         }
         Ok(())
     }
@@ -153,7 +166,7 @@ impl Schemas {
         let required = self.input["required"].as_array();
         if let (Some(fields), Some(required)) = (input.as_object_mut(), required) {
             fields.retain(|name, _| {
-                ALWAYS.contains(&name.as_str()) || required.iter().any(|field| field == name)
+                HANDED_OVER.contains(&name.as_str()) || required.iter().any(|field| field == name)
             });
         }
         input
@@ -161,6 +174,15 @@ impl Schemas {
 
     /// A body of a command that has every field; empty for one that has no schema.
     pub(crate) fn sample_body(&self, operation: &str) -> Value {
+        self.body(operation, sample)
+    }
+
+    /// The same where nothing is what it should be: what may be masked is.
+    pub(crate) fn malformed_body(&self, operation: &str) -> Value {
+        self.body(operation, malformed)
+    }
+
+    fn body(&self, operation: &str, sample: fn(Node<'_>) -> Value) -> Value {
         self.bodies.get(operation).map_or_else(
             || json!({}),
             |schema| {
@@ -185,15 +207,21 @@ pub(crate) fn tokens(source: &Source) -> Result<Vec<Token>, BundleError> {
     }
 }
 
+fn is(tokens: &[Token], index: usize, kind: TokenKind, text: &str) -> bool {
+    tokens
+        .get(index)
+        .is_some_and(|token| token.0 == kind && token.1.text() == text)
+}
+
 fn begins_reference(tokens: &[Token], index: usize) -> bool {
-    let is = |index: usize, kind: TokenKind, text: &str| {
-        tokens
-            .get(index)
-            .is_some_and(|token| token.0 == kind && token.1.text() == text)
-    };
-    is(index, TokenKind::Ident, "input")
-        && !(index > 0 && is(index - 1, TokenKind::Symbol, "."))
-        && !(index > 0 && is(index - 1, TokenKind::Ident, "import"))
+    is(tokens, index, TokenKind::Ident, "input")
+        && !(index > 0 && is(tokens, index - 1, TokenKind::Symbol, "."))
+}
+
+/// Under the name that an import gives it, a fact could not be looked up here.
+fn imports_input(tokens: &[Token], index: usize) -> bool {
+    is(tokens, index, TokenKind::Ident, "import")
+        && is(tokens, index + 1, TokenKind::Ident, "input")
 }
 
 /// `.name`, `["name"]` or `[anything]` right after `end`, and how many tokens it takes.
@@ -212,6 +240,36 @@ fn next_part(tokens: &[Token], end: u32) -> Option<(Piece<'_>, usize)> {
         }
         _ => None,
     }
+}
+
+/// Whether a policy never sees the value itself, whichever command it is asked about.
+fn is_masked(nodes: &[Node<'_>]) -> bool {
+    let mut variants = nodes.iter().flat_map(|node| variants(*node)).peekable();
+    variants.peek().is_some()
+        && variants.all(|node| node.schema.get(MARK).and_then(Value::as_str) == Some(ALWAYS))
+}
+
+/// Whether the reference between these tokens is compared, looked up or counted as what it is not.
+/// That something is there at all may be asked by a comparison with null.
+fn is_compared(before: &[Token], after: &[Token]) -> bool {
+    let is_null = |token: Option<&Token>| {
+        token.is_some_and(|token| token.0 == TokenKind::Ident && token.1.text() == "null")
+    };
+    let compares = |token: Option<&Token>| {
+        token.is_some_and(|token| {
+            token.0 == TokenKind::Symbol
+                && ["==", "!=", "<", "<=", ">", ">="].contains(&token.1.text())
+        })
+    };
+    let text = |token: Option<&Token>| token.map_or("", |token| token.1.text()).to_owned();
+    let (left, operator) = match before {
+        [.., left, operator] => (Some(left), Some(operator)),
+        rest => (None, rest.last()),
+    };
+    compares(operator) && !is_null(left)
+        || compares(after.first()) && !is_null(after.get(1))
+        || text(after.first()) == "in"
+        || text(operator) == "(" && text(left) == "count"
 }
 
 /// What stands below; `Some` and empty: anything may. `None`: nothing does.
@@ -280,10 +338,21 @@ const KNOWN: [(&str, &str); 2] = [("time_zone", "Europe/Amsterdam"), ("currency"
 
 /// A value that fits the schema, with every field that there may be.
 fn sample(node: Node<'_>) -> Value {
-    let Some(node) = variants(node)
-        .into_iter()
-        .find(|node| node.schema.get("type") != Some(&json!("null")))
-    else {
+    sample_of(node, false)
+}
+
+/// The same, masked where that may be.
+fn malformed(node: Node<'_>) -> Value {
+    sample_of(node, true)
+}
+
+fn sample_of(node: Node<'_>, malformed: bool) -> Value {
+    let mut variants = variants(node);
+    variants.retain(|node| node.schema.get("type") != Some(&json!("null")));
+    let masked = variants
+        .iter()
+        .find(|node| malformed && node.schema.get(MARK).is_some());
+    let Some(&node) = masked.or(variants.first()) else {
         return Value::Null;
     };
     let Node { schema, .. } = node;
@@ -302,8 +371,8 @@ fn sample(node: Node<'_>) -> Value {
                 .map(|(name, schema)| {
                     let known = KNOWN.iter().find(|(known, _)| known == name);
                     let value = match known {
-                        Some((_, text)) => json!(text),
-                        None => sample(Node { schema, ..node }),
+                        Some((_, text)) if !malformed => json!(text),
+                        _ => sample_of(Node { schema, ..node }, malformed),
                     };
                     (name.clone(), value)
                 })
@@ -314,7 +383,7 @@ fn sample(node: Node<'_>) -> Value {
             let items = tuple.into_iter().flatten().chain(schema.get("items"));
             items
                 .filter(|schema| schema.is_object())
-                .map(|schema| sample(Node { schema, ..node }))
+                .map(|schema| sample_of(Node { schema, ..node }, malformed))
                 .collect()
         }
         Some("string") => json!(sample_text(schema)),
@@ -375,9 +444,14 @@ mod tests {
     #[test]
     fn the_sample_of_a_body_is_what_a_policy_sees_of_one() {
         let note = Schemas::get().sample_body("add_note");
-        assert_eq!(note, json!({ "text": { "chars": 1 } }));
+        assert_eq!(note, json!({ "text": { "chars": 0 } }));
         let invoice = Schemas::get().sample_body("generate_invoice");
         assert!(invoice["lines"][0]["unit_cents"].is_i64(), "{invoice}");
+        let proposal = Schemas::get().sample_body("record_proposal");
+        assert_eq!(proposal["input"]["kind"], "triage", "{proposal}");
+        let bundle = Schemas::get().malformed_body("activate_bundle");
+        assert_eq!(bundle["report"]["report_sha256"], json!({ "chars": 0 }));
+        assert!(bundle["report"]["decisions"].is_i64(), "{bundle}");
     }
 
     #[test]
@@ -390,6 +464,16 @@ mod tests {
             "input.ticket.evidence[_] == \"photo\"",
             "input.body.lines[0].unit_cents > 1",
             "input.body.text.chars > 1",
+            "input.body.advice.sha256 != \"\"",
+            "input.body.input.kind == \"triage\"",
+            "input.body.archive.base64_chars > 100",
+            "input.body.sha256.chars != 64",
+            "input.body.report.candidate_sha256 != input.body.sha256",
+            "input.body.reason == \"sick\"",
+            "not input.body.note",
+            "input.body.note != null",
+            "null != input.body.note",
+            "some x in input.body.text",
             "input.actor.roles[_] == \"qa\"",
             "some line in input.body.lines; line.anything",
             "other.input.nothing",
@@ -409,6 +493,14 @@ mod tests {
             ("input.body.prise", "input.body.prise"),
             ("input.body.lines[_].unit", "input.body.lines._.unit"),
             ("input.body.text.length", "input.body.text.length"),
+            (
+                "count(input.body.advice.ranked) > 1",
+                "input.body.advice.ranked",
+            ),
+            (
+                "input.body.home_base.lat_e6 > 1",
+                "input.body.home_base.lat_e6",
+            ),
         ] {
             match check(wrong) {
                 Err(BundleError::UnknownFact {
@@ -423,6 +515,36 @@ mod tests {
                 other => panic!("{wrong}: {other:?}"),
             }
         }
+        for import in ["input", "input.ticket", "input.ticket as asked"] {
+            let text = format!("package dispatch\n\nimport {import}\n\nx if asked.nte > 1\n");
+            let files = BundleFiles::from_texts([("x.rego", text)]).unwrap();
+            match Schemas::get().check(&files) {
+                Err(BundleError::ImportedFact { path, line, column }) => {
+                    assert_eq!((path.as_str(), line, column), ("x.rego", 3, 1));
+                }
+                other => panic!("{import}: {other:?}"),
+            }
+        }
+        // Each of these would never hold.
+        for wrong in [
+            "input.body.provider_message_id == \"sandbox\"",
+            "\"sandbox\" != input.body.peer",
+            "input.body.raw in {\"a\"}",
+            "count(input.body.archive) > 100",
+            "input.body.home_base == data.home",
+        ] {
+            match check(wrong) {
+                Err(BundleError::MaskedFact { path, line, .. }) => {
+                    assert_eq!((path.as_str(), line), ("x.rego", 3));
+                }
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
+        let message = check("input.body.raw <= 7").unwrap_err().to_string();
+        assert!(
+            message.ends_with("`input.body.raw` has: chars"),
+            "{message}"
+        );
         let message = check("input.ticket.nte > 1").unwrap_err().to_string();
         assert!(message.starts_with("x.rego:3:6: "), "{message}");
         assert!(message.contains("nte_cents"), "{message}");

@@ -1,7 +1,8 @@
 //! What a bundle is asked before it may decide anything.
 //!
 //! Each operation by each kind of actor, three times: knowing next to nothing (no roles, no ticket,
-//! an empty body), knowing what is usual, and knowing everything that the schemas describe. A rule
+//! an empty body), knowing what is usual, and knowing everything that the schemas describe; a fourth
+//! time with a malformed body, where one looks different to a policy. A rule
 //! that fails on a value, that never ends, or that answers something else than a decision is so
 //! found by its author and not by the first caller who meets it.
 
@@ -49,10 +50,11 @@ fn known(
     kind: ActorKind,
     template: &TemplateId,
     knows: &str,
+    body: Value,
     mut input: Value,
 ) -> Trial {
     input["actor"]["roles"] = json!(Role::VARIANTS);
-    input["body"] = Schemas::get().sample_body(&operation.to_string());
+    input["body"] = body;
     for place in ["/ticket/template", "/body/template"] {
         if let Some(named) = input.pointer_mut(place) {
             *named = json!(template);
@@ -68,22 +70,20 @@ pub(crate) fn all(template: &TemplateId) -> impl Iterator<Item = Trial> {
         .iter()
         .flat_map(|operation| ActorKind::VARIANTS.iter().map(|kind| (*operation, *kind)));
     callers.flat_map(move |(operation, kind)| {
+        let known = |knows, body: &Value, input| {
+            known(operation, kind, template, knows, body.clone(), input)
+        };
+        let name = operation.to_string();
+        let body = schemas.sample_body(&name);
+        let malformed = Some(schemas.malformed_body(&name)).filter(|other| *other != body);
+        let malformed =
+            malformed.map(|body| known("a malformed body", &body, schemas.full_input()));
         [
             bare(operation, kind),
-            known(
-                operation,
-                kind,
-                template,
-                "what is usual",
-                schemas.plain_input(),
-            ),
-            known(
-                operation,
-                kind,
-                template,
-                "everything",
-                schemas.full_input(),
-            ),
+            known("what is usual", &body, schemas.plain_input()),
+            known("everything", &body, schemas.full_input()),
         ]
+        .into_iter()
+        .chain(malformed)
     })
 }

@@ -1,5 +1,6 @@
 //! The catalogue of facts, `docs/policy-facts.md`: what a rule may ask for, for each command. Made of
-//! the published schemas, so that it cannot say anything else than what a policy is asked.
+//! the published schemas with their masked values, so that it cannot say anything else than what a
+//! policy is asked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,17 +8,20 @@ use std::{
     fs,
 };
 
-use contracts::{Operation, approval::ApprovalKind, command::CommandClass};
+use contracts::{
+    Operation,
+    approval::ApprovalKind,
+    command::CommandClass,
+    masking::{ALWAYS, MARK, masked_schema},
+};
 use serde_json::Value;
 use strum::VariantArray;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy-facts.md");
 const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/schemas");
 
-/// Texts of people: a policy sees how long they are.
-const TEXTS: [&str; 3] = ["FreeText", "MessageText", "PeerAddress"];
-/// Documents that are too large for a table; their own schema says what they hold.
-const LARGE: [&str; 2] = ["AdvisorInput", "Advice"];
+/// What tells of a masked value so little that it needs no row of its own.
+const LITTLE: [&str; 2] = ["chars", "hidden"];
 /// More words than this are listed once, at the end.
 const MOST_WORDS: usize = 5;
 
@@ -29,8 +33,10 @@ Every fact that a rule may name. Made of the schemas by
 refused when its bundle is checked. How to write one: [policy-authoring.md](policy-authoring.md).
 
 A fact that is not there (*optional*, or null) is undefined in Rego: a condition that names it does
-not hold. The document holds no names, phones, streets or free text; of a text it has `chars`, its
-length.
+not hold. The document holds no names, phones, streets or free text. What is masked is an object of
+what a rule may know: of a text `chars`, its length; of a document that is kept elsewhere its `sha256`
+or its length; of what says why or where somebody is that it is there (`hidden`). What should be a hash
+or an id and is not is masked too, and a detail that the template does not admit is null.
 ";
 
 struct Schema(Value);
@@ -43,6 +49,23 @@ fn read(path: &str) -> Schema {
 
 fn named(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
+}
+
+/// The members of what stands in the place of a masked value.
+fn masked(schema: &Value) -> Option<Vec<&str>> {
+    schema.get(MARK)?;
+    let members = schema.get("properties").and_then(Value::as_object);
+    Some(
+        members
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| &**name)
+            .collect(),
+    )
+}
+
+fn tells_little(schema: &Value) -> bool {
+    masked(schema).is_some_and(|members| members.iter().all(|name| LITTLE.contains(name)))
 }
 
 impl Schema {
@@ -73,6 +96,9 @@ impl Schema {
     /// One row per fact below `path`.
     fn rows(&self, schema: &Value, path: &str, rows: &mut Vec<[String; 3]>) {
         for variant in self.variants(schema) {
+            if tells_little(variant) {
+                continue;
+            }
             let required: BTreeSet<&str> = variant
                 .get("required")
                 .and_then(Value::as_array)
@@ -107,12 +133,6 @@ impl Schema {
     }
 
     fn below(&self, schema: &Value, path: &str, rows: &mut Vec<[String; 3]>) {
-        if self
-            .name(schema)
-            .is_some_and(|name| LARGE.contains(&name) || TEXTS.contains(&name))
-        {
-            return;
-        }
         self.rows(schema, path, rows);
         for variant in self.variants(schema) {
             if let Some(items) = variant.get("items").filter(|items| items.is_object()) {
@@ -122,11 +142,6 @@ impl Schema {
     }
 
     fn kind(&self, schema: &Value) -> String {
-        match self.name(schema) {
-            Some(name) if TEXTS.contains(&name) => return "a text: `{chars}`".into(),
-            Some(name) if LARGE.contains(&name) => return format!("`{name}`"),
-            _ => {}
-        }
         let words = self.words(schema);
         if !words.is_empty() {
             return match words.len() <= MOST_WORDS {
@@ -167,6 +182,13 @@ impl Schema {
 
     fn kind_of_one(&self, schema: &Value, variant: &Value) -> String {
         let says = |key: &str| variant.get(key).and_then(Value::as_str);
+        if let Some(members) = masked(variant) {
+            let members = format!("`{{{}}}`", members.join(", "));
+            return match says(MARK) {
+                Some(ALWAYS) => format!("masked: {members}"),
+                when => format!("{members} {}", when.unwrap_or_default()),
+            };
+        }
         let kind = match variant.get("type") {
             Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
             kind => kind.and_then(Value::as_str),
@@ -230,10 +252,11 @@ fn render() -> String {
     table(&mut text, &rows);
     let mut lists = BTreeMap::new();
     input.long_lists(&mut lists);
-    text.push_str("\n## By command\n\n`input.body` is what the caller sent.\n");
+    text.push_str("\n## By command\n\n`input.body` is what the caller sent, masked.\n");
     for operation in Operation::VARIANTS {
         write!(text, "\n### `{operation}`\n\n{}\n", about(*operation)).unwrap();
-        let body = read(&format!("commands/{operation}"));
+        let sent = read(&format!("commands/{operation}")).0;
+        let body = Schema(masked_schema(*operation, sent));
         body.long_lists(&mut lists);
         let mut rows = Vec::new();
         body.rows(&body.0, "input.body", &mut rows);
@@ -320,7 +343,13 @@ fn it_names_what_the_rules_of_the_starter_name() {
         "input.tenant.quiet_hours.from_minute",
         "input.hour.spends_cents",
         "input.lent[_].roles",
+        "input.body.advice.sha256",
+        "input.body.input.kind",
+        "input.body.archive.base64_chars",
     ] {
         assert!(catalogue.contains(&format!("| `{fact}` |")), "{fact}");
+    }
+    for gone in ["input.body.advice.ranked", "input.body.home_base.lat_e6"] {
+        assert!(!catalogue.contains(gone), "{gone}");
     }
 }

@@ -3,13 +3,12 @@
 
 use contracts::{
     ActorKind, Command,
-    actor::is_actor_id,
-    canonical::{canonical_json, canonical_sha256},
+    canonical::canonical_json,
+    masking::{admitted_details, masked},
     policy::PolicyInput,
     template::IncidentTemplate,
-    ticket::EvidenceRef,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::command::ReleasedRow;
 
@@ -81,9 +80,7 @@ impl Intent {
         held.payload
     }
 
-    /// Keeps no detail that the template does not list: a refused attempt is recorded too, and such
-    /// a key or value may be somebody's name. The keys become their number under `?`, which is no
-    /// key; a value that is not admitted becomes null. The policy refuses both.
+    /// Keeps no detail that the template does not list.
     pub(super) fn hide_unlisted_details(
         &mut self,
         command: &Command,
@@ -94,22 +91,7 @@ impl Intent {
             Command::Triage(body) => &body.details,
             _ => return,
         };
-        let mut kept = Map::new();
-        let mut unlisted = 0_u64;
-        for (name, value) in details {
-            match template.and_then(|template| template.known_details.get(name)) {
-                Some(kind) if kind.admits(value) => kept.insert(name.to_string(), json!(value)),
-                Some(_) => kept.insert(name.to_string(), Value::Null),
-                None => {
-                    unlisted += 1;
-                    None
-                }
-            };
-        }
-        if unlisted > 0 {
-            kept.insert("?".into(), unlisted.into());
-        }
-        self.payload["details"] = kept.into();
+        self.payload["details"] = admitted_details(details, template);
     }
 }
 
@@ -145,124 +127,13 @@ pub(super) fn body(command: &Command) -> Value {
     tagged["body"].take()
 }
 
-/// Free text becomes its length, and what is kept in full elsewhere its hash.
+/// The body as it is kept and as the policy sees it.
 fn payload(command: &Command) -> Value {
-    let mut payload = body(command);
-    let mut mask = |field: &str, masked: Value| {
-        if let Some(value) = payload.get_mut(field) {
-            *value = masked;
-        }
-    };
-    let chars = |text: &contracts::FreeText| json!({ "chars": text.as_str().chars().count() });
-    match command {
-        Command::CreateTicket(body) => {
-            if let Some(text) = &body.description {
-                mask("description", chars(text));
-            }
-        }
-        Command::RequestChange(body) => {
-            if let Some(text) = &body.note {
-                mask("note", chars(text));
-            }
-        }
-        Command::AddNote(body) => mask("text", chars(&body.text)),
-        Command::CommentApproval(body) => mask("text", chars(&body.text)),
-        // It may hold a message or a name; what it asks for is kept masked with the approval.
-        Command::AmendApproval(body) => mask(
-            "body",
-            json!({
-                "sha256": canonical_sha256(&body.body).expect("a JSON value always serialises"),
-            }),
-        ),
-        Command::UploadBundle(body) => {
-            mask("archive", json!({ "base64_chars": body.archive.len() }));
-        }
-        Command::ActivateBundle(body) if !is_hash(&body.sha256) => {
-            hide(&mut payload, &["sha256"]);
-        }
-        Command::ActivateBundle(body) => {
-            let hashes = body.report.iter();
-            let mut hashes = hashes.flat_map(|r| [&r.report_sha256, &r.candidate_sha256]);
-            if hashes.any(|hash| !is_hash(hash)) {
-                mask("report", Value::Null);
-            }
-        }
-        Command::DelegateApprovals(body) if !is_actor_id(&body.to) => {
-            hide(&mut payload, &["to"]);
-        }
-        Command::CommsOutbound(body) => mask("text", chars(&body.text)),
-        Command::CommsInbound(_) => {
-            hide(
-                &mut payload,
-                &["provider_message_id", "peer", "text", "raw"],
-            );
-        }
-        Command::UpsertContact(_) => {
-            hide(&mut payload, &["name", "phone", "email", "street"]);
-        }
-        Command::UpsertTechnician(body)
-            if !domain::calendar::is_time_zone(&body.calendar.time_zone) =>
-        {
-            if let Some(calendar) = payload.get_mut("calendar") {
-                hide(calendar, &["time_zone"]);
-            }
-        }
-        Command::AddEvidence(body) if !is_hash(&body.sha256) => {
-            hide(&mut payload, &["sha256"]);
-        }
-        Command::ReturnVisit(body) => mask("evidence", evidence(&body.evidence)),
-        Command::Complete(body) => mask("evidence", evidence(&body.evidence)),
-        Command::RecordProposal(body) => {
-            let hash = |document: Result<String, _>| {
-                document.expect("advice and its input hold strings and integers")
-            };
-            mask(
-                "input",
-                json!({
-                    "kind": body.input.kind(),
-                    "sha256": hash(canonical_sha256(&body.input)),
-                }),
-            );
-            mask(
-                "advice",
-                json!({
-                    "advisor": body.advice.advisor,
-                    "sha256": hash(canonical_sha256(&body.advice)),
-                }),
-            );
-        }
-        _ => {}
-    }
-    payload
-}
-
-/// Texts become their lengths.
-fn hide(payload: &mut Value, fields: &[&str]) {
-    for field in fields {
-        if let Some(value) = payload.get_mut(*field)
-            && let Some(text) = value.as_str()
-        {
-            *value = json!({ "chars": text.chars().count() });
-        }
-    }
-}
-
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// What should be a hash and is not may be anything, and the refused attempt is kept too.
-fn evidence(evidence: &[EvidenceRef]) -> Value {
-    evidence
-        .iter()
-        .map(|item| match is_hash(&item.sha256) {
-            true => json!(item),
-            false => json!({
-                "kind": item.kind,
-                "sha256": { "chars": item.sha256.chars().count() },
-            }),
-        })
-        .collect()
+    masked(
+        command.operation(),
+        body(command),
+        domain::calendar::is_time_zone,
+    )
 }
 
 #[cfg(test)]
@@ -272,6 +143,7 @@ mod tests {
         FreeText, Slug, TemplateId, TicketId, TraceContext,
         command::{AddNote, Cancel, Complete, RecordSla, Triage, UpsertTechnician},
         sla::SlaRecordKind,
+        ticket::EvidenceRef,
     };
     use uuid::Uuid;
 

@@ -15,7 +15,7 @@ compared if {
 
 deny contains at(unmet("DIFF_MISSING", message, to_pass), "/report") if {
 	compared
-	not input.body.report
+	not is_object(object.get(input.body, "report", null))
 	message := "This bundle is activated only on a report of what it would have decided."
 	to_pass := "Make one with `dispatch policy diff` and send its summary in `report`."
 }

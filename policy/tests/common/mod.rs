@@ -12,6 +12,7 @@ use contracts::{
     event::AutonomyMode,
     ids::*,
     kill_switch::KillScope,
+    masking::masked,
     policy::{PolicyActor, PolicyApproval, PolicyInput, PolicyReport, PolicyTicket},
     proposal::{Advice, AdvisorInput, TriageInput},
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
@@ -488,12 +489,6 @@ pub fn ask(actor: PolicyActor, command: Command) -> PolicyInput {
 
 /// The body as dispatch-api hands it over.
 fn body(command: &Command) -> Value {
-    let mut body = serde_json::to_value(command).unwrap()["body"].take();
-    for field in ["text", "note", "description"] {
-        if let Some(text) = body.get_mut(field) {
-            let chars = text.as_str().unwrap().chars().count();
-            *text = serde_json::json!({ "chars": chars });
-        }
-    }
-    body
+    let sent = serde_json::to_value(command).unwrap()["body"].take();
+    masked(command.operation(), sent, |_| true)
 }
