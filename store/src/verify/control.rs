@@ -54,7 +54,9 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
                 or d.to_actor <> f.payload ->> 'to' or d.roles <> f.payload -> 'roles'
                 or d.starts_at <> (f.payload ->> 'from')::timestamptz
                 or d.ends_at <> (f.payload ->> 'until')::timestamptz
-                or d.reason <> f.payload ->> 'reason' or d.revoked_at is distinct from r.at"
+                or jsonb_typeof(f.payload -> 'reason') = 'string'
+                   and d.reason <> f.payload ->> 'reason'
+                or d.revoked_at is distinct from r.at"
         ),
     ),
     (

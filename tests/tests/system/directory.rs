@@ -579,6 +579,49 @@ fn personal_data_is_for_those_who_plan_and_do_the_work() {
     });
 }
 
+/// The tables in which one of the words stands, and in how many rows.
+async fn tables_with(stack: &Stack, words: &[&str]) -> Vec<(String, i64)> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_class
+         where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1",
+    )
+    .fetch_all(stack.admin())
+    .await
+    .unwrap();
+    let patterns: Vec<_> = words.iter().map(|word| format!("%{word}%")).collect();
+    let mut found = Vec::new();
+    for table in tables {
+        let sql = format!("select count(*) from {table} t where t::text ilike any($1)");
+        let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(&patterns)
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+        if count > 0 {
+            found.push((table, count));
+        }
+    }
+    found
+}
+
+#[test]
+fn where_a_technician_starts_from_stands_with_them_and_nowhere_else() {
+    with_api(async |stack| {
+        let FilingExample { who, mut body, .. } =
+            example(&stack, Operation::UpsertTechnician).await;
+        body["home_base"] = json!({ "lat_e6": 52_371_807, "lon_e6": 4_896_029 });
+        let refused = stack.command(Who::Auditor, Operation::UpsertTechnician, None, &body);
+        refused.send().await.problem(ErrorCode::Forbidden);
+        let filed = done(&stack, Operation::UpsertTechnician, who, &body).await;
+        assert_eq!(
+            tables_with(&stack, &["52371807", "4896029"]).await,
+            [("technicians".to_owned(), 1)]
+        );
+        let row = attempt(stack.admin(), filed.command_id).await.unwrap();
+        assert_eq!(row.payload["home_base"], json!({ "hidden": true }));
+    });
+}
+
 #[test]
 fn personal_data_stands_in_contacts_and_nowhere_else() {
     with_api(async |stack| {
@@ -606,31 +649,12 @@ fn personal_data_stands_in_contacts_and_nowhere_else() {
         let refused = stack.command(who, Operation::UpsertTechnician, None, &zone);
         refused.send().await.problem(ErrorCode::InvalidField);
 
-        let tables: Vec<String> = sqlx::query_scalar(
-            "select relname::text from pg_class
-             where relnamespace = 'public'::regnamespace and relkind = 'r'",
-        )
-        .fetch_all(stack.admin())
-        .await
-        .unwrap();
         let words = [
             PERSONAL.as_slice(),
             &["Prinsengracht_263", "Featherstonehaugh"],
         ]
         .concat();
-        let mut found = Vec::new();
-        for table in tables {
-            let sql = format!("select count(*) from {table} t where t::text ilike any($1)");
-            let patterns: Vec<_> = words.iter().map(|word| format!("%{word}%")).collect();
-            let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-                .bind(patterns)
-                .fetch_one(stack.admin())
-                .await
-                .unwrap();
-            if count > 0 {
-                found.push((table, count));
-            }
-        }
+        let found = tables_with(&stack, &words).await;
         assert_eq!(found, [("contacts".to_owned(), 1)]);
     });
 }
@@ -710,8 +734,30 @@ fn a_calendar_shows_hours_absences_and_bookings() {
 fn why_somebody_is_away_is_personal() {
     with_api(async |stack| {
         let FilingExample { who, mut body, .. } = example(&stack, Operation::RecordAbsence).await;
+        // Refused ones are kept too.
+        body["reason"] = json!("sick_of_it");
+        let refused = stack.command(Who::Auditor, Operation::RecordAbsence, None, &body);
+        refused.send().await.problem(ErrorCode::Forbidden);
         body["reason"] = json!("sick");
         done(&stack, Operation::RecordAbsence, who, &body).await;
+        let lends = json!({
+            "to": "usr_deputy", "roles": ["dispatcher"], "reason": "sick_for_long",
+            "from": Utc::now() + TimeDelta::hours(1), "until": Utc::now() + TimeDelta::days(3),
+        });
+        done(
+            &stack,
+            Operation::DelegateApprovals,
+            Who::Dispatcher,
+            &lends,
+        )
+        .await;
+        assert_eq!(
+            tables_with(&stack, &["sick"]).await,
+            [
+                ("delegations".to_owned(), 1),
+                ("technician_absences".to_owned(), 1)
+            ]
+        );
         let technician = stack.tenant().technicians[0];
         let path = format!("/technicians/{technician}/calendar");
         for (who, told) in [
