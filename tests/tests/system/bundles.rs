@@ -1019,6 +1019,7 @@ fn what_cannot_be_loaded_any_more_is_not_released() {
         decides(&stack, stack.http(), &careful).await;
         assert_eq!(upload(&stack, stack.http(), &strict()).await.status, 201);
         let held = activate(&stack, stack.http(), &strict().sha256()).await;
+        assert_eq!(held.status, 202, "{}", held.text());
         let held: HeldReceipt = serde_json::from_value(held.json()).unwrap();
         sql(
             &stack,
