@@ -18,6 +18,8 @@ mod held;
 mod input;
 mod intent;
 mod judge;
+#[cfg(test)]
+mod masking;
 mod routing;
 mod unrecorded;
 
