@@ -10,9 +10,14 @@ use url::Url;
 
 use crate::{
     commands::{
-        approvals::ApprovalsCommand, decisions::DecisionsCommand, import::ImportArgs,
-        killswitch::KillSwitchCommand, messages::MessagesCommand, policy::PolicyCommand,
-        proposals::ProposalsCommand, rollout::RolloutCommand,
+        approvals::ApprovalsCommand,
+        decisions::DecisionsCommand,
+        import::ImportArgs,
+        killswitch::KillSwitchCommand,
+        messages::MessagesCommand,
+        policy::PolicyCommand,
+        proposals::ProposalsCommand,
+        rollout::RolloutCommand,
         shadow::{ShadowCommand, record::CODE_VERSION},
         ticket::TicketCommand,
     },

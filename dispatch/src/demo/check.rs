@@ -1,10 +1,6 @@
 //! The end: does everybody know the same?
 
-use contracts::{
-    event::TicketLevel,
-    signal::WorkflowView,
-    ticket::Ticket,
-};
+use contracts::{event::TicketLevel, signal::WorkflowView, ticket::Ticket};
 use domain::TicketKey;
 use temporalio_client::Client as TemporalClient;
 use tokio::time::Instant;

@@ -61,7 +61,7 @@ zone := input.tenant.calendar.time_zone
 
 # When the customer would hear of it.
 heard_at := max([time.parse_rfc3339_ns(input.at), time.parse_rfc3339_ns(input.body.send_at)]) if {
-	input.body.send_at
+	is_string(input.body.send_at)
 } else := time.parse_rfc3339_ns(input.at)
 
 # By the tenant's clock on the wall, on the days on which it is changed too.
