@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use strum::VariantArray;
 
 use crate::{
+    bounds,
     approvals::{self, Approvals},
     autonomy, comms, decision,
     error::{BundleError, EvaluationError},
@@ -203,8 +204,7 @@ impl Bundle {
             let reason = error.to_string();
             EvaluationError::Input { reason }
         })?;
-        let answer = self.evaluator.run(input)?;
-        decision::decode(&answer, &self.reference)
+        self.judge(&input)
     }
 
     /// Runs the bundle's own tests.
@@ -213,8 +213,13 @@ impl Bundle {
     }
 
     fn decide(&self, input: Value) -> Result<PolicyDecision, EvaluationError> {
-        let answer = self.evaluator.run(regorus::Value::from(input))?;
-        decision::decode(&answer, &self.reference)
+        self.judge(&regorus::Value::from(input))
+    }
+
+    fn judge(&self, input: &regorus::Value) -> Result<PolicyDecision, EvaluationError> {
+        let answer = self.evaluator.run(input.clone())?;
+        let decision = decision::decode(&answer, &self.reference)?;
+        Ok(bounds::keep(input, &self.autonomy, decision))
     }
 
     /// Asks these questions: a bundle that cannot answer them must not get as far as being active.

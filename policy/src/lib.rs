@@ -13,6 +13,7 @@
 mod approvals;
 mod archive;
 mod autonomy;
+mod bounds;
 pub mod builtins;
 mod bundle;
 mod comms;
