@@ -28,10 +28,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
     ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
-    MessageId, NoteId, Operation, ProposalId, TicketId, VisitId,
+    MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
     autonomy::AutonomyRules,
     command::CommandClass,
     event::AutonomyMode,
+    kill_switch::KillScope,
     policy::{PolicyActor, PolicyDecision, PolicyInput, PolicyResult},
     schedule::TenantSettings,
     ticket::Ticket,
@@ -431,8 +432,13 @@ impl Pipeline {
         };
         let template = judge::template(command, held.before, held.bundle);
         let payload = Intent::of_held(command, template);
+        // What stops all tenants is overridden by those who may turn it.
+        let everything = KillScope::Everything.key();
+        let mut stops_all = held.autonomy.switches.iter();
+        let stops_all = stops_all.any(|it| it.scope == everything && it.stops(held.at));
+        let may = !stops_all || call.actor.roles.contains(&Role::PlatformAdmin);
         let kill_switch_override = match &call.command {
-            Command::ExecuteApproval(body) if !call.actor.kind.is_autonomous() => {
+            Command::ExecuteApproval(body) if may && !call.actor.kind.is_autonomous() => {
                 body.override_kill_switch.clone()
             }
             _ => None,

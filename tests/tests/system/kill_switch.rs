@@ -777,6 +777,20 @@ fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
         let forbidden = about("execute", Who::Dispatcher, with_reason.clone()).await;
         forbidden.problem(ErrorCode::Forbidden);
         assert_eq!(job.ticket().await.state, TicketState::New);
+        // What stops all tenants is not overridden by the administrator of one.
+        let everything = of(json!({ "kind": "everything" }));
+        let first = platform(stack.tenant(), "usr_platform_1");
+        let engage = stack
+            .http()
+            .command(Operation::EngageKillSwitch, None, &everything);
+        receipt(&engage.token(&first).send().await);
+        let stopped = about("execute", Who::TenantAdmin, with_reason.clone()).await;
+        stopped.problem(ErrorCode::KillSwitch);
+        sqlx::query("update kill_switch_of_everything set expires_at = now()")
+            .execute(stack.admin())
+            .await
+            .unwrap();
+        assert_eq!(job.ticket().await.state, TicketState::New);
         let carried_out = about("execute", Who::TenantAdmin, with_reason.clone()).await;
         assert_eq!(carried_out.status, 200, "{}", carried_out.text());
         assert_eq!(job.ticket().await.state, TicketState::Triaged);
