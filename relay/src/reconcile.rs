@@ -177,8 +177,8 @@ impl Reconciler {
         self.suspects.add(&broken_off, Instant::now());
         // Before the long list, so that trouble with that one does not keep it from these.
         let more = self.examine_due(&broken_off).await?;
+        self.schedule_control(&held, full).await?;
         if !full {
-            self.schedule_control(&held, full).await?;
             return Ok(more);
         }
         self.follow_epoch(&held).await?;
@@ -187,9 +187,7 @@ impl Reconciler {
         let open = self.open(&held).await?;
         let differing = open.symmetric_difference(&running);
         self.suspects.add(differing, Instant::now());
-        let more = self.examine_due(&broken_off).await?;
-        self.schedule_control(&held, full).await?;
-        Ok(more)
+        self.examine_due(&broken_off).await
     }
 
     /// Puts the schedules there that are missing: those of new tenants, in a full round also those
