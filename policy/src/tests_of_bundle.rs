@@ -22,7 +22,7 @@ use crate::{builtins, error::BundleError, evaluator::rego, files::BundleFiles, s
 /// The rule that decides; the modules compile only with it.
 const ENTRY_POINT: &str = "data.dispatch.decision";
 const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
-    limit: Duration::from_secs(2),
+    limit: Duration::from_secs(5),
     check_interval: NonZeroU32::new(16).expect("16 is not 0"),
 };
 
