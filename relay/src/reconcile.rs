@@ -170,6 +170,8 @@ impl Reconciler {
         if held.is_empty() {
             return Ok(false);
         }
+        // Before the lists: a server that is asked for many grants few of them.
+        self.schedule_control(&held, full).await?;
         self.suspects
             .keep(|ticket| held.contains(&partition_of(ticket)));
         let broken_off = Executions::BrokenOffSince(Utc::now() - LATELY);
@@ -177,7 +179,6 @@ impl Reconciler {
         self.suspects.add(&broken_off, Instant::now());
         // Before the long list, so that trouble with that one does not keep it from these.
         let more = self.examine_due(&broken_off).await?;
-        self.schedule_control(&held, full).await?;
         if !full {
             return Ok(more);
         }
