@@ -19,9 +19,8 @@ use serde_json::{Map, Value};
 use strum::VariantArray;
 
 use crate::{
-    bounds,
     approvals::{self, Approvals},
-    autonomy, comms, decision,
+    autonomy, bounds, comms, decision,
     error::{BundleError, EvaluationError},
     evaluator::Evaluator,
     files::BundleFiles,
@@ -34,6 +33,7 @@ use crate::{
     templates::{self, Templates},
     tests_of_bundle::{self, TestReport},
     trial::{self, Trial},
+    values,
 };
 
 /// How often a trial evaluation may be slow.
@@ -191,7 +191,7 @@ impl Bundle {
 
     /// Decides. The same input gives the same decision, always.
     pub fn evaluate(&self, input: &PolicyInput) -> Result<PolicyDecision, EvaluationError> {
-        let input = serde_json::to_value(input).map_err(|error| EvaluationError::Input {
+        let input = values::of(input).map_err(|error| EvaluationError::Input {
             reason: error.to_string(),
         })?;
         self.decide(input)
@@ -204,7 +204,7 @@ impl Bundle {
             let reason = error.to_string();
             EvaluationError::Input { reason }
         })?;
-        self.judge(&input)
+        self.decide(input)
     }
 
     /// Runs the bundle's own tests.
@@ -212,25 +212,20 @@ impl Bundle {
         tests_of_bundle::run(&self.files, &self.data)
     }
 
-    fn decide(&self, input: Value) -> Result<PolicyDecision, EvaluationError> {
-        self.judge(&regorus::Value::from(input))
-    }
-
-    fn judge(&self, input: &regorus::Value) -> Result<PolicyDecision, EvaluationError> {
+    fn decide(&self, input: regorus::Value) -> Result<PolicyDecision, EvaluationError> {
         let answer = self.evaluator.run(input.clone())?;
         let decision = decision::decode(&answer, &self.reference)?;
-        Ok(bounds::keep(input, &self.autonomy, decision))
+        Ok(bounds::keep(&input, &self.autonomy, decision))
     }
 
     /// Asks these questions: a bundle that cannot answer them must not get as far as being active.
     fn try_out(&self, trials: impl Iterator<Item = Trial>) -> Result<(), BundleError> {
         for trial in trials {
-            patiently(|| self.decide(trial.input.clone())).map_err(|source| {
-                BundleError::Trial {
-                    operation: trial.operation.to_string(),
-                    actor: trial.actor,
-                    source,
-                }
+            let input = regorus::Value::from(trial.input);
+            patiently(|| self.decide(input.clone())).map_err(|source| BundleError::Trial {
+                operation: trial.operation.to_string(),
+                actor: trial.actor,
+                source,
             })?;
         }
         Ok(())
@@ -250,7 +245,7 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, EvaluationError>) -> Result<T
 }
 
 /// Hangs each `data.json` where its directory says.
-fn documents(files: &BundleFiles, manifest: &Manifest) -> Result<Value, BundleError> {
+pub(crate) fn documents(files: &BundleFiles, manifest: &Manifest) -> Result<Value, BundleError> {
     let mut data = Value::Object(Map::new());
     for (path, parents, text) in files.data() {
         let refused = |reason: &str| BundleError::Data {

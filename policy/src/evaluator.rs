@@ -1,9 +1,10 @@
 //! Compiled rules and the machines that run them.
 //!
-//! The rules are compiled once to a program of regorus's virtual machine; a machine is set up once
-//! and reused, so a decision costs the conversion of its input and some hundred instructions. What
-//! ends an evaluation first is a budget of instructions, which is the same on every machine and at
-//! every load; the time limit behind it is for what the count does not see.
+//! The rules are compiled once to a program of regorus's virtual machine, of which an input runs the
+//! part that can say something about it ([`crate::programs`]); a machine is set up once and reused. So
+//! a decision costs the conversion of its input and some hundred instructions. What ends an evaluation
+//! first is a budget of instructions, which is the same on every machine and at every load; the time
+//! limit behind it is for what the count does not see.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use std::{
 use regorus::{
     CompiledPolicy, Engine, Value,
     languages::rego::compiler::{Compiler, CompilerError, SpannedCompilerError},
-    rvm::{Program, RegoVM, vm::VmError},
+    rvm::{RegoVM, vm::VmError},
     utils::limits::ExecutionTimerConfig,
 };
 
@@ -25,6 +26,7 @@ use crate::{
     files::BundleFiles,
     guards,
     manifest::Manifest,
+    programs::{Part, Programs},
 };
 
 /// The rule that decides.
@@ -35,18 +37,19 @@ const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
     limit: Duration::from_millis(250),
     check_interval: NonZeroU32::new(16).expect("16 is not 0"),
 };
-/// Machines kept for reuse: more than that many evaluations at once do not happen on the pool of
-/// database connections that they run under.
-const MAX_IDLE: usize = 64;
+/// Machines of one program kept for reuse: more than that many evaluations at once seldom happen on
+/// the pool of database connections that they run under.
+const MAX_IDLE: usize = 16;
 /// Rules per compilation when builtins are looked for: each entry point takes one of 255 registers.
 const RULES_PER_SCAN: usize = 64;
 
 pub(crate) struct Evaluator {
-    program: Arc<Program>,
+    programs: Programs<Idle>,
     rules: Vec<String>,
-    data: Value,
-    idle: Mutex<Vec<RegoVM>>,
 }
+
+/// Machines that wait for their next evaluation.
+type Idle = Mutex<Vec<RegoVM>>;
 
 impl Evaluator {
     /// Compiles the modules and refuses what they may not contain.
@@ -76,16 +79,15 @@ impl Evaluator {
             Compiler::compile_from_policy(&policy, &[ENTRY_POINT]).map_err(compile_error)?;
         let mut rules: Vec<_> = policy.get_rules().keys().cloned().collect();
         rules.sort_unstable();
-        let evaluator = Self {
-            program: guards::insert(&program)?,
-            rules,
-            data: Value::from(data.clone()),
-            idle: Mutex::default(),
-        };
+        let programs = Programs::new(guards::insert(&program)?, Value::from(data.clone()));
+        let evaluator = Self { programs, rules };
         // Reports a rule and a document of the same path now rather than at the first decision.
-        evaluator.machine().map_err(|error| BundleError::Rego {
-            message: error.to_string(),
-        })?;
+        let whole = evaluator.programs.whole();
+        evaluator
+            .machine(whole)
+            .map_err(|error| BundleError::Rego {
+                message: error.to_string(),
+            })?;
         Ok(evaluator)
     }
 
@@ -96,14 +98,15 @@ impl Evaluator {
 
     /// Runs the entry point.
     pub(crate) fn run(&self, input: Value) -> Result<Value, EvaluationError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut machine = match idle {
+        self.run_part(self.programs.of(&input), input)
+    }
+
+    fn run_part(&self, part: &Part<Idle>, input: Value) -> Result<Value, EvaluationError> {
+        let idle = || part.with.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = idle().pop();
+        let mut machine = match waiting {
             Some(machine) => machine,
-            None => self.machine()?,
+            None => self.machine(part)?,
         };
         machine.set_input(input);
         builtins::begin();
@@ -114,23 +117,23 @@ impl Evaluator {
         }
         // A machine that failed is dropped; one that answered is clean again at its next start.
         let answer = answer.map_err(evaluation_error)?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = idle();
         if idle.len() < MAX_IDLE {
             idle.push(machine);
         }
         Ok(answer)
     }
 
-    fn machine(&self) -> Result<RegoVM, EvaluationError> {
+    fn machine(&self, part: &Part<Idle>) -> Result<RegoVM, EvaluationError> {
         let mut machine = RegoVM::new();
         machine.set_max_instructions(MAX_INSTRUCTIONS);
         machine.set_execution_timer_config(Some(TIME_LIMIT));
         // For comparisons only: values of different types have an order, as in OPA. Functions are
         // called strictly in any case.
         machine.set_strict_builtin_errors(false);
-        machine.load_program(Arc::clone(&self.program));
+        machine.load_program(Arc::clone(&part.program));
         machine
-            .set_data(self.data.clone())
+            .set_data(self.programs.data().clone())
             .map_err(evaluation_error)?;
         Ok(machine)
     }
@@ -187,5 +190,77 @@ fn evaluation_error(error: VmError) -> EvaluationError {
         | VmError::MemoryLimitExceeded { .. }
         | VmError::RegexSizeLimitExceeded { .. } => EvaluationError::Budget { reason },
         _ => EvaluationError::Failed { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{ActorKind, Operation};
+    use serde_json::json;
+    use strum::VariantArray;
+
+    use super::*;
+    use crate::{AcceptedFiles, bundle, starter, templates, trial};
+
+    fn starter() -> (Evaluator, serde_json::Value) {
+        let (files, _) = AcceptedFiles::built_in(starter::files().unwrap()).into_parts();
+        let manifest = Manifest::parse(files.manifest()).unwrap();
+        let data = bundle::documents(&files, &manifest).unwrap();
+        let evaluator = Evaluator::compile(&files, &manifest, &data).unwrap();
+        (evaluator, data)
+    }
+
+    #[test]
+    fn what_is_left_of_the_rules_decides_as_all_of_them_do() {
+        let (evaluator, data) = starter();
+        let whole = evaluator.programs.whole();
+        let definitions = |part: &Part<Idle>| -> usize {
+            let rules = part.program.rule_infos.iter();
+            rules.map(|rule| rule.definitions.len()).sum()
+        };
+        let rules = whole.program.rule_infos.iter();
+        let deny = rules.map(|rule| rule.definitions.len()).max().unwrap();
+        let mut asked = 0;
+        for template in templates::parse(&data).unwrap().keys() {
+            for trial in trial::all(template) {
+                let input = Value::from(trial.input);
+                let part = evaluator.programs.of(&input);
+                assert!(
+                    definitions(part) + deny / 2 < definitions(whole),
+                    "{} by {}",
+                    trial.operation,
+                    trial.actor
+                );
+                let all = evaluator.run_part(whole, input.clone());
+                let some = evaluator.run_part(part, input);
+                assert_eq!(
+                    format!("{all:?}"),
+                    format!("{some:?}"),
+                    "{} by {}",
+                    trial.operation,
+                    trial.actor
+                );
+                asked += 1;
+            }
+        }
+        assert!(asked >= 3 * Operation::VARIANTS.len() * ActorKind::VARIANTS.len());
+    }
+
+    #[test]
+    fn an_operation_that_nobody_knows_is_asked_about_all_rules() {
+        let (evaluator, _) = starter();
+        let is_whole = |input| {
+            let part = evaluator.programs.of(&Value::from(input));
+            std::ptr::eq(part, evaluator.programs.whole())
+        };
+        let person = json!({ "kind": "person" });
+        assert!(!is_whole(json!({ "operation": "close", "actor": person })));
+        assert!(is_whole(json!({ "operation": "Close", "actor": person })));
+        assert!(is_whole(json!({ "operation": ["close"], "actor": person })));
+        assert!(is_whole(json!({ "operation": "close", "actor": "person" })));
+        assert!(is_whole(
+            json!({ "operation": "close", "actor": { "kind": "ghost" } })
+        ));
+        assert!(is_whole(json!(7)));
     }
 }

@@ -25,12 +25,10 @@ use regorus::{
 use crate::{builtins, error::BundleError};
 
 /// The program with its guards.
-pub(crate) fn insert(program: &Program) -> Result<Arc<Program>, BundleError> {
-    guarded(program)
-        .map(Arc::new)
-        .ok_or_else(|| BundleError::Rego {
-            message: "the rules are too many for one program; shorten them".to_owned(),
-        })
+pub(crate) fn insert(program: &Program) -> Result<Program, BundleError> {
+    guarded(program).ok_or_else(|| BundleError::Rego {
+        message: "the rules are too many for one program; shorten them".to_owned(),
+    })
 }
 
 /// Nothing when an address does not fit.
@@ -361,7 +359,7 @@ one := input.one
     #[test]
     fn what_is_undefined_ends_a_body_as_in_opa() {
         for (rules, expected) in CASES {
-            let guarded = insert(&compiled(rules)).unwrap();
+            let guarded = Arc::new(insert(&compiled(rules)).unwrap());
             let answers = INPUTS.map(|input| answer(&guarded, input));
             assert_eq!(answers, *expected, "{rules}");
         }
@@ -421,7 +419,7 @@ x := concat("", [b, b])"#,
     #[test]
     fn values_of_all_types_have_an_order_as_in_opa() {
         for (rules, expected) in ORDERED {
-            let guarded = insert(&compiled(rules)).unwrap();
+            let guarded = Arc::new(insert(&compiled(rules)).unwrap());
             assert_eq!(
                 INPUTS.map(|input| answer(&guarded, input)),
                 *expected,
@@ -433,7 +431,7 @@ x := concat("", [b, b])"#,
     #[test]
     fn what_cannot_be_computed_has_no_answer() {
         for rules in FAILING {
-            let guarded = insert(&compiled(rules)).unwrap();
+            let guarded = Arc::new(insert(&compiled(rules)).unwrap());
             let [_, input] = INPUTS;
             builtins::begin();
             let _ = run(&guarded, input);
@@ -451,7 +449,7 @@ x := concat("", [b, b])"#,
         let many = vec![0; 60];
         let input = serde_json::json!({ "long": long, "many": many }).to_string();
         for rules in BOMBS {
-            let guarded = insert(&compiled(rules)).unwrap();
+            let guarded = Arc::new(insert(&compiled(rules)).unwrap());
             builtins::begin();
             let answer = run(&guarded, &input);
             let fault = builtins::fault();

@@ -25,6 +25,7 @@ mod guards;
 mod keys;
 mod limits;
 mod manifest;
+mod programs;
 mod roles;
 mod schemas;
 mod signature;
@@ -34,6 +35,7 @@ mod structured;
 mod templates;
 mod tests_of_bundle;
 mod trial;
+mod values;
 
 pub use bundle::Bundle;
 pub use decision::primary_code;

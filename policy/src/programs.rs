@@ -1,0 +1,454 @@
+//! The programs of a bundle: all its rules, and per operation and kind of actor what is left of them.
+//!
+//! Most rules are about one operation, or about software only, and say so first: their definitions
+//! fail at the first comparison for everything else. What fails for every input of an operation and a
+//! kind of actor is left out of a copy of the program, which is made when the first such input comes.
+//! Pairs for which the same is left out share one.
+//!
+//! Nothing is left out but what cannot have an effect. A definition is read from its start as long as
+//! each instruction is one that only looks at the input or at `data`: no function or rule with a body
+//! is called before the condition that fails, so nothing can fail there in another way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use contracts::{ActorKind, Operation};
+use regorus::{
+    Value,
+    rvm::{
+        Instruction, Program,
+        instructions::{GuardMode, LiteralOrRegister},
+        program::{RuleInfo, RuleType},
+    },
+};
+use strum::VariantArray;
+
+/// Rule and definition.
+type LeftOut = BTreeSet<(usize, usize)>;
+
+/// What is known of an input before it is looked at.
+#[derive(Clone, Copy)]
+struct Known {
+    operation: Operation,
+    kind: ActorKind,
+}
+
+/// The programs, each with what belongs to it.
+pub(crate) struct Programs<T> {
+    data: Value,
+    whole: Part<T>,
+    /// By operation and kind of actor.
+    parts: Vec<OnceLock<Arc<Part<T>>>>,
+    distinct: Mutex<BTreeMap<LeftOut, Arc<Part<T>>>>,
+}
+
+/// A program and what belongs to it.
+pub(crate) struct Part<T> {
+    pub(crate) program: Arc<Program>,
+    pub(crate) with: T,
+}
+
+impl<T: Default> Part<T> {
+    fn new(program: Program) -> Self {
+        Self {
+            program: Arc::new(program),
+            with: T::default(),
+        }
+    }
+}
+
+impl<T: Default> Programs<T> {
+    /// Of a program that runs with this `data`.
+    pub(crate) fn new(program: Program, data: Value) -> Self {
+        let pairs = Operation::VARIANTS.len() * ActorKind::VARIANTS.len();
+        Self {
+            data,
+            whole: Part::new(light(program)),
+            parts: (0..pairs).map(|_| OnceLock::new()).collect(),
+            distinct: Mutex::default(),
+        }
+    }
+
+    /// All rules.
+    pub(crate) fn whole(&self) -> &Part<T> {
+        &self.whole
+    }
+
+    pub(crate) fn data(&self) -> &Value {
+        &self.data
+    }
+
+    /// The rules that can say something about this input.
+    pub(crate) fn of(&self, input: &Value) -> &Part<T> {
+        let Some(known) = Known::of(input) else {
+            return &self.whole;
+        };
+        let place = known.operation as usize * ActorKind::VARIANTS.len() + known.kind as usize;
+        match self.parts.get(place) {
+            Some(part) => part.get_or_init(|| self.part(known)),
+            None => &self.whole,
+        }
+    }
+
+    fn part(&self, known: Known) -> Arc<Part<T>> {
+        let left_out = left_out(&self.whole.program, &self.data, known);
+        let mut distinct = self.distinct.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = distinct.entry(left_out).or_insert_with_key(|left_out| {
+            Arc::new(Part::new(without(&self.whole.program, left_out)))
+        });
+        Arc::clone(part)
+    }
+}
+
+impl Known {
+    fn of(input: &Value) -> Option<Self> {
+        let part = |value: &Value, key: &str| {
+            let fields = value.as_object().ok()?;
+            fields.get(&Value::from(key)).cloned()
+        };
+        let operation = part(input, "operation")?;
+        let kind = part(&part(input, "actor")?, "kind")?;
+        Some(Self {
+            operation: operation.as_string().ok()?.parse().ok()?,
+            kind: kind.as_string().ok()?.parse().ok()?,
+        })
+    }
+}
+
+/// Without what a run does not need. The machine copies a rule's description each time that it is
+/// asked for.
+fn light(mut program: Program) -> Program {
+    program.sources = Vec::new();
+    program.instruction_spans = Vec::new();
+    for rule in &mut program.rule_infos {
+        rule.name = String::new();
+        if let Some(function) = &mut rule.function_info {
+            function.param_names = Vec::new();
+        }
+        // What is missing in these lists is no `else`, and takes nothing apart.
+        if !rule.else_bodies.iter().flatten().any(|is_else| *is_else) {
+            rule.else_bodies = Vec::new();
+        }
+        if !rule.destructuring_blocks.iter().any(Option::is_some) {
+            rule.destructuring_blocks = Vec::new();
+        }
+    }
+    program
+}
+
+fn without(program: &Program, left_out: &LeftOut) -> Program {
+    let mut new = program.clone();
+    for (index, rule) in new.rule_infos.iter_mut().enumerate() {
+        let stays = |at: usize| !left_out.contains(&(index, at));
+        let definitions = Arc::make_mut(&mut rule.definitions);
+        retain(definitions, stays);
+        retain(&mut rule.else_bodies, stays);
+        retain(&mut rule.destructuring_blocks, stays);
+    }
+    new
+}
+
+fn retain<T>(all: &mut Vec<T>, stays: impl Fn(usize) -> bool) {
+    let mut places = 0..;
+    all.retain(|_| places.next().is_some_and(&stays));
+}
+
+/// The definitions that fail for every such input.
+fn left_out(program: &Program, data: &Value, known: Known) -> LeftOut {
+    let mut reader = Reader {
+        program,
+        data,
+        operation: Value::from(known.operation.to_string()),
+        kind: Value::from(known.kind.to_string()),
+        rules: vec![None; program.rule_infos.len()],
+    };
+    let mut left_out = LeftOut::new();
+    // A rule that is known to be undefined makes more of them fail.
+    loop {
+        let mut learned = false;
+        for (index, rule) in program.rule_infos.iter().enumerate() {
+            if rule.function_info.is_some() || reader.rules[index].is_some() {
+                continue;
+            }
+            let mut failing = reader.failing(rule);
+            if failing.len() == rule.definitions.len() && rule.rule_type == RuleType::Complete {
+                let default = rule.default_literal_index;
+                let default = default.and_then(|at| program.literals.get(usize::from(at)));
+                reader.rules[index] = Some(default.cloned().unwrap_or(Value::Undefined));
+                learned = true;
+            } else if rule.rule_type == RuleType::Complete {
+                // What the last definition left in the result's register would be the result.
+                failing.clear();
+            } else if failing.len() == rule.definitions.len() {
+                // One has to make the empty set.
+                failing.pop();
+            }
+            left_out.extend(failing.into_iter().map(|at| (index, at)));
+        }
+        if !learned {
+            return left_out;
+        }
+    }
+}
+
+/// Reads the beginning of a definition.
+struct Reader<'a> {
+    program: &'a Program,
+    data: &'a Value,
+    operation: Value,
+    kind: Value,
+    /// What a rule is, where that is known.
+    rules: Vec<Option<Value>>,
+}
+
+/// What is known of a register.
+#[derive(Clone)]
+enum Seen {
+    Nothing,
+    Input,
+    Actor,
+    Value(Value),
+}
+
+impl Reader<'_> {
+    fn failing(&self, rule: &RuleInfo) -> Vec<usize> {
+        let takes_apart = |at: usize| matches!(rule.destructuring_blocks.get(at), Some(Some(_)));
+        rule.definitions
+            .iter()
+            .enumerate()
+            .filter(|(at, bodies)| !takes_apart(*at) && bodies.iter().all(|body| self.fails(*body)))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Whether the body that begins there fails before it does anything.
+    fn fails(&self, body: u32) -> bool {
+        use Instruction as I;
+        let Ok(body) = usize::try_from(body) else {
+            return false;
+        };
+        let mut registers = BTreeMap::new();
+        let instructions = self.program.instructions.iter().skip(body);
+        for instruction in instructions {
+            let seen = |register: u8| registers.get(&register).cloned().unwrap_or(Seen::Nothing);
+            let (register, value) = match *instruction {
+                I::RuleInit { result_reg, .. } => (result_reg, Seen::Nothing),
+                I::Load { dest, literal_idx } => (dest, self.literal(literal_idx)),
+                I::LoadInput { dest } => (dest, Seen::Input),
+                I::LoadData { dest } => (dest, Seen::Value(self.data.clone())),
+                I::Move { dest, src } => (dest, seen(src)),
+                I::IndexLiteral {
+                    dest,
+                    container,
+                    literal_idx,
+                } => (dest, self.part(seen(container), &self.literal(literal_idx))),
+                I::ChainedIndex { params_index } => {
+                    let chains = &self.program.instruction_data.chained_index_params;
+                    let Some(chain) = chains.get(usize::from(params_index)) else {
+                        return false;
+                    };
+                    let part =
+                        chain
+                            .path_components
+                            .iter()
+                            .fold(seen(chain.root), |whole, component| match *component {
+                                LiteralOrRegister::Literal(at) => {
+                                    self.part(whole, &self.literal(at))
+                                }
+                                LiteralOrRegister::Register(at) => self.part(whole, &seen(at)),
+                            });
+                    (chain.dest, part)
+                }
+                I::Eq { dest, left, right } => (dest, compared(seen(left), seen(right), true)),
+                I::Ne { dest, left, right } => (dest, compared(seen(left), seen(right), false)),
+                I::Not { dest, operand } => (dest, negated(&seen(operand))),
+                I::Contains {
+                    dest,
+                    collection,
+                    value,
+                } => (dest, contained(&seen(collection), &seen(value))),
+                I::CallRule { dest, rule_index } => {
+                    match self.rules.get(usize::from(rule_index)).cloned().flatten() {
+                        Some(value) => (dest, Seen::Value(value)),
+                        None => return false,
+                    }
+                }
+                I::Guard { register, mode } => {
+                    if matches!(seen(register), Seen::Value(value) if !passes(mode, &value)) {
+                        return true;
+                    }
+                    continue;
+                }
+                _ => return false,
+            };
+            registers.insert(register, value);
+        }
+        false
+    }
+
+    fn literal(&self, at: u16) -> Seen {
+        let literal = self.program.literals.get(usize::from(at));
+        literal.cloned().map_or(Seen::Nothing, Seen::Value)
+    }
+
+    fn part(&self, whole: Seen, key: &Seen) -> Seen {
+        let Seen::Value(key) = key else {
+            return Seen::Nothing;
+        };
+        let name = key.as_string().map(AsRef::as_ref);
+        match (whole, name) {
+            (Seen::Value(whole), _) => Seen::Value(whole[key].clone()),
+            (Seen::Input, Ok("operation")) => Seen::Value(self.operation.clone()),
+            (Seen::Input, Ok("actor")) => Seen::Actor,
+            (Seen::Actor, Ok("kind")) => Seen::Value(self.kind.clone()),
+            _ => Seen::Nothing,
+        }
+    }
+}
+
+fn compared(left: Seen, right: Seen, equal: bool) -> Seen {
+    match (left, right) {
+        (Seen::Value(Value::Undefined), _) | (_, Seen::Value(Value::Undefined)) => {
+            Seen::Value(Value::Undefined)
+        }
+        (Seen::Value(left), Seen::Value(right)) => {
+            Seen::Value(Value::from((left == right) == equal))
+        }
+        _ => Seen::Nothing,
+    }
+}
+
+fn negated(operand: &Seen) -> Seen {
+    match operand {
+        Seen::Value(value) => Seen::Value(Value::from(passes(GuardMode::Not, value))),
+        _ => Seen::Nothing,
+    }
+}
+
+fn contained(collection: &Seen, value: &Seen) -> Seen {
+    let (Seen::Value(collection), Seen::Value(value)) = (collection, value) else {
+        return Seen::Nothing;
+    };
+    Seen::Value(Value::from(match collection {
+        Value::Set(all) => all.contains(value),
+        Value::Array(all) => all.contains(value),
+        Value::Object(all) => all.values().any(|one| one == value),
+        _ => false,
+    }))
+}
+
+fn passes(mode: GuardMode, value: &Value) -> bool {
+    match (mode, value) {
+        (GuardMode::Not, Value::Undefined) => true,
+        (GuardMode::Not, Value::Bool(value)) => !value,
+        (GuardMode::Not, _) | (GuardMode::Condition, Value::Undefined) => false,
+        (GuardMode::Condition, Value::Bool(value)) => *value,
+        (GuardMode::Condition, _) => true,
+        (GuardMode::NotUndefined, value) => !matches!(value, Value::Undefined),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regorus::{Engine, languages::rego::compiler::Compiler};
+
+    use super::*;
+    use crate::guards;
+
+    const HELPERS: &str = r#"package a
+x contains "any"
+closes if input.operation == "close"
+software if input.actor.kind in data.software
+default known := false
+known if input.operation == "close"
+either := 1 if input.operation == "close"
+else := 2
+"#;
+
+    /// Conditions, and whether a rule on them is left out where a person creates a ticket.
+    const CASES: &[(&str, bool)] = &[
+        (r#"input.operation == "close""#, true),
+        (r#"input.operation == "create_ticket""#, false),
+        (r#"input["operation"] != "create_ticket""#, true),
+        (r#"input.operation in {"close", "triage"}"#, true),
+        (r#"input.operation in {"close", "create_ticket"}"#, false),
+        (r#"not input.operation in ["create_ticket"]"#, true),
+        ("input.operation in data.closing", true),
+        ("input.operation in data.creating", false),
+        ("data.limits[input.operation]", true),
+        (r#"input.actor.kind != "person""#, true),
+        (r#"input.actor.kind == "person""#, false),
+        (r#"input.actor.id == "close""#, false),
+        (r#"input.body.operation == "close""#, false),
+        ("closes", true),
+        ("not closes", false),
+        ("software", true),
+        ("known", true),
+        ("not known", false),
+        ("either == 1", false),
+        (r#"input.kill_switch; input.operation == "close""#, true),
+        // What is computed before may fail, and then there is no answer.
+        (
+            r#"to_number(input.text) > 5; input.operation == "close""#,
+            false,
+        ),
+        (r#"input.hour.in_all + 1 > 5; closes"#, false),
+        (
+            r#"input.operation == "close"; to_number(input.text) > 5"#,
+            true,
+        ),
+        (
+            r#"some i in input.list; input.operation == "close"; i"#,
+            false,
+        ),
+    ];
+
+    #[test]
+    fn what_fails_at_its_first_look_is_left_out_and_nothing_else() {
+        let data = r#"{
+            "closing": ["close"],
+            "creating": ["create_ticket"],
+            "software": ["agent", "workflow"],
+            "limits": { "close": 1 }
+        }"#;
+        let data = Value::from_json_str(data).unwrap();
+        let known = Known {
+            operation: Operation::CreateTicket,
+            kind: ActorKind::Person,
+        };
+        for (conditions, expected) in CASES {
+            let rules = format!("{HELPERS}x contains \"this\" if {{ {conditions} }}\n");
+            let mut engine = Engine::new();
+            engine.add_policy("a.rego".into(), rules).unwrap();
+            let policy = engine.compile_with_entrypoint(&"data.a.x".into()).unwrap();
+            let program = Compiler::compile_from_policy(&policy, &["data.a.x"]).unwrap();
+            let program = guards::insert(&program).unwrap();
+            let rules = program.rule_infos.iter();
+            let x = rules.enumerate().find(|(_, rule)| rule.name == "data.a.x");
+            let (x, rule) = x.unwrap();
+            assert_eq!(rule.definitions.len(), 2);
+            let left_out = left_out(&program, &data, known);
+            let left_out: Vec<_> = left_out.iter().filter(|(rule, _)| *rule == x).collect();
+            assert_eq!(left_out.len(), usize::from(*expected), "{conditions}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_input() {
+        for operation in Operation::VARIANTS {
+            let name = operation.to_string();
+            assert_eq!(
+                Value::from(name.as_str()),
+                crate::values::of(operation).unwrap()
+            );
+            assert_eq!(name.parse::<Operation>().unwrap(), *operation);
+        }
+        for kind in ActorKind::VARIANTS {
+            let name = kind.to_string();
+            assert_eq!(Value::from(name.as_str()), crate::values::of(kind).unwrap());
+            assert_eq!(name.parse::<ActorKind>().unwrap(), *kind);
+        }
+    }
+}
