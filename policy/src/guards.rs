@@ -3,7 +3,7 @@
 //! The machine of regorus 0.14 goes on where OPA does not: a variable may be bound to what is
 //! undefined (`x := input.none`), a function is called with it, and a set takes it in. A condition
 //! that somebody wrote to be met would then count as met. So a guard is put before each instruction
-//! that must not see an undefined value, and every address moves along. (`_ := x` leaves no
+//! that must not see an undefined value and might, and every address moves along. (`_ := x` leaves no
 //! instruction to guard: write `x` or give it a name.)
 //!
 //! For the same reason a call within `not` ends the body when an argument is undefined: OPA takes
@@ -55,9 +55,18 @@ fn guarded(old: &Program) -> Option<Program> {
     let mut moved = Vec::with_capacity(old.instructions.len() + 1);
     let mut open = Vec::new();
     let mut added = BTreeSet::new();
+    let targets = targets(old);
+    // Registers that hold something for sure, and need no guard.
+    let mut defined = BTreeSet::new();
     for (index, instruction) in old.instructions.iter().enumerate() {
         moved.push(u16::try_from(new.instructions.len()).ok()?);
+        if targets.contains(&index) {
+            defined.clear();
+        }
         for register in must_be_defined(instruction, &old.instruction_data) {
+            if !defined.insert(register) {
+                continue;
+            }
             new.instructions.push(Instruction::Guard {
                 register,
                 mode: GuardMode::NotUndefined,
@@ -88,6 +97,7 @@ fn guarded(old: &Program) -> Option<Program> {
             added.insert(usize::from(next));
         }
         new.instructions.push(*instruction);
+        define(&mut defined, instruction, old);
         if let Instruction::ComprehensionBegin { params_index } = instruction {
             open.push(enter(&mut new, *params_index, once)?);
         }
@@ -189,6 +199,97 @@ fn arithmetic(instruction: &Instruction) -> Option<(u16, u8, u8)> {
         I::Div { left, right, .. } => Some((2, left, right)),
         I::Mod { left, right, .. } => Some((3, left, right)),
         _ => None,
+    }
+}
+
+/// Where an instruction may come after another than the one before it.
+fn targets(program: &Program) -> BTreeSet<usize> {
+    let mut targets = BTreeSet::new();
+    for instruction in &program.instructions {
+        match *instruction {
+            Instruction::LoopNext {
+                body_start,
+                loop_end,
+            } => targets.extend([body_start, loop_end]),
+            Instruction::LogicalBlockStart { end_pc, .. }
+            | Instruction::AllOfNext { end_pc, .. }
+            | Instruction::AnyOfNext { end_pc, .. } => {
+                targets.insert(end_pc);
+            }
+            _ => {}
+        }
+    }
+    for params in &program.instruction_data.loop_params {
+        targets.extend([params.body_start, params.loop_end]);
+    }
+    for params in &program.instruction_data.comprehension_begin_params {
+        targets.extend([params.body_start, params.comprehension_end]);
+    }
+    targets.into_iter().map(usize::from).collect()
+}
+
+/// Follows which registers hold something for sure, past an instruction and its guards. A rule's body
+/// begins with an instruction that forgets all of them, as everything does that is not straight on.
+fn define(defined: &mut BTreeSet<u8>, instruction: &Instruction, program: &Program) {
+    use Instruction as I;
+    let data = &program.instruction_data;
+    let (register, is_defined) = match *instruction {
+        I::Load { dest, literal_idx } => {
+            let literal = program.literals.get(usize::from(literal_idx));
+            (dest, literal.is_some_and(|it| *it != Value::Undefined))
+        }
+        I::LoadTrue { dest }
+        | I::LoadFalse { dest }
+        | I::LoadNull { dest }
+        | I::LoadBool { dest, .. }
+        | I::Move { dest, .. }
+        | I::Not { dest, .. }
+        | I::Ne { dest, .. }
+        | I::Lt { dest, .. }
+        | I::Le { dest, .. }
+        | I::Gt { dest, .. }
+        | I::Ge { dest, .. }
+        | I::Contains { dest, .. } => (dest, true),
+        I::Guard {
+            register,
+            mode: GuardMode::NotUndefined | GuardMode::Condition,
+        } => (register, true),
+        I::LoadInput { dest }
+        | I::LoadData { dest }
+        | I::Eq { dest, .. }
+        | I::IndexLiteral { dest, .. }
+        | I::Index { dest, .. }
+        | I::CallRule { dest, .. } => (dest, false),
+        I::ChainedIndex { params_index } => {
+            match data.chained_index_params.get(usize::from(params_index)) {
+                Some(params) => (params.dest, false),
+                None => return defined.clear(),
+            }
+        }
+        I::BuiltinCall { params_index } => {
+            match data.builtin_call_params.get(usize::from(params_index)) {
+                Some(params) => (params.dest, false),
+                None => return defined.clear(),
+            }
+        }
+        I::FunctionCall { params_index } => {
+            match data.function_call_params.get(usize::from(params_index)) {
+                Some(params) => (params.dest, false),
+                None => return defined.clear(),
+            }
+        }
+        I::ArrayCreate { params_index } => {
+            match data.array_create_params.get(usize::from(params_index)) {
+                Some(params) => (params.dest, false),
+                None => return defined.clear(),
+            }
+        }
+        _ => return defined.clear(),
+    };
+    if is_defined {
+        defined.insert(register);
+    } else {
+        defined.remove(&register);
     }
 }
 
@@ -459,6 +560,22 @@ x := concat("", [b, b])"#,
             );
             assert!(answer.is_err(), "it goes on: {rules}");
         }
+    }
+
+    #[test]
+    fn what_holds_something_for_sure_needs_no_guard() {
+        let guards = |rules: &str| {
+            let (old, new) = (compiled(rules), insert(&compiled(rules)).unwrap());
+            new.instructions.len() - old.instructions.len()
+        };
+        let (once, again) = ("a := input.one", "b := a; c := b; [a, b, c] != [c, b, a]");
+        let one = guards(&format!("x if {{ {once} }}"));
+        assert!(one > 0);
+        // Of the two lists, each may have an undefined element as far as is known.
+        assert_eq!(guards(&format!("x if {{ {once}; {again} }}")), one + 2);
+        // A turn of a loop looks at the element, and at `a` once more.
+        let looped = format!("x if {{ {once}; some i in input.list; b := a; b != i }}");
+        assert_eq!(guards(&looped), one + 2);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! Pairs for which the same is left out share one.
 //!
 //! Nothing is left out but what cannot have an effect. A definition is read from its start as long as
-//! each instruction is one that only looks at the input or at `data`: no function or rule with a body
-//! is called before the condition that fails, so nothing can fail there in another way.
+//! each instruction is one that only looks at the input or at `data`, into loops too when the body ends
+//! with them: no function is called before the condition that fails, nor a rule that calls one, so
+//! nothing can fail there in another way.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use regorus::{
     Value,
     rvm::{
         Instruction, Program,
-        instructions::{GuardMode, LiteralOrRegister},
+        instructions::{GuardMode, LiteralOrRegister, LoopMode},
         program::{RuleInfo, RuleType},
     },
 };
@@ -38,6 +39,7 @@ struct Known {
 /// The programs, each with what belongs to it.
 pub(crate) struct Programs<T> {
     data: Value,
+    harmless: BTreeSet<usize>,
     whole: Part<T>,
     /// By operation and kind of actor.
     parts: Vec<OnceLock<Arc<Part<T>>>>,
@@ -65,6 +67,7 @@ impl<T: Default> Programs<T> {
         let pairs = Operation::VARIANTS.len() * ActorKind::VARIANTS.len();
         Self {
             data,
+            harmless: harmless(&program),
             whole: Part::new(light(program)),
             parts: (0..pairs).map(|_| OnceLock::new()).collect(),
             distinct: Mutex::default(),
@@ -93,7 +96,7 @@ impl<T: Default> Programs<T> {
     }
 
     fn part(&self, known: Known) -> Arc<Part<T>> {
-        let left_out = left_out(&self.whole.program, &self.data, known);
+        let left_out = left_out(&self.whole.program, &self.harmless, &self.data, known);
         let mut distinct = self.distinct.lock().unwrap_or_else(PoisonError::into_inner);
         let part = distinct.entry(left_out).or_insert_with_key(|left_out| {
             Arc::new(Part::new(without(&self.whole.program, left_out)))
@@ -155,14 +158,57 @@ fn retain<T>(all: &mut Vec<T>, stays: impl Fn(usize) -> bool) {
     all.retain(|_| places.next().is_some_and(&stays));
 }
 
+/// The rules that call no function, nor a rule that does.
+fn harmless(program: &Program) -> BTreeSet<usize> {
+    let mut harmless = BTreeSet::new();
+    loop {
+        let rules = program.rule_infos.iter().enumerate();
+        let more: Vec<_> = rules
+            .filter(|(index, rule)| {
+                !harmless.contains(index)
+                    && rule.destructuring_blocks.iter().all(Option::is_none)
+                    && rule.definitions.iter().flatten().all(|body| {
+                        body_of(program, *body).all(|instruction| match instruction {
+                            Instruction::CallRule { rule_index, .. } => {
+                                harmless.contains(&usize::from(*rule_index))
+                            }
+                            Instruction::BuiltinCall { .. }
+                            | Instruction::FunctionCall { .. }
+                            | Instruction::HostAwait { .. }
+                            | Instruction::VirtualDataDocumentLookup { .. } => false,
+                            _ => true,
+                        })
+                    })
+            })
+            .map(|(index, _)| index)
+            .collect();
+        if more.is_empty() {
+            return harmless;
+        }
+        harmless.extend(more);
+    }
+}
+
+/// The instructions of the body that begins there, up to where the next one begins.
+fn body_of(program: &Program, body: u32) -> impl Iterator<Item = &Instruction> {
+    let begin = usize::try_from(body).unwrap_or(usize::MAX);
+    let instructions = program.instructions.iter().skip(begin).enumerate();
+    instructions
+        .take_while(|(at, instruction)| {
+            *at == 0 || !matches!(instruction, Instruction::RuleInit { .. })
+        })
+        .map(|(_, instruction)| instruction)
+}
+
 /// The definitions that fail for every such input.
-fn left_out(program: &Program, data: &Value, known: Known) -> LeftOut {
+fn left_out(program: &Program, harmless: &BTreeSet<usize>, data: &Value, known: Known) -> LeftOut {
     let mut reader = Reader {
         program,
         data,
         operation: Value::from(known.operation.to_string()),
         kind: Value::from(known.kind.to_string()),
         rules: vec![None; program.rule_infos.len()],
+        harmless,
     };
     let mut left_out = LeftOut::new();
     // A rule that is known to be undefined makes more of them fail.
@@ -201,6 +247,8 @@ struct Reader<'a> {
     kind: Value,
     /// What a rule is, where that is known.
     rules: Vec<Option<Value>>,
+    /// Rules that cannot fail but in being undefined.
+    harmless: &'a BTreeSet<usize>,
 }
 
 /// What is known of a register.
@@ -230,6 +278,7 @@ impl Reader<'_> {
             return false;
         };
         let mut registers = BTreeMap::new();
+        let mut turns = 0;
         let instructions = self.program.instructions.iter().skip(body);
         for instruction in instructions {
             let seen = |register: u8| registers.get(&register).cloned().unwrap_or(Seen::Nothing);
@@ -270,10 +319,18 @@ impl Reader<'_> {
                     value,
                 } => (dest, contained(&seen(collection), &seen(value))),
                 I::CallRule { dest, rule_index } => {
-                    match self.rules.get(usize::from(rule_index)).cloned().flatten() {
+                    let rule = usize::from(rule_index);
+                    match self.rules.get(rule).cloned().flatten() {
                         Some(value) => (dest, Seen::Value(value)),
+                        None if self.harmless.contains(&rule) => (dest, Seen::Nothing),
                         None => return false,
                     }
+                }
+                I::LoopStart { params_index } if self.ends_the_body(params_index, turns) => {
+                    // A later turn finds in the registers what an earlier one left there.
+                    registers.clear();
+                    turns += 1;
+                    continue;
                 }
                 I::Guard { register, mode } => {
                     if matches!(seen(register), Seen::Value(value) if !passes(mode, &value)) {
@@ -286,6 +343,22 @@ impl Reader<'_> {
             registers.insert(register, value);
         }
         false
+    }
+
+    /// Whether nothing is left to do when each turn of this loop, which begins within so many others,
+    /// has failed.
+    fn ends_the_body(&self, loop_start: u16, within: usize) -> bool {
+        let loops = &self.program.instruction_data.loop_params;
+        let Some(params) = loops.get(usize::from(loop_start)) else {
+            return false;
+        };
+        let next = self.program.instructions.get(usize::from(params.loop_end));
+        params.mode == LoopMode::ForEach
+            && match next {
+                Some(Instruction::RuleReturn {}) => within == 0,
+                Some(Instruction::LoopNext { .. }) => within > 0,
+                _ => false,
+            }
     }
 
     fn literal(&self, at: u16) -> Seen {
@@ -365,6 +438,8 @@ default known := false
 known if input.operation == "close"
 either := 1 if input.operation == "close"
 else := 2
+list := input.list
+number := to_number(input.text)
 "#;
 
     /// Conditions, and whether a rule on them is left out where a person creates a ticket.
@@ -429,7 +504,7 @@ else := 2
             let x = rules.enumerate().find(|(_, rule)| rule.name == "data.a.x");
             let (x, rule) = x.unwrap();
             assert_eq!(rule.definitions.len(), 2);
-            let left_out = left_out(&program, &data, known);
+            let left_out = left_out(&program, &harmless(&program), &data, known);
             let left_out: Vec<_> = left_out.iter().filter(|(rule, _)| *rule == x).collect();
             assert_eq!(left_out.len(), usize::from(*expected), "{conditions}");
         }
