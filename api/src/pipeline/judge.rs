@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use contracts::{
     ActorKind, Command, ErrorCode, Slug, TemplateId, TicketId,
-    approval::{Approval, ApprovalState},
+    approval::{Approval, ApprovalKind, ApprovalState},
     command::CommandClass,
     filing::Filed,
     policy::{PolicyDecision, PolicyResult, Reason},
@@ -578,9 +578,13 @@ fn amended(situation: &Situation<'_>) -> Result<Option<Amended>, Box<Refusal>> {
         }))
     };
     let Some(inner) = situation.about.and_then(About::inner) else {
-        return wrong(
-            "must be a whole body of the command that the approval holds, as its `command.body` is",
-        );
+        let approval = situation.facts.approval.as_ref();
+        return wrong(match approval.map(|approval| approval.kind) {
+            Some(ApprovalKind::ChangeOrder) => {
+                "cannot change a change order: withdraw it and ask for another"
+            }
+            _ => "must be a whole body of the command that the approval holds, as its `command.body` is",
+        });
     };
     let Some(decision) = situation.inner else {
         return wrong("cannot be judged");
