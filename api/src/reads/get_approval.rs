@@ -1,4 +1,7 @@
 //! `GET /api/v1/approvals/{id}`
+//!
+//! What software asks for is what it had proposed: a person who reads it has read the proposal, and
+//! that is noted before the answer goes out, as in `proposals.rs`.
 
 use contracts::{ActorKind, ApprovalId, CommandId, CommentId, ErrorCode, inbox::ApprovalDetail};
 use domain::approval::{ApprovalFacts, may_decide};
@@ -36,6 +39,11 @@ async fn handler(
     };
     let verdict = may_decide(&row.approval, &asker);
     let is_person = actor.kind == ActorKind::Person;
+    if is_person && row.approval.requested_by_kind.is_autonomous() {
+        let mut tx = request.open_to_note().await?;
+        store::read::viewed_with_approval(&mut tx, id, &actor.id).await?;
+        tx.commit().await?;
+    }
     let command = row
         .command
         .filter(|_| is_person)
@@ -60,7 +68,8 @@ pub(super) fn endpoint() -> Endpoint {
         .description(
             "With the command that it holds and what was said about it (for people only), why it \
              was held, what its ticket stands at, what happens while nobody decides, and whether \
-             the caller may decide it, or why not.",
+             the caller may decide it, or why not. Reading what software asked for counts as reading \
+             its proposals of that kind.",
         )
         .problems(&[ErrorCode::NotFound])
 }

@@ -140,6 +140,33 @@ pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView
     })
 }
 
+/// A switch that was ever turned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnedSwitch {
+    /// [`KillScope::key`].
+    pub scope: String,
+    /// Until when it stopped software, or stops it; `None` as long as nobody releases it.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// The tenant's switches that were ever turned, and the one over everything.
+pub async fn turned_switches(tx: &mut TenantTx) -> Result<Vec<TurnedSwitch>, Error> {
+    let rows: Vec<(String, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select k.scope, case when k.engaged then k.expires_at else k.turned_at end
+           from kill_switches k where k.tenant_id = $1
+          union all
+         select 'everything', case when e.engaged then e.expires_at else e.turned_at end
+           from kill_switch_of_everything e",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .fetch_all(tx.connection())
+    .await?;
+    let switches = rows.into_iter();
+    Ok(switches
+        .map(|(scope, until)| TurnedSwitch { scope, until })
+        .collect())
+}
+
 /// A switch whose end has come, and whose release is not on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredSwitch {

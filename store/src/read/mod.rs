@@ -26,9 +26,11 @@ pub use directory::{
     absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites, technician,
     technicians,
 };
-pub use kill_switch::{ExpiredSwitch, drills, expired_switches, kill_switch};
+pub use kill_switch::{
+    ExpiredSwitch, TurnedSwitch, drills, expired_switches, kill_switch, turned_switches,
+};
 pub use ledger::{Range, ledger};
-pub use proposals::{agreement, approvals, proposals, viewed};
+pub use proposals::{agreement, approvals, proposals, viewed, viewed_with_approval};
 pub use rollout::{
     StageRow, active_bundle, approval_steps_due, report, stage_changes, stage_changes_to_come,
     stages,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    CommandId, ProposalId, TicketId,
+    ApprovalId, CommandId, ProposalId, TicketId,
     approval::Approval,
     proposal::{
         Advice, AdvisorInput, Agreement, AgreementFilter, KindAgreement, OutcomeCounts, Pairing,
@@ -10,6 +10,7 @@ use contracts::{
     },
     read::ProposalPage,
 };
+use domain::autonomy::operation_of;
 use sqlx::{FromRow, types::Json};
 use strum::VariantArray;
 use uuid::Uuid;
@@ -75,6 +76,37 @@ pub async fn viewed(
     .bind(tx.tenant_id().as_uuid())
     .bind(ids)
     .bind(actor_id)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Notes that a person has before them what software asked to do on a ticket: that is what it had
+/// proposed, so its open proposals of that kind count as read.
+pub async fn viewed_with_approval(
+    tx: &mut TenantTx,
+    approval: ApprovalId,
+    actor_id: &str,
+) -> Result<(), Error> {
+    let followed = ProposalKind::VARIANTS
+        .iter()
+        .filter_map(|kind| Some((kind.to_string(), operation_of(*kind)?.to_string())));
+    let (kinds, operations): (Vec<_>, Vec<_>) = followed.unzip();
+    sqlx::query(
+        "insert into proposal_views (tenant_id, proposal_id, actor_id)
+         select p.tenant_id, p.id, $3
+           from approvals a
+           join unnest($4::text[], $5::text[]) as k (kind, operation) on k.operation = a.operation
+           join proposals p on p.tenant_id = a.tenant_id and p.ticket_id = a.ticket_id
+                           and p.kind = k.kind and p.paired_at is null
+          where a.tenant_id = $1 and a.id = $2 and a.requested_by_kind in ('agent', 'workflow')
+         on conflict do nothing",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(approval.as_uuid())
+    .bind(actor_id)
+    .bind(kinds)
+    .bind(operations)
     .execute(tx.connection())
     .await?;
     Ok(())
