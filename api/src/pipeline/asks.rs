@@ -159,7 +159,10 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             report: body.report_sha256.clone(),
             ..ControlAsks::default()
         }),
-        Command::DemoteStage(_) => of_stage(ControlAsks::default()),
+        Command::DemoteStage(body) => of_stage(ControlAsks {
+            coming_to: Some(body.target.clone()),
+            ..ControlAsks::default()
+        }),
         Command::ApplyStageChange(body) => of_stage(ControlAsks {
             change: Some(body.change),
             ..ControlAsks::default()

@@ -104,7 +104,8 @@ pub struct ControlFacts {
     pub delegation: Option<(String, bool)>,
     /// The rows of a gate report, over the range that the body names.
     pub ledger: Option<LedgerFacts>,
-    /// The change of a stage that the body names.
+    /// The change of a stage that the body names; for a demotion, the next that is to come of the
+    /// stage.
     pub change: Option<StageChange>,
 }
 

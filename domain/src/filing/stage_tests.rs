@@ -14,6 +14,7 @@ use contracts::{
     policy::PolicyReport,
     rollout::{GateReport, StageChange, Superseding},
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{tests::facts, *};
@@ -264,6 +265,34 @@ fn what_is_decided_for_later_changes_nothing_until_then() {
     }));
     // It has moved on and stands where it stood: the clock does not tell, the version does.
     refused(&|facts| facts.autonomy.stages[0].version = 6);
+}
+
+#[test]
+fn what_is_to_come_is_called_off_where_the_stage_stands() {
+    use AutonomyMode::*;
+    for (mode, percent, farther) in [
+        (Off, None, (Shadow, None)),
+        (Approve, None, (Canary, Some(5))),
+        (Canary, Some(10), (Canary, Some(11))),
+    ] {
+        let mut facts = at(mode, percent);
+        let Err(Rejection::InvalidField { pointer, message }) = run(demote(mode, percent), &facts)
+        else {
+            panic!("{mode}")
+        };
+        assert_eq!(pointer, "/to");
+        assert!(message.contains("no change of it is to come"), "{message}");
+        facts.control.change = Some(planned(&facts));
+        let filing = run(demote(mode, percent), &facts).unwrap();
+        // The next version, at which what was decided on the one before is void.
+        assert_eq!((filing.applied_to_version, filing.produced_version), (4, 5));
+        let row = filing.row.unwrap();
+        assert_eq!((&row["from"], &row["to"]), (&row["to"], &json!(mode)));
+        assert_eq!(row["percent"], json!(percent));
+        assert!(row["effective_at"].is_null() && row["applies"].is_null());
+        // It is no way up.
+        assert_eq!(wrong(demote(farther.0, farther.1), &facts), "/to");
+    }
 }
 
 #[test]

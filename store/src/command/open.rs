@@ -7,7 +7,7 @@ use contracts::{
     ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
     ProposalId, SiteId, Slug, TechnicianId, TicketId, TicketState,
     approval::Approval,
-    autonomy::StageSetting,
+    autonomy::{StageSetting, StageTarget},
     kill_switch::KillSwitchRow,
     policy::{BundleRef, PolicyLoan},
     proposal::{Advice, ProposalKind},
@@ -109,6 +109,9 @@ pub struct ControlAsks {
     /// A change of a stage, by the attempt that decided it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub change: Option<CommandId>,
+    /// The next change to come of this very stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coming_to: Option<StageTarget>,
     /// A stage is changed: nothing that software does meanwhile may still rest on the old one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stages: bool,
@@ -373,7 +376,7 @@ pub struct ControlRow {
     pub bundle: Option<BundleRef>,
     /// The delegation.
     pub delegation: Option<DelegationRow>,
-    /// The change of a stage.
+    /// The change of a stage: the one that is named, or the next to come.
     pub change: Option<StageChange>,
     /// The rows of a gate report; read apart.
     #[serde(skip)]

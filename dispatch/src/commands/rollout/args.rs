@@ -28,7 +28,10 @@ pub enum RolloutCommand {
     /// A promotion that a gate stands against is refused, and each figure that is not good enough is
     /// named with what it must be (exit code 1).
     Promote(PromoteArgs),
-    /// Lets software do less by itself, at once
+    /// Lets software do less by itself, at once, or calls off what is to come
+    ///
+    /// `--to` the very mode (and share) at which the stage stands calls off the changes of it that
+    /// are to come. Without any it is refused.
     Demote(DemoteArgs),
     /// How the stages came where they are, by whom and why
     History(HistoryArgs),
@@ -145,7 +148,7 @@ pub struct DemoteArgs {
     #[arg(value_name = "STAGE")]
     pub stage: Stage,
 
-    /// How far: OFF, SHADOW, APPROVE or CANARY
+    /// How far: OFF, SHADOW, APPROVE or CANARY; where it stands to call off what is to come
     #[arg(long, value_name = "MODE", value_parser = parse_upper::<AutonomyMode>)]
     pub to: AutonomyMode,
 

@@ -4,6 +4,7 @@ use client::{CallOptions, FilingAnswer};
 use contracts::{
     canonical::canonical_sha256,
     command::{DemoteStage, PromoteStage},
+    event::AutonomyMode,
     filing::Filed,
 };
 use serde_json::Value;
@@ -74,6 +75,13 @@ pub(super) async fn demote(desk: &Desk, args: &DemoteArgs) -> Result<(), Failure
 
 fn done(filed: &Filed) -> String {
     match filed {
+        // Of a share it cannot be told from here whether it is another one.
+        Filed::StageSet {
+            target, from, to, ..
+        } if from == to && *to != AutonomyMode::Canary => format!(
+            "{}: {to} as before; what was to come is called off\n",
+            target.key()
+        ),
         Filed::StageSet {
             target,
             from,
@@ -112,6 +120,28 @@ fn hash(given: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_called_off_is_said() {
+        let set = |from, to, percent| {
+            done(&Filed::StageSet {
+                target: "triage".parse::<super::super::args::Stage>().unwrap().0,
+                from,
+                to,
+                percent,
+                effective_at: None,
+            })
+        };
+        use AutonomyMode::*;
+        assert_eq!(
+            set(Off, Off, None),
+            "triage: OFF as before; what was to come is called off\n"
+        );
+        assert_eq!(
+            set(Canary, Canary, Some(5)),
+            "triage: CANARY to CANARY 5 %, from now on\n"
+        );
+    }
 
     #[test]
     fn a_report_is_named_by_its_hash_or_by_its_file() {
