@@ -108,6 +108,14 @@ impl Autonomy {
         fits.map_or(&self.rules.default_risk, |(name, _)| name)
     }
 
+    /// Whether the bundle has the risk class that a stage is about.
+    pub fn has_class_of(&self, target: &StageTarget) -> bool {
+        let rules = &self.rules;
+        let known =
+            |risk: &Slug| *risk == rules.default_risk || rules.risk_classes.contains_key(risk);
+        target.risk.as_ref().is_none_or(known)
+    }
+
     /// Whether something is set for this risk class alone.
     pub fn has_stage_of_its_own(&self, operation: Operation, risk: &Slug) -> bool {
         let mut stages = self.stages.iter();

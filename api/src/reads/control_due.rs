@@ -5,17 +5,18 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Command, ErrorCode, Slug, TenantId,
+    Command, ErrorCode, Operation, Slug, TenantId,
     approval::Approval,
     autonomy::{ControlDue, DueCommand},
     command::{ApplyStageChange, DemoteStage, RecordApprovalStep, ReleaseKillSwitch},
+    kill_switch::KillScope,
     rollout::StageChange,
 };
 use domain::{Autonomy, rollout};
 use serde_json::json;
 use store::{
     TenantTx,
-    read::{ExpiredSwitch, StageRow},
+    read::{ExpiredSwitch, StageRow, TurnedSwitch},
 };
 use uuid::Uuid;
 
@@ -32,7 +33,13 @@ async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
     let steps = store::read::approval_steps_due(&mut tx, now).await?;
     commands.extend(steps.iter().filter_map(|approval| step(tenant, approval)));
     let to_come = store::read::stage_changes_to_come(&mut tx).await?;
-    let come = to_come.iter().filter(|change| change.effective_at <= now);
+    let turned = store::read::turned_switches(&mut tx).await?;
+    let sender = &request.actor().id;
+    let come = to_come.iter().filter(|change| {
+        change.effective_at <= now
+            && autonomy.has_class_of(&change.target)
+            && !was_stopped(change, &turned, sender)
+    });
     commands.extend(come.map(|change| applied(tenant, change)));
     let expired = store::read::expired_switches(&mut tx, now).await?;
     commands.extend(expired.into_iter().map(|switch| released(tenant, switch)));
@@ -97,6 +104,31 @@ fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
     ))
 }
 
+/// Whether a kill switch stood when a change was to come, or was turned since. Whoever stopped software
+/// had not this change in mind when they let it go on: it waits until people call it off or decide
+/// anew.
+fn was_stopped(change: &StageChange, turned: &[TurnedSwitch], sender: &str) -> bool {
+    let of = |operation| KillScope::Operation { operation };
+    let scopes = [
+        KillScope::Everything,
+        KillScope::Tenant,
+        of(Operation::ApplyStageChange),
+        of(change.target.operation),
+        KillScope::Agent {
+            actor_id: sender.to_owned(),
+        },
+    ];
+    let scopes = scopes.map(|scope| scope.key());
+    turned
+        .iter()
+        .filter(|switch| scopes.contains(&switch.scope))
+        .any(|switch| {
+            switch
+                .until
+                .is_none_or(|until| change.effective_at <= until)
+        })
+}
+
 fn applied(tenant: TenantId, change: &StageChange) -> DueCommand {
     let body = ApplyStageChange {
         change: change.command_id,
@@ -137,6 +169,7 @@ pub(super) fn endpoint() -> Endpoint {
         .description(
             "Stages whose guardrails do not hold, steps of approvals, changes of stages and ends of \
              kill switches whose time has come: as commands that the tenant's control is to send. \
+             A change that a kill switch stopped when its time came is not among them, then or later. \
              For the workflow, auditors and platform administrators.",
         )
         .problems(&[ErrorCode::Forbidden, ErrorCode::PolicyUnavailable])
@@ -145,9 +178,9 @@ pub(super) fn endpoint() -> Endpoint {
 #[cfg(test)]
 mod tests {
     use contracts::{
-        Operation,
         approval::{Approval, ApprovalStep, StepKind},
-        kill_switch::KillScope,
+        autonomy::StageTarget,
+        event::AutonomyMode,
     };
 
     use super::*;
@@ -199,6 +232,48 @@ mod tests {
         );
         later.steps.clear();
         assert_eq!(step(TENANT, &later), None);
+    }
+
+    #[test]
+    fn a_change_that_was_stopped_when_its_time_came_does_not_come() {
+        let change = StageChange {
+            command_id: "cmd_00000000000000000000000000000001".parse().unwrap(),
+            target: StageTarget {
+                operation: Operation::Dispatch,
+                risk: None,
+            },
+            from: AutonomyMode::Shadow,
+            to: AutonomyMode::Approve,
+            percent: None,
+            report_sha256: None,
+            reason: Slug::new("good_figures").unwrap(),
+            decided_by: "usr_a".to_owned(),
+            decided_at: at(0),
+            effective_at: at(5),
+            applied_at: None,
+            stage_version: 1,
+            superseded: false,
+            superseded_by: None,
+        };
+        let stopped = |scope: &str, until| {
+            let scope = scope.to_owned();
+            was_stopped(&change, &[TurnedSwitch { scope, until }], "svc_flow")
+        };
+        for scope in [
+            "everything",
+            "tenant",
+            "operation:apply_stage_change",
+            "operation:dispatch",
+            "agent:svc_flow",
+        ] {
+            assert!(stopped(scope, None), "{scope}: it stands");
+            assert!(stopped(scope, Some(at(5))), "{scope}: released after it");
+            assert!(!stopped(scope, Some(at(4))), "{scope}: released before");
+        }
+        for scope in ["operation:triage", "channel:sms", "agent:svc_other"] {
+            assert!(!stopped(scope, None), "{scope}: about something else");
+        }
+        assert!(!was_stopped(&change, &[], "svc_flow"));
     }
 
     #[test]

@@ -47,9 +47,8 @@ pub(super) fn named(target: &StageTarget, facts: &FilingFacts) -> Result<(), Rej
             "must be a command on a ticket that software could carry out by itself",
         ));
     }
-    let rules = &facts.autonomy.rules;
-    let known = |risk: &Slug| *risk == rules.default_risk || rules.risk_classes.contains_key(risk);
-    if target.risk.as_ref().is_some_and(|risk| !known(risk)) {
+    if !facts.autonomy.has_class_of(target) {
+        let rules = &facts.autonomy.rules;
         let mut classes: Vec<_> = rules.risk_classes.keys().map(ToString::to_string).collect();
         classes.push(rules.default_risk.to_string());
         return Err(Rejection::invalid(

@@ -26,7 +26,7 @@ pub(super) async fn history(desk: &Desk, args: &HistoryArgs) -> Result<(), Failu
     let history = desk.api.rollout_history(args.operation).await?;
     match desk.json {
         true => desk.print_json(&history),
-        false => desk.print(&changes(&history, desk.screen)),
+        false => desk.print(&changes(&history, desk.screen, Utc::now())),
     }
 }
 
@@ -44,7 +44,11 @@ fn text(view: &RolloutView, screen: Screen, now: DateTime<Utc>) -> String {
         let nobody = || "–".to_owned();
         let to_come = stage.to_come.iter().map(|change| {
             let to = mode(change.to, change.percent);
-            format!("{to} at {}", words::minute(change.effective_at))
+            let word = match change.effective_at <= now {
+                true => "due since",
+                false => "at",
+            };
+            format!("{to} {word} {}", words::minute(change.effective_at))
         });
         let holds = match stage.effective == stage.mode {
             true => mode(stage.mode, stage.percent),
@@ -76,7 +80,7 @@ fn text(view: &RolloutView, screen: Screen, now: DateTime<Utc>) -> String {
     )
 }
 
-fn changes(history: &StageHistory, screen: Screen) -> String {
+fn changes(history: &StageHistory, screen: Screen, now: DateTime<Utc>) -> String {
     if history.items.is_empty() {
         return "no stage was ever changed\n".to_owned();
     }
@@ -99,18 +103,22 @@ fn changes(history: &StageHistory, screen: Screen) -> String {
             mode(change.to, change.percent),
             clean(&change.decided_by),
             change.reason.to_string(),
-            came_of(change),
+            came_of(change, now),
             report.chars().take(12).collect(),
         ]);
     }
     table.render(screen, &[0, 1])
 }
 
-fn came_of(change: &StageChange) -> String {
+/// What is due comes within seconds; what does not was stopped, and waits for people.
+fn came_of(change: &StageChange, now: DateTime<Utc>) -> String {
     match change.applied_at {
         Some(at) if at == change.decided_at => "applied at once".to_owned(),
         Some(at) => format!("applied {}", words::time(at)),
         None if change.superseded => void(change),
+        None if change.effective_at <= now => {
+            format!("due since {}", words::time(change.effective_at))
+        }
         None => format!("comes {}", words::time(change.effective_at)),
     }
 }
@@ -131,6 +139,7 @@ fn void(change: &StageChange) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use contracts::{
         Operation,
         autonomy::StageTarget,
@@ -183,7 +192,13 @@ mod tests {
         let text = text(&view, Screen::PIPE, Utc::now());
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..3], ["dispatch/emergency", "AUTO", "APPROVE"]);
-        assert!(text.contains("CANARY 5 % at "), "{text}");
+        assert!(text.contains("CANARY 5 % due since "), "{text}");
+        let before = self::text(
+            &view,
+            Screen::PIPE,
+            DateTime::UNIX_EPOCH - TimeDelta::days(1),
+        );
+        assert!(before.contains("CANARY 5 % at "), "{before}");
         assert!(
             text.contains("ceiling of this environment: APPROVE"),
             "{text}"
@@ -193,6 +208,10 @@ mod tests {
     #[test]
     fn what_came_of_a_change_is_said() {
         let mut change = change();
+        let now = change.effective_at;
+        let came_of = |change: &StageChange| came_of(change, now);
+        assert!(came_of(&change).starts_with("due since 1970"));
+        change.effective_at += TimeDelta::minutes(1);
         assert!(came_of(&change).starts_with("comes 1970"));
         change.superseded = true;
         change.superseded_by = Some(Superseding {
