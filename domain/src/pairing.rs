@@ -396,13 +396,13 @@ mod tests {
     #[test]
     fn only_proposals_of_the_acts_kind_are_paired() {
         let mut desk = Desk::after([create()]);
-        desk.run(proposed(vec![triage_as(Priority::P1)]));
         desk.run(proposed(vec![triage_as(Priority::P2)]));
-        desk.open_proposals[1].kind = contracts::proposal::ProposalKind::Technician;
-        desk.open_proposals[1].advice.ranked[0].choice = Choice::Dispatch {
+        desk.open_proposals[0].kind = contracts::proposal::ProposalKind::Technician;
+        desk.open_proposals[0].advice.ranked[0].choice = Choice::Dispatch {
             technician_id: technician(7),
             eta: monday(),
         };
+        desk.run(proposed(vec![triage_as(Priority::P1)]));
         let decided = desk.run(triage(Priority::P1));
         assert_eq!(outcomes(&decided), [PairingOutcome::Same]);
         let decided = desk.run(dispatch());

@@ -1,10 +1,10 @@
 //! Keeps what software would have done, with all that it looked at.
 //!
 //! Advice about an older version is kept too: a person who was faster than the advisor is no
-//! reason to lose it. But an advisor's newer word takes the place of its older one, which then met no
-//! act: so at most one proposal of an advisor waits for its act, however often it is asked, and a
-//! command never has to look through a pile of them. (Escalations stand each for its own broken
-//! promise.)
+//! reason to lose it. But an advisor's newer word, about the same version or a newer one, takes the
+//! place of its older one, which then met no act: so at most one proposal of an advisor waits for its
+//! act, however often it is asked, and a command never has to look through a pile of them.
+//! (Escalations stand each for its own broken promise.)
 
 use contracts::{
     command::RecordProposal,
@@ -14,7 +14,7 @@ use contracts::{
 };
 
 use super::{Plan, check};
-use crate::{Effect, Facts, Rejection};
+use crate::{Acting, Effect, Facts, Rejection};
 
 pub(super) fn plan(
     body: &RecordProposal,
@@ -43,13 +43,22 @@ pub(super) fn plan(
         kind,
         based_on_version: body.based_on_version,
     };
+    let acting = Acting {
+        at: facts.now,
+        kind: facts.actor_kind,
+        roles: &facts.actor_roles,
+    };
     let replaced = facts.open_proposals.iter().filter(|open| {
-        open.kind == kind
+        // What the record itself ends, because its time is over, is not ended twice.
+        let ends = crate::paired(&event, Some(ticket), ticket, acting, open).is_some();
+        !ends
+            && open.kind == kind
             && kind != ProposalKind::Escalation
             && open.advice.advisor == body.advice.advisor
-            && open.based_on_version < body.based_on_version
+            && open.based_on_version <= body.based_on_version
     });
-    let plan = replaced.fold(Plan::from(event), |plan, open| {
+    let plan = Plan::from(event.clone());
+    let plan = replaced.fold(plan, |plan, open| {
         let (id, outcome, seen) = (open.id, PairingOutcome::Nothing, open.seen);
         plan.and(TicketEvent::ProposalPaired {
             proposal_id: id,
@@ -100,6 +109,15 @@ mod tests {
         }));
         assert_eq!(desk.open_proposals.len(), 1);
         assert_eq!(desk.open_proposals[0].based_on_version, 2);
+        // Nor does the same word twice count twice.
+        let first = desk.open_proposals[0].id;
+        let again = desk.run(advised(2));
+        assert!(again.effects.contains(&Effect::PairProposal {
+            id: first,
+            outcome: PairingOutcome::Nothing,
+            seen: false,
+        }));
+        assert_eq!(desk.open_proposals.len(), 1);
         // A late word about an older version takes nobody's place.
         let late = desk.run(advised(1));
         assert_eq!(late.changes.len(), 1);

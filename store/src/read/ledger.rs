@@ -66,6 +66,9 @@ pub async fn ledger(
     Ok(facts)
 }
 
+/// What the workflow recorded, for that is what software would follow; and of each ticket's version,
+/// and of what one act met, one proposal: saying it twice is no second case. Of a version that is the
+/// one that met an act first, of those the one that was recorded last.
 async fn proposals(
     tx: &mut TenantTx,
     operation: Operation,
@@ -76,13 +79,25 @@ async fn proposals(
         return Ok(());
     };
     let rows: Vec<ProposalRow> = sqlx::query_as(
-        "select p.id, p.ticket_id, p.recorded_at, p.paired_at, p.paired_outcome as outcome,
+        "with said as (
+             select p.*, case when p.paired_at < $4 then p.paired_command_id end as met
+               from proposals p
+               join audit_events e on e.tenant_id = p.tenant_id and e.command_id = p.command_id
+                                  and e.actor_kind = 'workflow'
+              where p.tenant_id = $1 and p.kind = $2 and p.recorded_at >= $3 and p.recorded_at < $4),
+         of_version as (
+             select distinct on (ticket_id, based_on_version) * from said
+              order by ticket_id, based_on_version, met is null, paired_outcome = 'nothing',
+                       paired_at, recorded_at desc, id desc),
+         of_act as (
+             select distinct on (ticket_id, coalesce(met, id)) * from of_version
+              order by ticket_id, coalesce(met, id), based_on_version desc)
+         select p.id, p.ticket_id, p.recorded_at, p.paired_at, p.paired_outcome as outcome,
                 p.paired_seen as seen, coalesce(p.advice ->> 'advisor', '') as advisor,
                 p.advice #> '{ranked,0,factors}' as factors,
                 p.advice #>> '{ranked,0,choice,technician_id}' as proposed, t.technician_id
-         from proposals p
+         from of_act p
          join tickets t on t.tenant_id = p.tenant_id and t.id = p.ticket_id
-         where p.tenant_id = $1 and p.kind = $2 and p.recorded_at >= $3 and p.recorded_at < $4
          order by p.recorded_at, p.id",
     )
     .bind(tx.tenant_id().as_uuid())

@@ -13,7 +13,7 @@ use contracts::{
     event::AutonomyMode,
     filing::{Filed, FilingReceipt},
     policy::DenyClass,
-    proposal::{Choice, ProposalKind},
+    proposal::{Choice, PairingOutcome, ProposalKind},
     rollout::{GateReport, KeptReport, LedgerView, RolloutView, StageHistory, Superseding},
 };
 use dispatch_tests::{
@@ -688,6 +688,272 @@ fn a_change_that_was_decided_for_later_comes_when_its_time_has_come() {
         );
         assert_eq!(due(&stack).await.commands, []);
         assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 2));
+    });
+}
+
+/// What stands of a stage: where, and what is to come.
+async fn coming(stack: &Stack, stage: &str) -> (AutonomyMode, u64, usize) {
+    let stages = rollout(stack).await.stages;
+    let found = stages.iter().find(|found| found.target.key() == stage);
+    let found = found.unwrap_or_else(|| panic!("{stage}"));
+    (found.mode, found.version, found.to_come.len())
+}
+
+#[test]
+fn a_change_to_come_is_called_off_where_the_stage_stands() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let stays = async |to: &str| {
+            let body = json!({ "target": target(TRIAGE), "to": to, "reason": "second_thoughts" });
+            send(&stack, Who::TenantAdmin, Operation::DemoteStage, &body).await
+        };
+        let nothing = stays("SHADOW").await.problem(ErrorCode::InvalidField);
+        assert_eq!(pointers(&nothing), ["/to"]);
+        assert!(
+            nothing.errors[0]
+                .message
+                .contains("no change of it is to come")
+        );
+
+        // From the lowest there is no lower one.
+        demote(&stack, TRIAGE, "OFF").await;
+        let soon = Utc::now() + TimeDelta::seconds(2);
+        decide_for(&stack, TRIAGE, "SHADOW", None, soon).await;
+        assert_eq!(coming(&stack, TRIAGE).await, (AutonomyMode::Off, 1, 1));
+        // What is to come of another stage is no reason.
+        let other =
+            json!({ "target": target(EMERGENCIES), "to": "OFF", "reason": "second_thoughts" });
+        let other = send(&stack, Who::TenantAdmin, Operation::DemoteStage, &other).await;
+        assert_eq!(pointers(&other.problem(ErrorCode::InvalidField)), ["/to"]);
+        let called_off = receipt(&stays("OFF").await);
+        assert_eq!(coming(&stack, TRIAGE).await, (AutonomyMode::Off, 2, 0));
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let void = to_come(&stack).await;
+        let by = void[0].2.as_ref().unwrap();
+        assert_eq!(
+            (
+                by.command_id,
+                by.to,
+                by.reason.as_str(),
+                by.decided_by.as_str()
+            ),
+            (
+                called_off.command_id,
+                AutonomyMode::Off,
+                "second_thoughts",
+                Who::TenantAdmin.actor(stack.tenant()).id.as_str()
+            )
+        );
+        let items = client.rollout_history(None).await.unwrap().items;
+        assert_eq!(
+            (items[0].from, items[0].to),
+            (AutonomyMode::Off, AutonomyMode::Off)
+        );
+        // Once: there is nothing more to call off, and its time comes without it.
+        stays("OFF").await.problem(ErrorCode::InvalidField);
+        wait::until("its time", BOUND, async || match Utc::now() > soon {
+            true => Ok(()),
+            false => Err("not yet"),
+        })
+        .await;
+        assert_eq!(due(&stack).await.commands, []);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Off, 2));
+    });
+}
+
+#[test]
+fn a_change_that_a_kill_switch_stopped_waits_for_people() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let turn = async |operation, scope: Value| {
+            let body = json!({ "scope": scope, "reason": "exercise" });
+            receipt(&send(&stack, Who::TenantAdmin, operation, &body).await);
+        };
+        let passes = async |moment: DateTime<Utc>| {
+            wait::until("its time", BOUND, async || match Utc::now() > moment {
+                true => Ok(()),
+                false => Err("not yet"),
+            })
+            .await;
+        };
+        let soon = || Utc::now() + TimeDelta::seconds(2);
+        for (stage, scope) in [
+            (TRIAGE, json!({ "kind": "tenant" })),
+            (
+                "dispatch",
+                json!({ "kind": "operation", "operation": "dispatch" }),
+            ),
+        ] {
+            let at = soon();
+            demote(&stack, stage, "OFF").await;
+            decide_for(&stack, stage, "SHADOW", None, at).await;
+            turn(Operation::EngageKillSwitch, scope.clone()).await;
+            passes(at).await;
+            assert_eq!(due(&stack).await.commands, [], "{stage}: it stands");
+            turn(Operation::ReleaseKillSwitch, scope.clone()).await;
+            assert_eq!(
+                due(&stack).await.commands,
+                [],
+                "{stage}: nobody decided anew"
+            );
+            assert_eq!(coming(&stack, stage).await, (AutonomyMode::Off, 1, 1));
+            // Called off, and decided anew: that comes.
+            demote(&stack, stage, "OFF").await;
+            assert_eq!(coming(&stack, stage).await, (AutonomyMode::Off, 2, 0));
+            decide_for(&stack, stage, "SHADOW", None, soon()).await;
+            comes_due(&stack).await;
+            assert_eq!(control(&stack).await, [Operation::ApplyStageChange]);
+        }
+    });
+}
+
+#[test]
+fn a_change_of_a_class_that_the_bundle_has_no_longer_does_not_come() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        demote(&stack, EMERGENCIES, "OFF").await;
+        let soon = Utc::now() + TimeDelta::milliseconds(1500);
+        decide_for(&stack, EMERGENCIES, "SHADOW", None, soon).await;
+        comes_due(&stack).await;
+        rules(&stack, |data| {
+            easy(data);
+            let classes = data["risk_classes"].as_object_mut().unwrap();
+            classes.remove("emergency").unwrap();
+        })
+        .await;
+        assert_eq!(due(&stack).await.commands, []);
+    });
+}
+
+#[test]
+fn saying_it_twice_is_no_second_case() {
+    with_api(async |stack| {
+        let recorded = async |who: Who, job: &Job, advisor: Option<&str>| {
+            let client = stack.client(stack.tenant(), who);
+            let workflow = stack.client(stack.tenant(), Who::Workflow);
+            let input = workflow
+                .advisor_input(job.id(), ProposalKind::Triage)
+                .await
+                .unwrap();
+            let snapshot = workflow.snapshot(job.id()).await.unwrap();
+            let mut body = RecordProposal {
+                based_on_version: input.version(),
+                applied_seq: snapshot.head_seq,
+                advice: domain::advise(&input),
+                input,
+            };
+            if let Some(advisor) = advisor {
+                body.advice.advisor = contracts::Slug::new(advisor).unwrap();
+            }
+            let options = CallOptions::default();
+            client
+                .record_proposal(job.id(), &body, &options)
+                .await
+                .unwrap();
+            body
+        };
+        let mut job = fresh(&stack).await;
+        let body = recorded(Who::Workflow, &job, None).await;
+        // The same again, and in other names: those stay open until the act, which pairs them all.
+        recorded(Who::Workflow, &job, None).await;
+        for name in ["triage_a", "triage_b"] {
+            recorded(Who::Workflow, &job, Some(name)).await;
+            recorded(Who::Agent, &job, Some(name)).await;
+        }
+        // An agent's own advice on another ticket is nobody's evidence.
+        let mut others = fresh(&stack).await;
+        recorded(Who::Agent, &others, None).await;
+        let Some(Choice::Triage { template, priority }) = body.advice.best() else {
+            panic!("{body:?}")
+        };
+        let act = json!({
+            "template": template, "priority": priority, "details": { "pane_count": 2 },
+        });
+        job.sends(Operation::Triage, &act).await;
+        others.sends(Operation::Triage, &act).await;
+        let workflow = stack.client(stack.tenant(), Who::Workflow);
+        let kept = workflow.proposals(job.id()).await.unwrap().items;
+        let same = kept.iter().filter(|it| {
+            it.pairing
+                .as_ref()
+                .is_some_and(|pair| pair.outcome == PairingOutcome::Same)
+        });
+        assert!(same.count() > 1, "all of them met the one act: {kept:?}");
+
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+        let unseen = ledger.figures.unseen;
+        assert_eq!(
+            (unseen.same, unseen.nothing, ledger.figures.open),
+            (1, 0, 0)
+        );
+        assert_eq!(ledger.pairs.len(), 1);
+        let sha256 = report(&stack, TRIAGE).await;
+        let kept = client.kept_report(&sha256).await.unwrap();
+        let report: GateReport = serde_json::from_value(kept.document).unwrap();
+        assert_eq!(report.figures.unseen, unseen);
+    });
+}
+
+#[test]
+fn who_read_or_decided_what_software_asked_for_has_seen_its_proposal() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
+        let seen = async |reads: bool, rejects: bool| {
+            let mut job = fresh(&stack).await;
+            propose(&stack, &job, ProposalKind::Triage).await;
+            let asked = held(&act(&stack, Who::Agent, &job, "P2").await);
+            let id = asked.approval.id;
+            if reads {
+                stack
+                    .client(stack.tenant(), Who::Dispatcher)
+                    .approval(id)
+                    .await
+                    .unwrap();
+                // Software leaves no trace.
+                stack
+                    .client(stack.tenant(), Who::Workflow)
+                    .approval(id)
+                    .await
+                    .unwrap();
+            }
+            if rejects {
+                let ask = stack.ask(
+                    Who::Dispatcher,
+                    Method::POST,
+                    format!("/approvals/{id}/decide"),
+                );
+                let body = json!({ "approval_id": id, "verdict": "reject", "reason": "wrong" });
+                let reply = ask
+                    .header("idempotency-key", key())
+                    .json(&body)
+                    .send()
+                    .await;
+                assert!(reply.status.is_success(), "{}", reply.text());
+            }
+            job.does(Operation::Triage).await;
+            let views: i64 = sqlx::query_scalar(
+                "select count(*) from proposal_views v
+                 join proposals p on p.tenant_id = v.tenant_id and p.id = v.proposal_id
+                 where p.ticket_id = $1",
+            )
+            .bind(job.id().as_uuid())
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+            let workflow = stack.client(stack.tenant(), Who::Workflow);
+            let kept = workflow.proposals(job.id()).await.unwrap().items;
+            (views, kept.last().unwrap().pairing.as_ref().unwrap().seen)
+        };
+        assert_eq!(seen(false, false).await, (0, false));
+        assert_eq!(seen(true, false).await, (1, true));
+        assert_eq!(seen(false, true).await, (1, true));
     });
 }
 
