@@ -9,6 +9,8 @@ use contracts::{
     rollout::{GateReport, KeptReport},
 };
 
+use domain::autonomy::kind_of;
+
 use super::{
     args::ReportArgs,
     ledger::{details, figures, percent},
@@ -77,8 +79,16 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
             ]);
         }
     }
+    let unadvised = match kind_of(report.target.operation) {
+        Some(_) => String::new(),
+        None => format!(
+            "no advisor speaks of {}: its sample is 0 for ever, and waiting does not help; only a \
+             gate that wants no sample lets it through\n",
+            report.target.operation
+        ),
+    };
     format!(
-        "{} at {}, {} to {}\n{}{}\n{}\nreport {}\n",
+        "{} at {}, {} to {}\n{}{}\n{}{unadvised}\nreport {}\n",
         report.target.key(),
         mode(report.from, report.percent),
         words::time(report.since),
@@ -88,4 +98,47 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
         table.render(screen, &[0, 1]),
         kept.sha256
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use contracts::{Operation, autonomy::StageTarget, event::AutonomyMode};
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_command_that_no_advisor_speaks_of_is_said_to_be_one() {
+        let said = |operation| {
+            let report = GateReport {
+                v: 1,
+                target: StageTarget {
+                    operation,
+                    risk: None,
+                },
+                from: AutonomyMode::Shadow,
+                percent: None,
+                stage_version: 0,
+                since: DateTime::UNIX_EPOCH,
+                until: DateTime::UNIX_EPOCH,
+                figures: Default::default(),
+                gates: BTreeMap::new(),
+            };
+            let kept = KeptReport {
+                sha256: "ab".repeat(32),
+                kind: "gate".to_owned(),
+                subject: report.target.key(),
+                made_at: DateTime::UNIX_EPOCH,
+                document: Value::Null,
+            };
+            text(&kept, &report, Screen::PIPE)
+        };
+        let unadvised = "no advisor speaks of comms_outbound: its sample is 0 for ever";
+        let of_messages = said(Operation::CommsOutbound);
+        assert!(of_messages.contains(unadvised), "{of_messages}");
+        assert!(!said(Operation::Triage).contains("no advisor"));
+    }
 }
