@@ -13,7 +13,8 @@ pub(super) fn endpoint() -> Endpoint {
         .summary("Let software do less by itself")
         .description(
             "At once. From its answer on nothing that software does rests on the stage before. \
-             Changes to come of this stage are void.",
+             Changes to come of this stage are void; to the mode at which it stands it calls them \
+             off, and is refused without any.",
         )
         .problems(FILINGS)
 }
