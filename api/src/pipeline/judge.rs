@@ -583,7 +583,9 @@ fn amended(situation: &Situation<'_>) -> Result<Option<Amended>, Box<Refusal>> {
             Some(ApprovalKind::ChangeOrder) => {
                 "cannot change a change order: withdraw it and ask for another"
             }
-            _ => "must be a whole body of the command that the approval holds, as its `command.body` is",
+            _ => {
+                "must be a whole body of the command that the approval holds, as its `command.body` is"
+            }
         });
     };
     let Some(decision) = situation.inner else {

@@ -18,7 +18,7 @@ use relay::Tuning;
 use serde_json::{Value, json};
 use temporalio_client::tonic::{Code, IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DeleteScheduleRequest, ListSchedulesRequest,
+    DeleteScheduleRequest, DescribeScheduleRequest, ListSchedulesRequest,
 };
 
 use crate::rollout::{self, TRIAGE};
@@ -107,27 +107,34 @@ fn each_tenant_has_one_schedule_that_fires_whoever_comes_and_goes() {
 
         // One that somebody removed comes back.
         flow.start_relay();
+        let client = flow.namespace().client();
+        let made_at = async || {
+            let request = DescribeScheduleRequest {
+                namespace: flow.namespace().name().to_owned(),
+                schedule_id: expected[0].clone(),
+            };
+            let mut service = client.connection().workflow_service();
+            let answer = service.describe_schedule(request.into_request()).await;
+            let info = answer.ok()?.into_inner().info?;
+            info.create_time
+        };
+        let before = made_at().await;
+        assert!(before.is_some());
         let request = DeleteScheduleRequest {
             namespace: flow.namespace().name().to_owned(),
             schedule_id: expected[0].clone(),
             identity: "test".to_owned(),
         };
-        let client = flow.namespace().client();
         let mut service = client.connection().workflow_service();
         service
             .delete_schedule(request.into_request())
             .await
             .unwrap();
-        let gone = async || match schedules(&flow).await {
-            found if found.len() == 1 => Ok(()),
-            found => Err(found),
-        };
-        wait::until("it is gone", BOUND, gone).await;
-        let there = async || match schedules(&flow).await {
-            found if found == expected => Ok(()),
-            found => Err(found),
-        };
-        wait::until("it is back", BOUND, there).await;
+        wait::until("it is back", BOUND, async || match made_at().await {
+            Some(at) if Some(at) != before => Ok(()),
+            other => Err(other),
+        })
+        .await;
     });
 }
 
