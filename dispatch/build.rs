@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         Some(commit) => format!("{version}+{commit}"),
         None => version,
     };
-    println!("cargo::rustc-env=DISPATCH_CODE={code}");
+    println!("cargo::rustc-env=CODE_VERSION={code}");
     Ok(())
 }
 

@@ -30,7 +30,7 @@ const OFTEN: Duration = Duration::from_millis(100);
 const NAMES: u32 = 10;
 
 /// What decides and advises: the version, and the commit when it was built from a checkout.
-pub const CODE_VERSION: &str = env!("DISPATCH_CODE");
+pub const CODE_VERSION: &str = env!("CODE_VERSION");
 
 /// From when to when.
 #[derive(Debug, Args)]
