@@ -26,7 +26,7 @@ use crate::{
     files::BundleFiles,
     guards,
     manifest::Manifest,
-    programs::{Part, Programs},
+    programs::{Prepared, Programs},
 };
 
 /// The rule that decides.
@@ -101,7 +101,7 @@ impl Evaluator {
         self.run_part(self.programs.of(&input), input)
     }
 
-    fn run_part(&self, part: &Part<Idle>, input: Value) -> Result<Value, EvaluationError> {
+    fn run_part(&self, part: &Prepared<Idle>, input: Value) -> Result<Value, EvaluationError> {
         let idle = || part.with.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = idle().pop();
         let mut machine = match waiting {
@@ -124,7 +124,7 @@ impl Evaluator {
         Ok(answer)
     }
 
-    fn machine(&self, part: &Part<Idle>) -> Result<RegoVM, EvaluationError> {
+    fn machine(&self, part: &Prepared<Idle>) -> Result<RegoVM, EvaluationError> {
         let mut machine = RegoVM::new();
         machine.set_max_instructions(MAX_INSTRUCTIONS);
         machine.set_execution_timer_config(Some(TIME_LIMIT));
@@ -214,7 +214,7 @@ mod tests {
     fn what_is_left_of_the_rules_decides_as_all_of_them_do() {
         let (evaluator, data) = starter();
         let whole = evaluator.programs.whole();
-        let definitions = |part: &Part<Idle>| -> usize {
+        let definitions = |part: &Prepared<Idle>| -> usize {
             let rules = part.program.rule_infos.iter();
             rules.map(|rule| rule.definitions.len()).sum()
         };

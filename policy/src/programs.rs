@@ -40,19 +40,19 @@ struct Known {
 pub(crate) struct Programs<T> {
     data: Value,
     harmless: BTreeSet<usize>,
-    whole: Part<T>,
+    whole: Prepared<T>,
     /// By operation and kind of actor.
-    parts: Vec<OnceLock<Arc<Part<T>>>>,
-    distinct: Mutex<BTreeMap<LeftOut, Arc<Part<T>>>>,
+    parts: Vec<OnceLock<Arc<Prepared<T>>>>,
+    distinct: Mutex<BTreeMap<LeftOut, Arc<Prepared<T>>>>,
 }
 
 /// A program and what belongs to it.
-pub(crate) struct Part<T> {
+pub(crate) struct Prepared<T> {
     pub(crate) program: Arc<Program>,
     pub(crate) with: T,
 }
 
-impl<T: Default> Part<T> {
+impl<T: Default> Prepared<T> {
     fn new(program: Program) -> Self {
         Self {
             program: Arc::new(program),
@@ -68,14 +68,14 @@ impl<T: Default> Programs<T> {
         Self {
             data,
             harmless: harmless(&program),
-            whole: Part::new(light(program)),
+            whole: Prepared::new(light(program)),
             parts: (0..pairs).map(|_| OnceLock::new()).collect(),
             distinct: Mutex::default(),
         }
     }
 
     /// All rules.
-    pub(crate) fn whole(&self) -> &Part<T> {
+    pub(crate) fn whole(&self) -> &Prepared<T> {
         &self.whole
     }
 
@@ -84,7 +84,7 @@ impl<T: Default> Programs<T> {
     }
 
     /// The rules that can say something about this input.
-    pub(crate) fn of(&self, input: &Value) -> &Part<T> {
+    pub(crate) fn of(&self, input: &Value) -> &Prepared<T> {
         let Some(known) = Known::of(input) else {
             return &self.whole;
         };
@@ -95,11 +95,11 @@ impl<T: Default> Programs<T> {
         }
     }
 
-    fn part(&self, known: Known) -> Arc<Part<T>> {
+    fn part(&self, known: Known) -> Arc<Prepared<T>> {
         let left_out = left_out(&self.whole.program, &self.harmless, &self.data, known);
         let mut distinct = self.distinct.lock().unwrap_or_else(PoisonError::into_inner);
         let part = distinct.entry(left_out).or_insert_with_key(|left_out| {
-            Arc::new(Part::new(without(&self.whole.program, left_out)))
+            Arc::new(Prepared::new(without(&self.whole.program, left_out)))
         });
         Arc::clone(part)
     }
