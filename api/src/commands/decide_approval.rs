@@ -5,7 +5,6 @@ use contracts::{ErrorCode, command::DecideApproval};
 use super::{CLAIMS, CommandRequest, Endpoint, Failure, Response, post};
 
 async fn handler(request: CommandRequest<DecideApproval>) -> Result<Response, Failure> {
-    request.note_reading().await?;
     request.execute().await
 }
 

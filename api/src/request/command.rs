@@ -16,16 +16,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{
-    ActorKind, ApprovalId, Command, ErrorCode, Problem, TicketId,
-    actor::TOOL_NAME_HEADER,
-    command::{CommandBody, DecideApproval},
+    ApprovalId, Command, ErrorCode, Problem, TicketId, actor::TOOL_NAME_HEADER,
+    command::CommandBody,
 };
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use store::TenantTx;
 use tracing::Instrument;
 
 use super::{Caller, PathId, Query, TicketPath, context::header as text, decode::decode, json};
@@ -86,24 +84,6 @@ impl<B> CommandRequest<B> {
         let run = async move { app.pipeline().execute(call).await };
         let answer = commands.spawn(run.in_current_span()).await;
         reply(answer.map_err(Failure::internal)?)
-    }
-}
-
-impl CommandRequest<DecideApproval> {
-    /// Who decides has before them what is decided, wherever they had it from: a proposal that
-    /// software asks to follow counts as read.
-    pub async fn note_reading(&self) -> Result<(), Failure> {
-        const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-        let actor = &self.call.actor;
-        let Command::DecideApproval(body) = &self.call.command else {
-            return Ok(());
-        };
-        if actor.kind != ActorKind::Person || self.call.dry_run {
-            return Ok(());
-        }
-        let mut tx = TenantTx::begin(self.app.pool(), actor.tenant_id, LOCK_TIMEOUT).await?;
-        store::read::viewed_with_approval(&mut tx, body.approval_id, &actor.id).await?;
-        Ok(tx.commit().await?)
     }
 }
 

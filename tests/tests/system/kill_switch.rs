@@ -786,10 +786,19 @@ fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
         receipt(&engage.token(&first).send().await);
         let stopped = about("execute", Who::TenantAdmin, with_reason.clone()).await;
         stopped.problem(ErrorCode::KillSwitch);
-        sqlx::query("update kill_switch_of_everything set expires_at = now()")
-            .execute(stack.admin())
-            .await
-            .unwrap();
+        let release = stack
+            .http()
+            .command(Operation::ReleaseKillSwitch, None, &everything);
+        let asked = release.token(&first).send().await;
+        assert_eq!(asked.status, 202, "{}", asked.text());
+        let path = format!(
+            "/approvals/{}/decide",
+            asked.json()["approval"]["id"].as_str().unwrap()
+        );
+        let second = platform(stack.tenant(), "usr_platform_2");
+        let yes = stack.http().request(Method::POST, path).token(&second);
+        let yes = yes.key(dispatch_tests::http::key());
+        receipt(&yes.json(&json!({ "verdict": "approve" })).send().await);
         assert_eq!(job.ticket().await.state, TicketState::New);
         let carried_out = about("execute", Who::TenantAdmin, with_reason.clone()).await;
         assert_eq!(carried_out.status, 200, "{}", carried_out.text());
