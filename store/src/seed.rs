@@ -5,7 +5,7 @@
 
 use contracts::{
     AssetId, ContactId, SiteId, TechnicianId, TenantId,
-    schedule::{GeoPoint, TenantSettings, WorkCalendar},
+    schedule::{GeoPoint, QuietHours, TenantSettings, WorkCalendar},
 };
 use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
@@ -169,11 +169,18 @@ pub fn technician_titles() -> [&'static str; 4] {
     PEOPLE.each_ref().map(|person| person.title)
 }
 
+/// The demo plays a day at any hour of the clock, and its customers are awake.
+const NEVER: QuietHours = QuietHours {
+    from_minute: 0,
+    until_minute: 0,
+};
+
 /// Seeds the tenants of `dispatch dev`.
 pub async fn demo(owner: &PgPool) -> Result<Vec<SeededTenant>, Error> {
     let mut seeded = Vec::new();
     for slug in DEMO_TENANTS {
-        seeded.push(tenant(owner, demo_tenant_id(slug), slug).await?);
+        let id = demo_tenant_id(slug);
+        seeded.push(tenant_with(owner, id, slug, Some(NEVER)).await?);
     }
     Ok(seeded)
 }
@@ -184,6 +191,15 @@ pub async fn tenant(
     tenant_id: TenantId,
     slug: &str,
 ) -> Result<SeededTenant, Error> {
+    tenant_with(owner, tenant_id, slug, None).await
+}
+
+async fn tenant_with(
+    owner: &PgPool,
+    tenant_id: TenantId,
+    slug: &str,
+    quiet_hours: Option<QuietHours>,
+) -> Result<SeededTenant, Error> {
     let seeded = SeededTenant::of(tenant_id, slug);
     let mut tx = owner.begin().await?;
     sqlx::query("select set_config('app.tenant_id', $1, true)")
@@ -193,7 +209,7 @@ pub async fn tenant(
     let settings = TenantSettings {
         calendar: office_hours(),
         currency: "EUR".into(),
-        quiet_hours: None,
+        quiet_hours,
     };
     sqlx::query(
         "insert into tenants (tenant_id, slug, settings) values ($1, $2, $3)
