@@ -1,6 +1,6 @@
 //! Starts the real services that `dispatch dev`, the tests and the benchmarks
-//! run against: PostgreSQL, a Temporal server and the Open Policy Agent, without
-//! Docker.
+//! run against: PostgreSQL, PgBouncer, a Temporal server and the Open Policy Agent,
+//! without Docker.
 //!
 //! All follow one pattern. First *resolve*: try the places a program may come
 //! from in a fixed order and, when none has it, return [`MissingInfrastructure`]
@@ -18,6 +18,7 @@ mod cache;
 mod error;
 mod go;
 pub mod opa;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 mod progress;
@@ -27,6 +28,7 @@ mod version;
 pub use cache::default_cache_dir;
 pub use error::{EmbeddedError, MissingInfrastructure, required};
 pub use opa::{Opa, OpaOptions, OpaServer};
+pub use pgbouncer::{PgBouncer, PgBouncerOptions, PgBouncerServer, PoolerOptions};
 pub use postgres::{Durability, Postgres, PostgresOptions, PostgresSource};
 pub use progress::Progress;
 pub use temporal::{TemporalOptions, TemporalServer};

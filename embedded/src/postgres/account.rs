@@ -14,12 +14,12 @@ use crate::EmbeddedError;
 
 /// The account PostgreSQL runs under: `None` is our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account(Option<(u32, u32)>);
+pub(crate) struct Account(Option<(u32, u32)>);
 
 impl Account {
     /// Our own unless we are root; then `postgres`, else `nobody`. (`initdb` looks
     /// its user up, so an id without an entry would not do.)
-    pub(super) fn choose() -> Result<Self, EmbeddedError> {
+    pub(crate) fn choose() -> Result<Self, EmbeddedError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
         }
@@ -38,7 +38,7 @@ impl Account {
 
     /// `path`, or as root, if the account cannot reach it (a folder below root's
     /// closed home), its stand-in below `fallback`, which only root can write.
-    pub(super) fn reachable(self, path: PathBuf, fallback: &Path) -> PathBuf {
+    pub(crate) fn reachable(self, path: PathBuf, fallback: &Path) -> PathBuf {
         let Self(Some(ids)) = self else { return path };
         if path
             .ancestors()
@@ -52,14 +52,14 @@ impl Account {
         fallback.join(format!("{name}-{digest}"))
     }
 
-    pub(super) fn own(self, path: &Path) -> Result<(), EmbeddedError> {
+    pub(crate) fn own(self, path: &Path) -> Result<(), EmbeddedError> {
         let Self(Some((uid, gid))) = self else {
             return Ok(());
         };
         chown(path, Some(uid), Some(gid)).map_err(|e| EmbeddedError::io("chown", path, e))
     }
 
-    pub(super) fn apply(self, command: &mut Command) {
+    pub(crate) fn apply(self, command: &mut Command) {
         if let Self(Some((uid, gid))) = self {
             command.uid(uid).gid(gid);
         }

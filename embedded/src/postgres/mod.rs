@@ -5,7 +5,7 @@
 //! taken on loopback TCP only and need the password, because on a shared machine
 //! every local user reaches that port.
 
-mod account;
+pub(crate) mod account;
 mod binaries;
 mod cluster;
 mod folder;
