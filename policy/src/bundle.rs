@@ -5,10 +5,10 @@
 //! operation by every kind of actor. [`Bundle::load`] is for a bundle that was admitted before: a
 //! process that starts needs no second opinion on it, only the certainty that it can answer.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use contracts::{
-    ActorKind, Operation, TemplateId,
+    ActorKind, ApiPermission, Operation, TemplateId,
     approval::ApprovalNeed,
     autonomy::AutonomyRules,
     comms::CommsRules,
@@ -24,8 +24,10 @@ use crate::{
     error::{BundleError, EvaluationError},
     evaluator::Evaluator,
     files::BundleFiles,
+    holders::{Holders, NOBODY},
     limits,
     manifest::Manifest,
+    reads::{self, Reads},
     roles,
     schemas::Schemas,
     signature::{AcceptedFiles, Trust},
@@ -49,6 +51,8 @@ pub struct Bundle {
     autonomy: AutonomyRules,
     approvals: Approvals,
     change_order: ApprovalNeed,
+    roles: BTreeMap<Operation, Holders>,
+    reads: Arc<Reads>,
     evaluator: Evaluator,
     files: BundleFiles,
     data: Value,
@@ -115,7 +119,8 @@ impl Bundle {
         let approvals = approvals::parse(&data, &files)?;
         let change_order = approvals.change_order()?;
         limits::check(&data, &templates)?;
-        roles::check(&data)?;
+        let roles = roles::parse(&data)?;
+        let reads = reads::parse(&data)?;
         Ok(Self {
             evaluator: Evaluator::compile(&files, &manifest, &data)?,
             reference: BundleRef {
@@ -129,6 +134,8 @@ impl Bundle {
             autonomy,
             approvals,
             change_order,
+            roles,
+            reads,
             files,
             data,
         })
@@ -187,6 +194,25 @@ impl Bundle {
     /// Who decides a change order.
     pub fn change_order_need(&self) -> ApprovalNeed {
         self.change_order.clone()
+    }
+
+    /// Who may read what.
+    pub fn reads(&self) -> &Arc<Reads> {
+        &self.reads
+    }
+
+    /// Who has a permission, as its tables say. The rules may ask for more; of commands they alone
+    /// decide.
+    pub fn holders(&self, permission: ApiPermission) -> &Holders {
+        match permission {
+            ApiPermission::Command(operation) => self.roles.get(&operation).unwrap_or(&NOBODY),
+            ApiPermission::Read(read) => self.reads.holders(read),
+        }
+    }
+
+    /// What is no mistake, and what its author should know before it decides.
+    pub fn notes(&self) -> Vec<String> {
+        self.reads.notes()
     }
 
     /// Decides. The same input gives the same decision, always.

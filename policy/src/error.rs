@@ -109,6 +109,14 @@ pub enum BundleError {
         /// What is wrong.
         reason: String,
     },
+    /// The reads table cannot be used.
+    #[error("reads table, permission `{permission}`: {reason}")]
+    Reads {
+        /// Key under `data.reads`.
+        permission: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A rule asks for something that is never in the input; it would never hold.
     #[error("{path}:{line}:{column}: there is no `{fact}` in what a policy is asked; {nearest}")]
     UnknownFact {

@@ -3,15 +3,15 @@
 //! The rules read the table as data; it is parsed here so that a misspelt role or operation stops
 //! the bundle instead of silently locking somebody out.
 
-use std::str::FromStr;
+use std::collections::BTreeMap;
 
-use contracts::{ActorKind, Operation, Role};
+use contracts::{ActorKind, Operation};
 use serde_json::Value;
 
-use crate::error::BundleError;
-
-/// In place of a role: none is needed.
-const ANY: &str = "any";
+use crate::{
+    error::BundleError,
+    holders::{Holders, table},
+};
 
 /// What only people may do, whatever a bundle says: to decide, and to let software do more.
 const FOR_PEOPLE: [Operation; 9] = [
@@ -26,65 +26,23 @@ const FOR_PEOPLE: [Operation; 9] = [
     Operation::UploadBundle,
 ];
 
-/// The workflow releases a kill switch that has released itself, and no other: dispatch-api sees to
-/// that.
-fn is_for_people(operation: Operation, kind: ActorKind) -> bool {
+/// Whether no bundle can give the command to callers of this kind. The workflow releases a kill switch
+/// that has released itself, and no other: dispatch-api sees to that.
+pub fn is_barred(operation: Operation, kind: ActorKind) -> bool {
     let ended = (Operation::ReleaseKillSwitch, ActorKind::Workflow);
     kind != ActorKind::Person && FOR_PEOPLE.contains(&operation) && (operation, kind) != ended
 }
 
-/// Checks the table; a bundle that does without one is free to.
-pub(crate) fn check(data: &Value) -> Result<(), BundleError> {
-    let Some(table) = data.get("roles") else {
-        return Ok(());
+/// Reads the table; a bundle that does without one is free to.
+pub(crate) fn parse(data: &Value) -> Result<BTreeMap<Operation, Holders>, BundleError> {
+    let Some(rows) = data.get("roles") else {
+        return Ok(BTreeMap::new());
     };
-    let Some(table) = table.as_object() else {
-        return Err(refused("*", "the table must be an object"));
-    };
-    for (operation, grants) in table {
-        let Ok(known) = Operation::from_str(operation) else {
-            return Err(refused(operation, "there is no such operation"));
-        };
-        let Some(grants) = grants.as_object() else {
-            return Err(refused(operation, "must be an object of kinds"));
-        };
-        for (kind, roles) in grants {
-            match ActorKind::from_str(kind) {
-                Err(_) => {
-                    return Err(refused(operation, &format!("`{kind}` is no kind of actor")));
-                }
-                Ok(software) if is_for_people(known, software) => {
-                    return Err(refused(
-                        operation,
-                        &format!("it is for people, not for `{kind}`"),
-                    ));
-                }
-                Ok(_) => {}
-            }
-            let Some(roles) = roles.as_array().filter(|roles| !roles.is_empty()) else {
-                return Err(refused(
-                    operation,
-                    &format!("`{kind}` needs a list of roles, or [\"any\"]"),
-                ));
-            };
-            for role in roles {
-                let known = role
-                    .as_str()
-                    .is_some_and(|role| role == ANY || Role::from_str(role).is_ok());
-                if !known {
-                    return Err(refused(operation, &format!("{role} is no role")));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn refused(operation: &str, reason: &str) -> BundleError {
-    BundleError::Roles {
-        operation: operation.to_owned(),
-        reason: reason.to_owned(),
-    }
+    let bound = |operation, kind| is_barred(operation, kind).then_some("it is for people");
+    table(rows, "operation", bound).map_err(|wrong| BundleError::Roles {
+        operation: wrong.row,
+        reason: wrong.reason,
+    })
 }
 
 #[cfg(test)]
@@ -94,9 +52,9 @@ mod tests {
 
     #[test]
     fn misspelt_names_are_refused() {
-        let table = |roles: Value| check(&json!({ "roles": roles }));
+        let table = |roles: Value| parse(&json!({ "roles": roles }));
         assert!(table(json!({ "close": { "person": ["billing"], "agent": ["any"] } })).is_ok());
-        assert!(check(&json!({})).is_ok());
+        assert!(parse(&json!({})).is_ok());
         for bad in [
             json!([]),
             json!({ "clsoe": {} }),

@@ -72,6 +72,7 @@ pub(crate) fn files() -> Result<BundleFiles, BundleError> {
         "dispatch/visits_test.rego",
         "nte/data.json",
         "quiet_hours/data.json",
+        "reads/data.json",
         "roles/data.json",
         "templates/data.json",
     ])

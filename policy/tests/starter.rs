@@ -82,7 +82,7 @@ fn a_decision_names_its_bundle() {
     );
     let decision = bundle.evaluate(&input).unwrap();
     assert_eq!(decision.bundle, *bundle.reference());
-    assert_eq!(decision.bundle.version, "1.3.0");
+    assert_eq!(decision.bundle.version, "1.4.0");
     assert_eq!(decision.bundle.sha256.len(), 64);
 }
 
