@@ -8,7 +8,7 @@ use std::fmt;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, raw_sql};
 use url::Url;
 
-use crate::{Error, pool::connect_options};
+use crate::{Error, migrate::refuse_pooler, pool::connect_options};
 
 /// Migrates, and owns everything.
 pub const OWNER: &str = "dispatch_owner";
@@ -22,6 +22,10 @@ pub const COMMS: &str = "dispatch_comms";
 pub const MAINTENANCE: &str = "dispatch_maintenance";
 /// Reads what was recorded of all tenants, to replay it; cannot write anything.
 pub const READER: &str = "dispatch_reader";
+/// Has the rights of [`APP`] and is not bound by row-level security, so it sees all tenants: what
+/// `database.rls = "off"` uses, and what the benchmark measures the cost of it against. Never made
+/// unless asked for.
+pub const APP_WITHOUT_RLS: &str = "dispatch_app_norls";
 
 /// The passwords of the logins.
 #[derive(Clone)]
@@ -73,12 +77,14 @@ impl fmt::Debug for Addresses {
 /// connect. `admin_url` is that of a superuser, in any database of the server.
 ///
 /// # Errors
-/// [`Error::Configuration`] for an address that cannot be read, otherwise what the server said.
+/// [`Error::Configuration`] for an address that cannot be read or leads through a pooler, otherwise
+/// what the server said.
 pub async fn bootstrap(
     admin_url: &str,
     database: &str,
     passwords: &Passwords,
 ) -> Result<Addresses, Error> {
+    refuse_pooler(admin_url, "nothing was made").await?;
     let options = connect_options(admin_url)?;
     let mut admin = options.connect().await?;
     // Logins belong to the whole server: two that bootstrap different databases at once would
@@ -152,22 +158,33 @@ pub async fn copy_database(admin_url: &str, from: &str, to: &str) -> Result<(), 
     restrict(&mut admin, to).await
 }
 
-/// A login with the rights of [`APP`] and without row-level security: what the benchmark measures
-/// the cost of it against. Never made outside development.
-#[cfg(feature = "bench")]
+/// Makes [`APP_WITHOUT_RLS`] and answers where it connects. For development only.
+///
+/// # Errors
+/// As [`bootstrap`].
 pub async fn create_login_without_rls(
     admin_url: &str,
     database: &str,
     password: &str,
 ) -> Result<String, Error> {
-    const LOGIN: &str = "dispatch_app_norls";
     let mut admin: PgConnection = connect_options(admin_url)?.connect().await?;
     lock(&mut admin).await?;
-    create_login(&mut admin, LOGIN, password).await?;
+    create_login(&mut admin, APP_WITHOUT_RLS, password).await?;
     raw_sql("alter role dispatch_app_norls bypassrls; grant dispatch_app to dispatch_app_norls")
         .execute(&mut admin)
         .await?;
-    address(admin_url, database, LOGIN, password)
+    address(admin_url, database, APP_WITHOUT_RLS, password)
+}
+
+/// The address of [`APP_WITHOUT_RLS`], which has the password of [`APP`].
+///
+/// # Errors
+/// [`Error::Configuration`] when `app_url` is not an address.
+pub fn address_without_rls(app_url: &str) -> Result<String, Error> {
+    let unusable = || Error::Configuration("the database address cannot be read".into());
+    let mut url = Url::parse(app_url).map_err(|_| unusable())?;
+    url.set_username(APP_WITHOUT_RLS).map_err(|()| unusable())?;
+    Ok(url.into())
 }
 
 impl Passwords {
@@ -297,5 +314,9 @@ mod tests {
             "postgres://dispatch_app:p%40ss%2Fword@127.0.0.1:5433/d1?sslmode=disable"
         );
         assert!(!format!("{addresses:?}{:?}", all("secret")).contains("secret"));
+        assert_eq!(
+            address_without_rls(&addresses.app).unwrap(),
+            "postgres://dispatch_app_norls:p%40ss%2Fword@127.0.0.1:5433/d1?sslmode=disable"
+        );
     }
 }

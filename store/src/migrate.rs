@@ -6,6 +6,7 @@ use crate::{
     Error,
     bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY},
     pool::connect_options,
+    session::{self, Session},
 };
 
 /// All migrations that this build knows.
@@ -16,9 +17,10 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 /// # Errors
 /// [`Error::Migrate`] when an applied migration was altered or this build is older than the
 /// database; [`Error::Configuration`], before anything is changed, when a login is missing to which
-/// they give rights.
+/// they give rights, or when the address leads through a pooler.
 pub async fn migrate(owner_url: &str) -> Result<(), Error> {
     use sqlx::ConnectOptions;
+    refuse_pooler(owner_url, "nothing was migrated").await?;
     let mut connection: PgConnection = connect_options(owner_url)?.connect().await?;
     let missing: Vec<String> = sqlx::query_scalar(
         "select login from unnest($1::text[]) login
@@ -36,6 +38,18 @@ pub async fn migrate(owner_url: &str) -> Result<(), Error> {
     }
     MIGRATOR.run(&mut connection).await?;
     Ok(())
+}
+
+/// What keeps two of these apart is a lock of the session. Through a pooler it would be taken on one
+/// connection, let go on another, and be in everybody's way for as long as the first one lives.
+pub(crate) async fn refuse_pooler(url: &str, so: &str) -> Result<(), Error> {
+    match session::probe(url).await? {
+        Session::Own => Ok(()),
+        Session::Shared => Err(Error::Configuration(format!(
+            "{so}: the address leads through a pooler in transaction mode, and this needs a session of \
+             its own; give the address of the server itself"
+        ))),
+    }
 }
 
 /// How many migrations of this build are not applied yet. Newer ones than it knows are no trouble:

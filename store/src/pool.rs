@@ -59,6 +59,9 @@ pub async fn connect(url: &str, settings: &PoolSettings) -> Result<PgPool, Error
 
 /// Reads an address.
 pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
-    PgConnectOptions::from_str(url)
-        .map_err(|e| Error::Configuration(format!("the database address cannot be read: {e}")))
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|e| Error::Configuration(format!("the database address cannot be read: {e}")))?;
+    // Poolers refuse a start-up parameter that they cannot keep apart per caller; Postgres writes
+    // floats exactly without it.
+    Ok(options.extra_float_digits(None))
 }

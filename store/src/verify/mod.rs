@@ -127,6 +127,17 @@ pub async fn verify(pool: &PgPool, options: &Options) -> Result<Report, Error> {
     })
 }
 
+/// Only what the database itself has to enforce: rights, policies, triggers. Quick, whatever it holds.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn rights(connection: &mut PgConnection) -> Result<Vec<Violation>, Error> {
+    let mut found = Findings::default();
+    schema::check(connection, &mut found).await?;
+    found.violations.sort();
+    Ok(found.violations)
+}
+
 async fn count(tx: &mut PgConnection, sql: &'static str) -> Result<u64, Error> {
     let n: i64 = sqlx::query_scalar(sql).fetch_one(tx).await?;
     Ok(n.unsigned_abs())
