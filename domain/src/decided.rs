@@ -81,6 +81,8 @@ pub enum Effect {
         /// Whether they had read it before.
         seen: bool,
     },
+    /// The actor has read a proposal: what software had asked for was before them.
+    SeeProposal(ProposalId),
     /// Keep a documented fact.
     AddEvidence {
         /// Under which id.

@@ -60,6 +60,8 @@ pub struct OpenProposal {
     pub advice: Advice,
     /// Whether the actor has read it.
     pub seen: bool,
+    /// Who recorded it; read where another proposal might take its place, and there only.
+    pub by: Option<String>,
 }
 
 /// Where an inbound message belongs: what [`crate::comms::route`] found.

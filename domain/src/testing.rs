@@ -333,7 +333,11 @@ impl Desk {
         facts: &Facts,
     ) -> Result<Decided, Rejection> {
         let decided = decide(self.key, self.ticket.as_ref(), command, facts)?;
-        Ok(self.take(decided))
+        let decided = self.take(decided);
+        for fresh in self.open_proposals.iter_mut().filter(|it| it.by.is_none()) {
+            fresh.by = Some(facts.actor_id.clone());
+        }
+        Ok(decided)
     }
 
     /// Writes down what was decided.
@@ -424,7 +428,12 @@ impl Desk {
                 based_on_version: *based_on_version,
                 advice: advice.clone(),
                 seen: false,
+                by: None,
             }),
+            Effect::SeeProposal(id) => {
+                let mut open = self.open_proposals.iter_mut();
+                open.find(|it| it.id == *id).expect("it is open").seen = true;
+            }
             Effect::PairProposal { id, .. } => {
                 let before = self.open_proposals.len();
                 self.open_proposals.retain(|proposal| proposal.id != *id);

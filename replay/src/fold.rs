@@ -280,7 +280,7 @@ impl<'a> Fold<'a> {
         let Some(advice) = replayed else {
             return;
         };
-        self.replace(stored, &advice);
+        self.replace(&attempt.actor_id, stored, &advice);
         self.lines[index].replayed = Some(ReplayedAdvice {
             advice: advice.clone(),
             outcome: None,
@@ -291,6 +291,7 @@ impl<'a> Fold<'a> {
             based_on_version: stored.based_on_version,
             advice,
             seen: false,
+            by: Some(attempt.actor_id.clone()),
         };
         self.open.push((index, open));
     }
@@ -333,13 +334,14 @@ impl<'a> Fold<'a> {
         self.lines.len() - 1
     }
 
-    /// An advisor's newer word takes the place of its older one (`record_proposal`).
-    fn replace(&mut self, stored: &StoredProposal, advice: &Advice) {
+    /// An advisor's newer word takes the place of its older one, by the same actor (`record_proposal`).
+    fn replace(&mut self, by: &str, stored: &StoredProposal, advice: &Advice) {
         let lines = &mut self.lines;
         self.open.retain(|(index, open)| {
             let replaced = open.kind == stored.kind
                 && stored.kind != ProposalKind::Escalation
                 && open.advice.advisor == advice.advisor
+                && open.by.as_deref() == Some(by)
                 && open.based_on_version < stored.based_on_version;
             if replaced {
                 settle(&mut lines[*index], PairingOutcome::Nothing);

@@ -38,6 +38,8 @@ pub(crate) struct Attempt {
     pub position: u64,
     pub ticket_id: Option<TicketId>,
     pub command_id: CommandId,
+    /// Who sent it.
+    pub actor_id: String,
     /// Whose act it was: of a command that was held and is carried out by the workflow, whoever had
     /// asked for it.
     pub acting: (ActorKind, Vec<Role>),
@@ -159,6 +161,7 @@ struct AttemptRow {
     stream: String,
     position: i64,
     command_id: Uuid,
+    actor_id: String,
     actor_kind: String,
     actor_roles: Json<Vec<Role>>,
     proposer: Option<Json<Proposer>>,
@@ -279,9 +282,9 @@ impl Snapshot {
         limit: Option<i64>,
     ) -> Result<Vec<Attempt>, Error> {
         let rows: Vec<AttemptRow> = sqlx::query_as(
-            "select a.stream, a.position, a.command_id, a.actor_kind, a.actor_roles, a.refused,
-                    a.applied_to_version, a.produced_version, a.changes, d.id as decision_id,
-                    a.ticket_id, a.operation, a.at, d.result, d.reasons, d.obligations, d.approval,
+            "select a.stream, a.position, a.command_id, a.actor_id, a.actor_kind, a.actor_roles,
+                    a.refused, a.applied_to_version, a.produced_version, a.changes,
+                    d.id as decision_id, a.ticket_id, a.operation, a.at, d.result, d.reasons, d.obligations, d.approval,
                     d.bundle_version, d.bundle_sha256, case when a.at >= $3 then d.input end as input,
                     case when a.actor_kind = 'workflow'
                          then d.input::jsonb #> '{release,proposer}' end as proposer
@@ -409,6 +412,7 @@ impl AttemptRow {
             position: self.position.unsigned_abs(),
             ticket_id: decision.ticket_id,
             command_id: CommandId::from_uuid(self.command_id),
+            actor_id: self.actor_id,
             acting,
             operation: decision.operation.clone(),
             at: decision.at,

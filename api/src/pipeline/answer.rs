@@ -180,6 +180,7 @@ fn receipt(
             Effect::QueueMessage(_)
             | Effect::ReceiveMessage { .. }
             | Effect::PairProposal { .. }
+            | Effect::SeeProposal(_)
             | Effect::RecordSla { .. } => {}
         }
     }

@@ -210,6 +210,9 @@ impl Pipeline {
             let rows = store::read::ledger(&mut tx, body.target.operation, range).await?;
             facts.control.ledger = Some(rows);
         }
+        if let Command::RecordProposal(body) = &call.command {
+            facts.tell_apart(&mut tx, body).await?;
+        }
         let settings = facts.settings.take().ok_or(Unrecorded::UnknownTenant)?;
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(Place::Tx(&mut tx), &sha256).await?;

@@ -1,6 +1,9 @@
 //! Decides an approval. A change order takes effect at once: approved, it raises the not-to-exceed
 //! amount by exactly what the approver saw; rejected, work goes on within the old one. A held
 //! command is only released here; the ticket's workflow carries it out.
+//!
+//! Whoever decides what software asked for knows what it had proposed, wherever they looked: its open
+//! proposals of that kind count as read from then on.
 
 use contracts::{
     approval::{Approval, ApprovalKind, Verdict},
@@ -10,7 +13,7 @@ use contracts::{
 };
 
 use super::{Plan, about_approval::acted, request_change};
-use crate::{Effect, Facts, Rejection, approval::word};
+use crate::{Effect, Facts, Rejection, approval::word, autonomy::kind_of};
 
 pub(super) fn plan(
     body: &DecideApproval,
@@ -43,7 +46,19 @@ pub(super) fn plan(
         }
         (_, event) => event,
     };
-    Ok(Plan::from(event).with([Effect::WriteApproval(Box::new(approval))]))
+    let seen = seen_with(&approval, facts);
+    Ok(Plan::from(event)
+        .with([Effect::WriteApproval(Box::new(approval))])
+        .with(seen))
+}
+
+/// What software proposed and asked for with this approval, as far as whoever decides has not read it.
+fn seen_with<'a>(approval: &Approval, facts: &'a Facts) -> impl Iterator<Item = Effect> + use<'a> {
+    let by_software = approval.requested_by_kind.is_autonomous();
+    let kind = kind_of(approval.operation).filter(|_| by_software);
+    let open = facts.open_proposals.iter();
+    open.filter(move |it| Some(it.kind) == kind && !it.seen)
+        .map(|it| Effect::SeeProposal(it.id))
 }
 
 /// The amount afterwards, if what was asked is still what the ticket waits for.

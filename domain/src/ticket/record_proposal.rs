@@ -4,7 +4,8 @@
 //! reason to lose it. But an advisor's newer word, about the same version or a newer one, takes the
 //! place of its older one, which then met no act: so at most one proposal of an advisor waits for its
 //! act, however often it is asked, and a command never has to look through a pile of them.
-//! (Escalations stand each for its own broken promise.)
+//! (Escalations stand each for its own broken promise.) Only who recorded a proposal replaces it: what
+//! an agent calls its advisor is its own affair, and must not take the workflow's evidence away.
 
 use contracts::{
     command::RecordProposal,
@@ -55,6 +56,7 @@ pub(super) fn plan(
             && open.kind == kind
             && kind != ProposalKind::Escalation
             && open.advice.advisor == body.advice.advisor
+            && open.by.as_ref() == Some(&facts.actor_id)
             && open.based_on_version <= body.based_on_version
     });
     let plan = Plan::from(event.clone());
@@ -121,5 +123,27 @@ mod tests {
         // A late word about an older version takes nobody's place.
         let late = desk.run(advised(1));
         assert_eq!(late.changes.len(), 1);
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_what_another_recorded() {
+        let mut desk = Desk::after([create()]);
+        desk.run(advised(1));
+        let command = advised(1).into();
+        let mut facts = desk.facts();
+        facts.actor_id = "agt_of_the_same_name".to_owned();
+        let theirs = desk.try_with(&command, &facts).unwrap();
+        assert_eq!(theirs.changes.len(), 1, "{theirs:?}");
+        assert_eq!(desk.open_proposals.len(), 2);
+        // Their own they replace.
+        let ids = desk.facts().ids;
+        let again = Facts {
+            ids,
+            open_proposals: desk.open_proposals.clone(),
+            ..facts
+        };
+        let again = desk.try_with(&command, &again).unwrap();
+        assert_eq!(again.changes.len(), 2, "{again:?}");
+        assert_eq!(desk.open_proposals.len(), 2);
     }
 }

@@ -8,6 +8,7 @@ use contracts::{
     ProposalId, SiteId, Slug, TechnicianId, TicketId, TicketState,
     approval::Approval,
     autonomy::{StageSetting, StageTarget},
+    command::RecordProposal,
     kill_switch::KillSwitchRow,
     policy::{BundleRef, PolicyLoan},
     proposal::{Advice, ProposalKind},
@@ -314,8 +315,47 @@ impl OpenFacts {
                 based_on_version: row.based_on_version,
                 advice: row.advice,
                 seen: row.seen,
+                by: row.by,
             })
             .collect()
+    }
+
+    /// Finds out who recorded the open proposals whose place another one may take. Most often there
+    /// are none, and nothing is asked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tell_apart(
+        &mut self,
+        tx: &mut TenantTx,
+        other: &RecordProposal,
+    ) -> Result<(), Error> {
+        let kind = other.input.kind();
+        let mut rivals: Vec<_> = self
+            .open_proposals
+            .iter_mut()
+            .filter(|open| open.kind == kind && open.advice.advisor == other.advice.advisor)
+            .collect();
+        if rivals.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = rivals.iter().map(|open| open.id.as_uuid()).collect();
+        let recorded: Vec<(Uuid, String)> = sqlx::query_as(
+            "select p.id, e.actor_id from proposals p
+             join audit_events e on e.tenant_id = p.tenant_id and e.command_id = p.command_id
+             where p.tenant_id = $1 and p.id = any($2)",
+        )
+        .bind(tx.tenant_id().as_uuid())
+        .bind(ids)
+        .fetch_all(tx.connection())
+        .await?;
+        for (id, by) in recorded {
+            let rival = rivals.iter_mut().find(|open| open.id.as_uuid() == id);
+            if let Some(rival) = rival {
+                rival.by = Some(by);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -412,6 +452,9 @@ struct OpenProposalRow {
     based_on_version: u64,
     advice: Advice,
     seen: bool,
+    /// Who recorded it; asked for apart.
+    #[serde(skip)]
+    by: Option<String>,
 }
 
 /// The next numbers of the gapless series, locked until the transaction ends.

@@ -48,6 +48,9 @@ pub struct Writes<'a> {
     proposals: Vec<ProposalRow<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pairings: Vec<PairingRow>,
+    /// Proposals that the actor has read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<Uuid>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sla: Vec<SlaRow<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -245,6 +248,7 @@ impl<'a> Writes<'a> {
             counted: None,
             proposals: Vec::new(),
             pairings: Vec::new(),
+            seen: Vec::new(),
             sla: Vec::new(),
             evidence: Vec::new(),
             messages: Vec::new(),
@@ -411,6 +415,7 @@ impl<'a> Writes<'a> {
                 approval_id: approval_id.as_uuid(),
                 text: text.as_str(),
             }),
+            Effect::SeeProposal(id) => self.seen.push(id.as_uuid()),
             Effect::WriteNote { id, text } => self.notes.push(NoteRow {
                 id: id.as_uuid(),
                 text: text.as_str(),

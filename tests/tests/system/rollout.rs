@@ -12,6 +12,7 @@ use contracts::{
     command::{HeldReceipt, RecordProposal},
     event::AutonomyMode,
     filing::{Filed, FilingReceipt},
+    inbox::ApprovalFilter,
     policy::DenyClass,
     proposal::{Choice, PairingOutcome, ProposalKind},
     rollout::{GateReport, KeptReport, LedgerView, RolloutView, StageHistory, Superseding},
@@ -863,6 +864,17 @@ fn saying_it_twice_is_no_second_case() {
             recorded(Who::Workflow, &job, Some(name)).await;
             recorded(Who::Agent, &job, Some(name)).await;
         }
+        // Nor does an agent that calls its advisor as the workflow does take that one's place.
+        let open = async || {
+            let workflow = stack.client(stack.tenant(), Who::Workflow);
+            let kept = workflow.proposals(job.id()).await.unwrap().items;
+            kept.iter().filter(|it| it.pairing.is_none()).count()
+        };
+        let before = open().await;
+        recorded(Who::Agent, &job, None).await;
+        assert_eq!(open().await, before + 1);
+        recorded(Who::Agent, &job, None).await;
+        assert_eq!(open().await, before + 1, "its own it replaces");
         // An agent's own advice on another ticket is nobody's evidence.
         let mut others = fresh(&stack).await;
         recorded(Who::Agent, &others, None).await;
@@ -900,28 +912,49 @@ fn saying_it_twice_is_no_second_case() {
 }
 
 #[test]
-fn who_read_what_software_asked_for_has_seen_its_proposal() {
+fn who_read_or_decided_what_software_asked_for_has_seen_its_proposal() {
+    enum Looks {
+        Nowhere,
+        AtIt,
+        AtTheList,
+        AndDecides,
+        AndDecidesMany,
+    }
     with_api(async |stack| {
         rules(&stack, easy).await;
         triaged(&stack, true).await;
         raise(&stack, TRIAGE, AutonomyMode::Approve, None).await;
-        let seen = async |reads: bool| {
+        let seen = async |looks: Looks| {
             let mut job = fresh(&stack).await;
             propose(&stack, &job, ProposalKind::Triage).await;
             let asked = held(&act(&stack, Who::Agent, &job, "P2").await);
             let id = asked.approval.id;
-            if reads {
-                stack
-                    .client(stack.tenant(), Who::Dispatcher)
-                    .approval(id)
-                    .await
-                    .unwrap();
-                // Software leaves no trace.
-                stack
-                    .client(stack.tenant(), Who::Workflow)
-                    .approval(id)
-                    .await
-                    .unwrap();
+            let dispatcher = stack.client(stack.tenant(), Who::Dispatcher);
+            let no = json!({ "approval_id": id, "verdict": "reject", "reason": "not_so" });
+            let options = CallOptions::default();
+            match looks {
+                Looks::Nowhere => {}
+                Looks::AtIt => {
+                    dispatcher.approval(id).await.unwrap();
+                    // Software leaves no trace.
+                    let workflow = stack.client(stack.tenant(), Who::Workflow);
+                    workflow.approval(id).await.unwrap();
+                }
+                Looks::AtTheList => {
+                    dispatcher
+                        .approvals(&ApprovalFilter::default())
+                        .await
+                        .unwrap();
+                }
+                Looks::AndDecides => {
+                    let no = serde_json::from_value(no).unwrap();
+                    dispatcher.decide(&no, &options).await.unwrap();
+                }
+                Looks::AndDecidesMany => {
+                    let no = serde_json::from_value(json!({ "decisions": [no] })).unwrap();
+                    let many = dispatcher.decide_many(&no, &options).await.unwrap();
+                    assert_eq!(many.items[0].status, 200, "{many:?}");
+                }
             }
             job.does(Operation::Triage).await;
             let views: i64 = sqlx::query_scalar(
@@ -937,8 +970,12 @@ fn who_read_what_software_asked_for_has_seen_its_proposal() {
             let kept = workflow.proposals(job.id()).await.unwrap().items;
             (views, kept.last().unwrap().pairing.as_ref().unwrap().seen)
         };
-        assert_eq!(seen(false).await, (0, false));
-        assert_eq!(seen(true).await, (1, true));
+        for looks in [Looks::Nowhere, Looks::AtTheList] {
+            assert_eq!(seen(looks).await, (0, false));
+        }
+        for looks in [Looks::AtIt, Looks::AndDecides, Looks::AndDecidesMany] {
+            assert_eq!(seen(looks).await, (1, true));
+        }
     });
 }
 
