@@ -1,6 +1,13 @@
 //! What software did by itself: nothing under an engaged kill switch, and no more than its stage let
 //! it.
 //!
+//! How far it might go is rebuilt, not believed: [`Stages`] are the turns of the stages in the audit
+//! log, and for each accepted act the stage that stood at its place in the order is compared with the
+//! one that its decision names: what was set for the ticket's class or for all, whether the ticket was
+//! taken out by then (its own timeline says so), and whether it is in the share. Two things the
+//! database does not hold and the decision is believed: the ceiling of the environment, and which risk
+//! class the rules of its bundle put the ticket in.
+//!
 //! The policy decides so from what it is told, and what it is told is read under locks. This looks
 //! at the outcome instead. Which switch was engaged from when to when is rebuilt from the audit log,
 //! and every accepted act of software is held against it, in the order of `audit_events.written`: a
@@ -10,16 +17,21 @@
 //! allowed, and one that was let pass before it, forbidden.) Rows of before that sequence have none
 //! and come first, by the database's clock.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use contracts::{
-    Operation, TicketId, command::CommandClass, filing::Filed, kill_switch::KillScope,
+    ActorKind, Operation, Slug, TenantId, TicketId, autonomy::StageTarget, command::CommandClass,
+    event::AutonomyMode, filing::Filed, kill_switch::KillScope, policy::PolicyStage,
+    ticket::Ticket,
 };
+use serde::Deserialize;
 use sqlx::{FromRow, PgConnection, types::Json};
 use strum::VariantArray;
 use uuid::Uuid;
 
 use super::{Findings, Invariant, MOST_PER_CHECK};
-use crate::Error;
+use crate::{Error, audit::AuditRow};
 
 /// What the workflow goes on with whatever the kill switch says: `autonomy.through_kill_switch` of the
 /// policy data. Carrying out an approval is recorded as what is carried out.
@@ -127,7 +139,170 @@ struct TurnRow {
 }
 
 /// A place in the order of what was written.
-type Place = (i64, DateTime<Utc>);
+pub(super) type Place = (i64, DateTime<Utc>);
+
+/// Stages that were set, in their order; those to come only once they came. An approval may have
+/// carried one out.
+const SET: &str = "
+    select a.tenant_id, a.command_id, coalesce(a.written, 0) as written, a.recorded_at, f.filed
+      from audit_events a
+     cross join lateral (
+          select case when a.changes #>> '{0,type}' = 'approval.changed'
+                      then a.changes #> '{0,data,executed}' else a.changes -> 0 end as filed) f
+     where a.ticket_id is null and a.refused is null and f.filed ->> 'type' = 'stage.set'
+       and f.filed #>> '{data,effective_at}' is null
+     order by coalesce(a.written, 0), a.recorded_at";
+
+/// How a stage stood from a place on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stood {
+    from: Place,
+    mode: AutonomyMode,
+    percent: Option<u8>,
+}
+
+/// How each stage stood, and when.
+///
+/// A turn of a stage holds the lock that every command of software shares, alone, so the numbers of
+/// the order are those of the commits between the two.
+#[derive(Debug, Default)]
+pub(super) struct Stages(BTreeMap<(TenantId, StageTarget), Vec<Stood>>);
+
+/// What policy was told about software's stage.
+#[derive(Debug, Deserialize)]
+struct Told {
+    actor: ToldActor,
+    autonomy: AutonomyMode,
+    #[serde(default)]
+    stage: Option<PolicyStage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToldActor {
+    kind: ActorKind,
+}
+
+impl Stages {
+    /// Reads all turns of stages.
+    pub(super) async fn read(tx: &mut PgConnection, found: &mut Findings) -> Result<Self, Error> {
+        let rows: Vec<TurnRow> = sqlx::query_as(SET).fetch_all(tx).await?;
+        let mut stages = Self::default();
+        for row in rows {
+            let place = (row.written, row.recorded_at);
+            match serde_json::from_value(row.filed.0) {
+                Ok(filed) => stages.turn(TenantId::from_uuid(row.tenant_id), place, filed),
+                Err(error) => found.add(
+                    Invariant::I5,
+                    format!("audit_events {}", row.command_id),
+                    format!("a turn of a stage cannot be read: {error}"),
+                ),
+            }
+        }
+        Ok(stages)
+    }
+
+    fn turn(&mut self, tenant: TenantId, from: Place, filed: Filed) {
+        if let Filed::StageSet {
+            target,
+            to: mode,
+            percent,
+            ..
+        } = filed
+        {
+            let stood = Stood {
+                from,
+                mode,
+                percent,
+            };
+            self.0.entry((tenant, target)).or_default().push(stood);
+        }
+    }
+
+    /// What was set last before a place: for the class, else for all.
+    fn at(
+        &self,
+        tenant: TenantId,
+        operation: Operation,
+        risk: &Slug,
+        place: Place,
+    ) -> Option<&Stood> {
+        let of = |risk: Option<&Slug>| {
+            let target = StageTarget {
+                operation,
+                risk: risk.cloned(),
+            };
+            let turns = self.0.get(&(tenant, target))?;
+            turns.iter().rfind(|stood| stood.from < place)
+        };
+        of(Some(risk)).or_else(|| of(None))
+    }
+
+    /// Holds an accepted act on a ticket against the stage that stood then; `before` is the ticket as
+    /// its timeline tells it up to there.
+    pub(super) fn compare(
+        &self,
+        row: &AuditRow,
+        written: Place,
+        before: Option<&Ticket>,
+        input: &str,
+        at: &str,
+        found: &mut Findings,
+    ) {
+        let Ok(operation) = row.operation.parse::<Operation>() else {
+            return; // Another check says so.
+        };
+        let is_staged =
+            operation.class() == CommandClass::Change || operation == Operation::CommsOutbound;
+        let is_void = row.changes[0]["event"]["type"] == "approval.stale";
+        if !is_staged || is_void {
+            return;
+        }
+        let told = match serde_json::from_str::<Told>(input) {
+            Ok(told) if told.actor.kind.is_autonomous() => told,
+            Ok(_) => return,
+            Err(error) => {
+                let what = format!("what policy was told of a stage cannot be read: {error}");
+                return found.add(Invariant::I5, at, what);
+            }
+        };
+        let fits = told.stage.as_ref().is_some_and(|stage| {
+            let stood = self.at(row.tenant_id, operation, &stage.risk, written);
+            stood_so(stood, before, told.autonomy, stage)
+        });
+        if !fits {
+            let what = "software acted at another stage than the one that stood then";
+            found.add(Invariant::I5, at, what);
+        }
+    }
+}
+
+/// Whether a decision names the stage as it stood. Where none was ever set the rules' default holds,
+/// which lets nothing be done without people: the modes beyond are reached by a promotion only.
+fn stood_so(
+    stood: Option<&Stood>,
+    before: Option<&Ticket>,
+    mode: AutonomyMode,
+    told: &PolicyStage,
+) -> bool {
+    let set = match stood {
+        Some(stood) => (stood.mode, stood.percent.unwrap_or(0)),
+        None => (told.configured.min(AutonomyMode::Approve), 0),
+    };
+    let (configured, percent) = set;
+    let in_canary = before.is_some_and(|ticket| domain::autonomy::is_in_canary(ticket.id, percent));
+    let opted_out = before.is_some_and(|ticket| ticket.autonomy_opt_out);
+    let resolved = match configured.min(told.ceiling) {
+        AutonomyMode::Canary if in_canary => AutonomyMode::Auto,
+        AutonomyMode::Canary => AutonomyMode::Approve,
+        mode => mode,
+    };
+    let held_to = match opted_out {
+        true => resolved.min(AutonomyMode::Shadow),
+        false => resolved,
+    };
+    (mode, told.configured, told.percent) == (held_to, configured, percent)
+        && (told.in_canary, told.opted_out) == (in_canary, opted_out)
+}
 
 /// A switch that stood engaged.
 #[derive(Debug, Clone, PartialEq)]
@@ -345,6 +520,152 @@ mod tests {
             ..row("AUTO")
         };
         assert!(not_for_it.fault().is_some());
+    }
+
+    fn ticket(opted_out: bool) -> Ticket {
+        let id = |prefix: &str| format!("{prefix}_{}", "0".repeat(32));
+        let created = serde_json::json!({ "at": "2026-11-21T09:00:00Z", "event": {
+            "type": "ticket.created", "data": {
+                "site_id": id("sit"), "template": "emergency_glass", "priority": "P1",
+                "details": {}, "nte_cents": 0, "visit_id": id("vis"),
+            } } });
+        let key = domain::TicketKey {
+            tenant_id: TenantId::from_uuid(Uuid::nil()),
+            ticket_id: TicketId::from_uuid(Uuid::nil()),
+        };
+        let mut ticket = domain::evolve(key, None, &serde_json::from_value(created).unwrap());
+        ticket.autonomy_opt_out = opted_out;
+        ticket
+    }
+
+    #[test]
+    fn a_stage_stands_from_its_turn_to_the_next_and_a_class_goes_its_own_way() {
+        let tenant = TenantId::from_uuid(Uuid::nil());
+        let at = |n: i64| (n, DateTime::UNIX_EPOCH);
+        let slug = |text: &str| Slug::new(text).unwrap();
+        let mut stages = Stages::default();
+        let mut set = |n, risk: Option<&str>, to| {
+            let filed = Filed::StageSet {
+                target: StageTarget {
+                    operation: Operation::Triage,
+                    risk: risk.map(slug),
+                },
+                from: AutonomyMode::Shadow,
+                to,
+                percent: None,
+                effective_at: None,
+            };
+            stages.turn(tenant, at(n), filed);
+        };
+        set(10, None, AutonomyMode::Approve);
+        set(20, Some("emergency"), AutonomyMode::Off);
+        set(30, None, AutonomyMode::Auto);
+        let mode = |risk: &str, n| {
+            let stood = stages.at(tenant, Operation::Triage, &slug(risk), at(n));
+            stood.map(|stood| stood.mode)
+        };
+        assert_eq!(mode("standard", 10), None, "not yet");
+        assert_eq!(mode("standard", 11), Some(AutonomyMode::Approve));
+        assert_eq!(mode("emergency", 19), Some(AutonomyMode::Approve));
+        assert_eq!(mode("emergency", 31), Some(AutonomyMode::Off));
+        assert_eq!(mode("standard", 31), Some(AutonomyMode::Auto));
+        let another = TenantId::from_uuid(Uuid::from_u128(1));
+        let stood = stages.at(another, Operation::Triage, &slug("standard"), at(31));
+        assert_eq!(stood, None);
+    }
+
+    #[test]
+    fn a_decision_names_the_stage_as_it_stood_or_is_found() {
+        let stood = |mode, percent| Stood {
+            from: (1, DateTime::UNIX_EPOCH),
+            mode,
+            percent,
+        };
+        let told = |configured, percent, in_canary, opted_out| PolicyStage {
+            configured,
+            percent,
+            risk: Slug::new("standard").unwrap(),
+            ceiling: AutonomyMode::Auto,
+            in_canary,
+            opted_out,
+        };
+        use AutonomyMode::*;
+        let (open, out) = (ticket(false), ticket(true));
+        let auto = told(Auto, 0, false, false);
+        assert!(stood_so(Some(&stood(Auto, None)), Some(&open), Auto, &auto));
+        // Nobody set it, it was taken back, it had a share, or the ticket was taken out.
+        assert!(!stood_so(None, Some(&open), Auto, &auto));
+        assert!(!stood_so(
+            Some(&stood(Shadow, None)),
+            Some(&open),
+            Auto,
+            &auto
+        ));
+        assert!(!stood_so(
+            Some(&stood(Canary, Some(99))),
+            Some(&open),
+            Auto,
+            &auto
+        ));
+        assert!(!stood_so(Some(&stood(Auto, None)), Some(&out), Auto, &auto));
+        let taken_out = told(Auto, 0, false, true);
+        assert!(stood_so(
+            Some(&stood(Auto, None)),
+            Some(&out),
+            Shadow,
+            &taken_out
+        ));
+        // More than the environment allows.
+        let bounded = PolicyStage {
+            ceiling: Approve,
+            ..auto.clone()
+        };
+        assert!(!stood_so(
+            Some(&stood(Auto, None)),
+            Some(&open),
+            Auto,
+            &bounded
+        ));
+        assert!(stood_so(
+            Some(&stood(Auto, None)),
+            Some(&open),
+            Approve,
+            &bounded
+        ));
+        // In the share by the hash of its id, whatever the decision says.
+        let share = |percent| stood(Canary, Some(percent));
+        let is_in = domain::autonomy::is_in_canary(open.id, 50);
+        let (mode, other) = if is_in {
+            (Auto, Approve)
+        } else {
+            (Approve, Auto)
+        };
+        let canary = |in_canary| told(Canary, 50, in_canary, false);
+        assert!(stood_so(
+            Some(&share(50)),
+            Some(&open),
+            mode,
+            &canary(is_in)
+        ));
+        assert!(!stood_so(
+            Some(&share(50)),
+            Some(&open),
+            other,
+            &canary(!is_in)
+        ));
+        assert!(!stood_so(
+            Some(&share(51)),
+            Some(&open),
+            mode,
+            &canary(is_in)
+        ));
+        // A default lets nothing be done without people.
+        assert!(stood_so(
+            None,
+            Some(&open),
+            Approve,
+            &told(Approve, 0, false, false)
+        ));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Findings, Invariant,
     approvals::{self, Approvals, Attempt},
+    autonomy::{Place, Stages},
     beside::{self, Beside},
     filings::Filings,
     receipt,
@@ -60,6 +61,8 @@ struct Row {
     payload: Value,
     changes: Value,
     chain_hash: Vec<u8>,
+    recorded_at: DateTime<Utc>,
+    written: Option<i64>,
     #[sqlx(flatten)]
     kept: Kept,
 }
@@ -160,6 +163,7 @@ pub(super) async fn check(
     let mut ends = ends(tx, found).await?;
     let mut pending_seals = sealed.heads;
     let mut filings = Filings::default();
+    let stages = Stages::read(tx, found).await?;
     let mut current: Option<(Stream, Walk)> = None;
     let mut read_to = (Uuid::nil(), String::new(), 0);
     loop {
@@ -185,7 +189,7 @@ pub(super) async fn check(
                 current = Some((stream.clone(), Walk::new()));
             }
             if let Some((stream, walk)) = &mut current {
-                walk.step(stream, row, &mut filings, found);
+                walk.step(stream, row, &stages, &mut filings, found);
                 if let Some(expected) =
                     pending_seals.remove(&(stream.0, stream.1.clone(), walk.length))
                     && expected != hex::encode(&walk.hash)
@@ -249,7 +253,14 @@ impl Walk {
         }
     }
 
-    fn step(&mut self, stream: &Stream, mut row: Row, filings: &mut Filings, found: &mut Findings) {
+    fn step(
+        &mut self,
+        stream: &Stream,
+        mut row: Row,
+        stages: &Stages,
+        filings: &mut Filings,
+        found: &mut Findings,
+    ) {
         let position = row.position.unsigned_abs();
         let place = place(stream, position);
         if position != self.length + 1 {
@@ -257,6 +268,7 @@ impl Walk {
         }
         let stored = std::mem::take(&mut row.chain_hash);
         let kept = std::mem::take(&mut row.kept);
+        let written = (row.written.unwrap_or(0), row.recorded_at);
         let row = row.content();
         let computed = link(&self.hash, position, &row.content());
         if computed[..] != stored[..] {
@@ -270,11 +282,29 @@ impl Walk {
         self.hash = stored;
         decision(&place, &row, &kept, found);
         match row.ticket_id {
-            Some(ticket_id) => self.fold(&place, ticket_id, &row, &kept, found),
+            Some(ticket_id) => {
+                self.staged(&place, &row, written, stages, &kept, found);
+                self.fold(&place, ticket_id, &row, &kept, found);
+            }
             None if row.refused.is_none() => {
                 filings.add(attempt(&place, &row, &kept), kept.receipt.as_deref(), found);
             }
             None => {}
+        }
+    }
+
+    /// Software acted at the stage that stood then.
+    fn staged(
+        &self,
+        place: &str,
+        row: &AuditRow,
+        written: Place,
+        stages: &Stages,
+        kept: &Kept,
+        found: &mut Findings,
+    ) {
+        if let (false, None, Some(input)) = (self.lost, &row.refused, &kept.decision_input) {
+            stages.compare(row, written, self.ticket.as_ref(), input, place, found);
         }
     }
 
@@ -667,6 +697,8 @@ mod tests {
             payload: json!({}),
             changes,
             chain_hash: Vec::new(),
+            recorded_at: DateTime::UNIX_EPOCH,
+            written: Some(position),
             kept: Kept::default(),
         }
     }
@@ -719,7 +751,8 @@ mod tests {
         let mut found = Findings::default();
         let mut walk = Walk::new();
         for row in rows {
-            walk.step(&stream(), row, &mut Filings::default(), &mut found);
+            let (stages, mut filings) = (Stages::default(), Filings::default());
+            walk.step(&stream(), row, &stages, &mut filings, &mut found);
         }
         found.violations.into_iter().map(|v| v.invariant).collect()
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::{ErrorCode, Operation, Role, TicketId, TicketState};
+use contracts::{ErrorCode, Operation, Role, TicketId, TicketState, event::AutonomyMode};
 use dispatch_tests::{
     database::Database,
     filing::{DIRECTORY, done, example},
@@ -23,6 +23,8 @@ use store::{
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+use crate::rollout;
 
 /// A healthy database with one of everything, sealed; nobody is connected to it.
 static HEALTHY: OnceCell<String> = OnceCell::const_new();
@@ -1188,6 +1190,86 @@ fn the_books_of_the_workflow_go_on_under_the_kill_switch() {
         .await;
         assert_eq!(violations(&database).await, []);
         database.remove().await;
+    });
+}
+
+/// Software that acted at another stage than the one that stood: policy was told of one that fits, as it
+/// would be if it read the wrong row, so nothing else finds it.
+const BEYOND_ITS_STAGE: &[&str] = &[
+    // After its stage was taken back, by the order of the commits; clocks say nothing of it.
+    "update audit_events a set written = d.written + 1 from audit_events d
+     where d.operation = 'demote_stage' and a.operation = 'triage' and a.actor_kind = 'agent'",
+    // Before it was raised.
+    "update audit_events a set written = p.written - 1
+     from (select max(written) as written from audit_events
+            where changes #>> '{0,data,executed,data,to}' = 'AUTO') p
+     where a.operation = 'triage' and a.actor_kind = 'agent'",
+    // It was raised less far.
+    "update audit_events set changes = jsonb_set(changes, '{0,data,executed,data,to}', '\"APPROVE\"')
+     where changes #>> '{0,data,executed,data,to}' = 'AUTO'",
+    // Its class stands elsewhere.
+    "update audit_events set written = (
+         select min(written) from audit_events where changes #>> '{0,data,executed,data,to}' = 'AUTO')
+     where operation = 'demote_stage'",
+    // The ticket had been taken out.
+    "update audit_events set changes = jsonb_set(changes, '{0,event,data,opt_out}', 'true')
+     where operation = 'set_ticket_autonomy'",
+    // It is in no share.
+    "update policy_decisions set input = jsonb_set(input::jsonb, '{stage}', input::jsonb -> 'stage'
+         || '{\"configured\": \"CANARY\", \"percent\": 100, \"in_canary\": true}')::text
+     where operation = 'triage' and input::jsonb #>> '{actor,kind}' = 'agent'",
+    // Nobody looked at a stage.
+    "update policy_decisions set input = (input::jsonb - 'stage')::text
+     where operation = 'triage' and input::jsonb #>> '{actor,kind}' = 'agent'",
+];
+
+#[test]
+fn software_that_acted_at_another_stage_than_the_one_that_stood_is_found() {
+    servers::run(async || {
+        let stack = Stack::api(ApiOptions::default()).await;
+        rollout::rules(&stack, rollout::easy).await;
+        rollout::triaged(&stack, true).await;
+        rollout::raise(&stack, rollout::TRIAGE, AutonomyMode::Auto, None).await;
+        let job = rollout::fresh(&stack).await;
+        // Taken out and let again: that is what its timeline tells.
+        for opt_out in [true, false] {
+            let body = json!({ "opt_out": opt_out, "reason": "customer_asked" });
+            let ask = stack.command(
+                Who::Dispatcher,
+                Operation::SetTicketAutonomy,
+                job.id(),
+                &body,
+            );
+            ask.send().await.receipt();
+        }
+        let acted = rollout::act(&stack, Who::Agent, &job, "P1").await;
+        assert_eq!(acted.status, 200, "{}", acted.text());
+        let body = json!({
+            "target": { "operation": "triage", "risk": "emergency" }, "to": "SHADOW",
+            "reason": "wrong_triage",
+        });
+        let ask = stack.command(Who::TenantAdmin, Operation::DemoteStage, None, &body);
+        let demoted = ask.send().await;
+        assert!(demoted.status.is_success(), "{}", demoted.text());
+        stack.verify().await;
+        stack.stop_api().await;
+        let healthy = stack.database().copy().await;
+        stack.end().await;
+        for sql in BEYOND_ITS_STAGE {
+            let database = Database::copy_of(&healthy).await;
+            assert_eq!(violations(&database).await, [], "before `{sql}`");
+            break_it(&database, sql).await;
+            let plant = (
+                Invariant::I5,
+                "at another stage than the one that stood",
+                *sql,
+            );
+            let found = violations(&database).await;
+            assert_found(&found, plant);
+            let fault = found.iter().filter(|it| it.invariant == Invariant::I5);
+            assert_eq!(fault.count(), 1, "nothing else tells: {found:#?}");
+            database.remove().await;
+        }
     });
 }
 
