@@ -47,6 +47,12 @@ pub(crate) async fn follow(
         let Some(command) = command(desk, call, *kind, advised).await? else {
             continue;
         };
+        // The answer to the record came before: what it says is stopped is not attempted.
+        let stopped = desk.kill();
+        if stopped.is_some_and(|state| state.stops(command.operation())) {
+            let reason = ErrorCode::KillSwitch.to_string();
+            return Ok(Outcome::Held { reason });
+        }
         match act(desk, call, *kind, &command).await? {
             Acted::Settled => break,
             Acted::LeftToPeople => {}

@@ -13,19 +13,17 @@ use contracts::{
 use workflows::activity::{AdviseCall, Outcome, Wanted};
 
 use crate::{
-    Bookkeeper,
     act::{self, Advised},
     bookkeeper::Desk,
     failure::{self, Later},
 };
 
-pub(crate) async fn record(api: &Bookkeeper, call: &AdviseCall) -> Result<Outcome, Later> {
-    let desk = api.of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+pub(crate) async fn record(desk: &Desk, call: &AdviseCall) -> Result<Outcome, Later> {
     let mut all = Outcome::Recorded;
     let mut advised = Vec::new();
     for wanted in call.wanted() {
-        let outcome = match ask(&desk, call, wanted).await? {
-            Ok(body) => record_one(&desk, call, wanted, body, &mut advised).await?,
+        let outcome = match ask(desk, call, wanted).await? {
+            Ok(body) => record_one(desk, call, wanted, body, &mut advised).await?,
             Err(outcome) => outcome,
         };
         match outcome {
@@ -45,7 +43,7 @@ pub(crate) async fn record(api: &Bookkeeper, call: &AdviseCall) -> Result<Outcom
     }
     // What was recorded by an earlier call is asked for anew, to see whether it still holds.
     for kind in call.act.iter().filter(|kind| !call.kinds.contains(kind)) {
-        match ask(&desk, call, Wanted::Kind(*kind)).await? {
+        match ask(desk, call, Wanted::Kind(*kind)).await? {
             Ok(body) => advised.push(Advised {
                 input: body.input,
                 advice: body.advice,
@@ -54,7 +52,7 @@ pub(crate) async fn record(api: &Bookkeeper, call: &AdviseCall) -> Result<Outcom
             Err(outcome) => return Ok(outcome),
         }
     }
-    act::follow(&desk, call, &advised).await
+    act::follow(desk, call, &advised).await
 }
 
 /// What the advisor says; or why there is nothing to say.

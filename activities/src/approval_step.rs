@@ -4,12 +4,11 @@ use contracts::{ErrorCode, command::RecordApprovalStep};
 use workflows::activity::{ApprovalStepCall, Outcome};
 
 use crate::{
-    Bookkeeper,
+    bookkeeper::Desk,
     failure::{self, Later},
 };
 
-pub(crate) async fn record(api: &Bookkeeper, call: &ApprovalStepCall) -> Result<Outcome, Later> {
-    let desk = api.of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+pub(crate) async fn record(desk: &Desk, call: &ApprovalStepCall) -> Result<Outcome, Later> {
     let body = RecordApprovalStep {
         approval_id: call.approval_id,
         version: call.version,

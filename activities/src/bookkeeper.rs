@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use client::{Answer, CallOptions, Client, ClientError, RetryPolicy};
+use client::{Answer, CallOptions, Client, ClientError, KillWatch, RetryPolicy};
 use contracts::{
     Command, Slug, TenantId, TicketId, TraceContext,
     autonomy::{ControlDue, DueCommand},
     command::{ExecuteApproval, RecordApprovalStep, RecordProposal, RecordSla},
+    kill_switch::KillState,
     proposal::{AdvisorInput, Proposal, ProposalKind},
     signal::TicketSnapshot,
 };
@@ -60,12 +61,15 @@ impl Bookkeeper {
         let trace = cause.map(|cause| cause.trace.child(span));
         let trace = trace.unwrap_or_else(|| root(random, span));
         let correlation = cause.map(|cause| cause.correlation_id.clone());
+        let heard = KillWatch::default();
         Desk {
             client: self
                 .client
                 .with_token(self.tokens.of(tenant))
-                .within(correlation, Some(trace)),
+                .within(correlation, Some(trace))
+                .watching(&heard),
             ticket,
+            heard,
         }
     }
 }
@@ -82,9 +86,15 @@ fn root(trace: [u8; 16], span: [u8; 8]) -> TraceContext {
 pub(crate) struct Desk {
     client: Client,
     ticket: TicketId,
+    heard: KillWatch,
 }
 
 impl Desk {
+    /// How the kill switches stood at the last answer to a command of this call.
+    pub(crate) fn kill(&self) -> Option<KillState> {
+        self.heard.last()
+    }
+
     pub(crate) async fn snapshot(&self) -> Result<TicketSnapshot, ClientError> {
         self.client.snapshot(self.ticket).await
     }

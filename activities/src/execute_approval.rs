@@ -8,12 +8,11 @@ use contracts::{ErrorCode, command::ExecuteApproval};
 use workflows::activity::{CarryOutCall, Outcome};
 
 use crate::{
-    Bookkeeper,
+    bookkeeper::Desk,
     failure::{self, Later},
 };
 
-pub(crate) async fn carry_out(api: &Bookkeeper, call: &CarryOutCall) -> Result<Outcome, Later> {
-    let desk = api.of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+pub(crate) async fn carry_out(desk: &Desk, call: &CarryOutCall) -> Result<Outcome, Later> {
     let body = ExecuteApproval {
         approval_id: call.approval_id,
         version: call.version,

@@ -26,6 +26,9 @@ mod token;
 
 use std::sync::Arc;
 
+use bookkeeper::Desk;
+use failure::Later;
+
 pub use bookkeeper::Bookkeeper;
 pub use token::TokenSource;
 
@@ -33,8 +36,8 @@ use contracts::autonomy::TenantControlStart;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::activity::{
-    AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall, SnapshotCall,
-    SnapshotOutcome, TicketActivity,
+    AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall, Settled,
+    SnapshotCall, SnapshotOutcome, TicketActivity,
 };
 
 /// Implements the definitions of [`workflows::activity`].
@@ -70,10 +73,12 @@ impl TicketActivities {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: AdviseCall,
-    ) -> Result<Outcome, ActivityError> {
-        advise::record(&self.api, &call)
-            .await
-            .map_err(|error| failure::retryable(workflows::activity::Advise::NAME, error))
+    ) -> Result<Settled, ActivityError> {
+        let desk = self
+            .api
+            .of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+        let ended = advise::record(&desk, &call).await;
+        settled(&desk, workflows::activity::Advise::NAME, ended)
     }
 
     /// Records an SLA warning or breach.
@@ -82,10 +87,12 @@ impl TicketActivities {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: RecordSlaCall,
-    ) -> Result<Outcome, ActivityError> {
-        record_sla::record(&self.api, &call)
-            .await
-            .map_err(|error| failure::retryable(workflows::activity::RecordSla::NAME, error))
+    ) -> Result<Settled, ActivityError> {
+        let desk = self
+            .api
+            .of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+        let ended = record_sla::record(&desk, &call).await;
+        settled(&desk, workflows::activity::RecordSla::NAME, ended)
     }
 
     /// Reminds, escalates or ends an approval that nobody decided.
@@ -94,10 +101,12 @@ impl TicketActivities {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: ApprovalStepCall,
-    ) -> Result<Outcome, ActivityError> {
-        approval_step::record(&self.api, &call)
-            .await
-            .map_err(|error| failure::retryable(workflows::activity::TakeApprovalStep::NAME, error))
+    ) -> Result<Settled, ActivityError> {
+        let desk = self
+            .api
+            .of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+        let ended = approval_step::record(&desk, &call).await;
+        settled(&desk, workflows::activity::TakeApprovalStep::NAME, ended)
     }
 
     /// Carries out what people have released.
@@ -106,10 +115,12 @@ impl TicketActivities {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: CarryOutCall,
-    ) -> Result<Outcome, ActivityError> {
-        execute_approval::carry_out(&self.api, &call)
-            .await
-            .map_err(|error| failure::retryable(workflows::activity::CarryOut::NAME, error))
+    ) -> Result<Settled, ActivityError> {
+        let desk = self
+            .api
+            .of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+        let ended = execute_approval::carry_out(&desk, &call).await;
+        settled(&desk, workflows::activity::CarryOut::NAME, ended)
     }
 
     /// Sends what is due for a tenant without a ticket.
@@ -122,6 +133,21 @@ impl TicketActivities {
         tenant_control::run(&self.api.of_tenant(start.tenant_id))
             .await
             .map_err(|error| failure::retryable(workflows::activity::ControlTenant::NAME, error))
+    }
+}
+
+/// What goes back to the workflow: how it ended, and how the kill switches stood then.
+fn settled(
+    desk: &Desk,
+    activity: &'static str,
+    ended: Result<Outcome, Later>,
+) -> Result<Settled, ActivityError> {
+    match ended {
+        Ok(outcome) => Ok(Settled {
+            outcome,
+            kill: desk.kill(),
+        }),
+        Err(later) => Err(failure::retryable(activity, later)),
     }
 }
 

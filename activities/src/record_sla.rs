@@ -4,12 +4,11 @@ use contracts::{ErrorCode, command::RecordSla};
 use workflows::activity::{Outcome, RecordSlaCall};
 
 use crate::{
-    Bookkeeper,
+    bookkeeper::Desk,
     failure::{self, Later},
 };
 
-pub(crate) async fn record(api: &Bookkeeper, call: &RecordSlaCall) -> Result<Outcome, Later> {
-    let desk = api.of(call.tenant_id, call.ticket_id, call.cause.as_ref());
+pub(crate) async fn record(desk: &Desk, call: &RecordSlaCall) -> Result<Outcome, Later> {
     let body = RecordSla {
         clock: call.key.clock.clone(),
         kind: call.key.kind,

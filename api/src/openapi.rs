@@ -9,6 +9,7 @@ use contracts::{
     CorrelationId, ErrorCode, Operation, Problem, TicketId,
     approval::ApprovalKind,
     command::{CommandClass, HeldReceipt},
+    kill_switch::KILL_SWITCH_HEADER,
 };
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
@@ -310,7 +311,12 @@ fn common_headers(endpoint: &Endpoint) -> Value {
         "traceparent": header("Traceparent"),
     });
     if endpoint.command.is_some() {
-        for name in ["x-command-id", "x-decision-id", "idempotent-replayed"] {
+        for name in [
+            "x-command-id",
+            "x-decision-id",
+            "idempotent-replayed",
+            KILL_SWITCH_HEADER,
+        ] {
             headers[name] = header(name);
         }
     }
@@ -363,6 +369,10 @@ fn headers() -> Value {
         "x-command-id": header("The recorded attempt."),
         "x-decision-id": header("The recorded policy decision."),
         "idempotent-replayed": header("`true`: the stored answer to an earlier request."),
+        KILL_SWITCH_HEADER: header(
+            "To agents and workflows: how the kill switches stand, `generation=7` and what is stopped \
+             of it, `; stopped=all` or `; stopped=dispatch,triage`.",
+        ),
         "ETag": header("The ticket's version, in quotes."),
         "WwwAuthenticate": header("RFC 6750."),
         "RetryAfter": header("Seconds to wait before the same request is sent again."),

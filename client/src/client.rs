@@ -1,12 +1,17 @@
 //! One call: attempts, headers, answers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use contracts::{
     CorrelationId, Operation, Problem, TicketId, TraceContext,
     actor::TOOL_NAME_HEADER,
     command::CommandReceipt,
     filing::FilingReceipt,
+    kill_switch::{KILL_SWITCH_HEADER, KillState},
     trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
 };
 use reqwest::{
@@ -31,6 +36,27 @@ pub struct Client {
     pub(crate) retry: RetryPolicy,
     correlation_id: Option<CorrelationId>,
     trace: Option<TraceContext>,
+    heard: Option<KillWatch>,
+}
+
+/// What the last answer said of the kill switches; answers to people say nothing of them.
+#[derive(Debug, Clone, Default)]
+pub struct KillWatch(Arc<Mutex<Option<KillState>>>);
+
+impl KillWatch {
+    /// How they stand, as far as an answer told.
+    pub fn last(&self) -> Option<KillState> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    fn note(&self, response: &Response) {
+        let header = response.headers().get(KILL_SWITCH_HEADER);
+        let told = header.and_then(|value| value.to_str().ok()?.parse().ok());
+        if told.is_some() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
+    }
 }
 
 impl fmt::Debug for Client {
@@ -102,6 +128,7 @@ impl Client {
             retry: RetryPolicy::default(),
             correlation_id: None,
             trace: None,
+            heard: None,
         })
     }
 
@@ -133,6 +160,15 @@ impl Client {
         Self {
             correlation_id,
             trace,
+            ..self.clone()
+        }
+    }
+
+    /// The same; it notes what the answers say of the kill switches.
+    #[must_use]
+    pub fn watching(&self, heard: &KillWatch) -> Self {
+        Self {
+            heard: Some(heard.clone()),
             ..self.clone()
         }
     }
@@ -302,6 +338,9 @@ impl Client {
                 .body(body.clone());
         }
         let response = builder.send().await.map_err(transport)?;
+        if let Some(heard) = &self.heard {
+            heard.note(&response);
+        }
         let status = response.status();
         let retry_after = retry_after(&response);
         let replayed = response.headers().contains_key(REPLAYED_HEADER);

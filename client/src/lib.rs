@@ -27,7 +27,7 @@ mod token;
 
 pub use approvals::ApprovalAnswer;
 pub use call::CallOptions;
-pub use client::Client;
+pub use client::{Client, KillWatch};
 pub use control::Answer;
 pub use error::ClientError;
 pub use policy::FilingAnswer;

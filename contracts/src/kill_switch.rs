@@ -1,10 +1,14 @@
 //! The kill switch: where software is stopped.
 
+use std::{fmt, str::FromStr};
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{actor::is_actor_id, command::Operation, comms::Channel, ids::*, value::Slug};
+use crate::{
+    actor::is_actor_id, command::Operation, comms::Channel, event::Stopped, ids::*, value::Slug,
+};
 
 /// Where software is stopped. Several may be engaged at once; any that fits stops it.
 #[derive(
@@ -95,6 +99,78 @@ impl KillSwitchRow {
     /// Whether it stops software at this moment.
     pub fn stops(&self, at: DateTime<Utc>) -> bool {
         self.engaged && self.expires_at.is_none_or(|end| at < end)
+    }
+}
+
+/// The header of each answer to a command of software: a [`KillState`].
+pub const KILL_SWITCH_HEADER: &str = "kill-switch";
+
+/// How the kill switches stand for what software does on a ticket. As a header:
+/// `generation=7; stopped=dispatch,triage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KillState {
+    /// Rises with each turn of any switch of the tenant, or of that over everything.
+    pub generation: u64,
+    /// What is stopped; nothing without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+impl KillState {
+    /// Whether software may not do this.
+    pub fn stops(&self, operation: Operation) -> bool {
+        let stopped = self.stopped.as_ref();
+        stopped.is_some_and(|stopped| stopped.stops(operation))
+    }
+}
+
+impl fmt::Display for KillState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "generation={}", self.generation)?;
+        match &self.stopped {
+            None => Ok(()),
+            Some(stopped) if stopped.all => f.write_str("; stopped=all"),
+            Some(stopped) => {
+                let names = stopped.operations.iter().map(ToString::to_string);
+                write!(f, "; stopped={}", names.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
+/// The text is no [`KillState`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not `generation=` and a number, with or without `; stopped=`")]
+pub struct NoKillState;
+
+impl FromStr for KillState {
+    type Err = NoKillState;
+
+    fn from_str(text: &str) -> Result<Self, NoKillState> {
+        let (generation, stopped) = match text.split_once("; stopped=") {
+            Some((generation, stopped)) => (generation, Some(stopped)),
+            None => (text, None),
+        };
+        let generation = generation.strip_prefix("generation=").ok_or(NoKillState)?;
+        let stopped = match stopped {
+            None => None,
+            Some("all") => Some(Stopped {
+                all: true,
+                operations: Vec::new(),
+            }),
+            Some(names) => {
+                // One that this build does not know, it does not send either.
+                let known = names.split(',').filter_map(|name| name.parse().ok());
+                Some(Stopped {
+                    all: false,
+                    operations: known.collect(),
+                })
+            }
+        };
+        Ok(Self {
+            generation: generation.parse().map_err(|_| NoKillState)?,
+            stopped,
+        })
     }
 }
 
@@ -199,6 +275,41 @@ pub struct DrillPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_the_switches_stand_is_read_back_from_the_header() {
+        let state = |all, operations: &[Operation]| KillState {
+            generation: 7,
+            stopped: Some(Stopped {
+                all,
+                operations: operations.to_vec(),
+            }),
+        };
+        let running = KillState {
+            generation: 7,
+            stopped: None,
+        };
+        for (state, text) in [
+            (running, "generation=7"),
+            (state(true, &[]), "generation=7; stopped=all"),
+            (
+                state(false, &[Operation::Dispatch, Operation::QaVerify]),
+                "generation=7; stopped=dispatch,qa_verify",
+            ),
+        ] {
+            assert_eq!(state.to_string(), text);
+            assert_eq!(text.parse(), Ok(state));
+        }
+        for text in [
+            "",
+            "7",
+            "generation=",
+            "generation=x; stopped=all",
+            "stopped=all",
+        ] {
+            assert_eq!(text.parse::<KillState>(), Err(NoKillState), "{text}");
+        }
+    }
 
     #[test]
     fn a_scope_is_read_back_from_its_name() {

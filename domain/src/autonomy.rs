@@ -7,7 +7,7 @@ use contracts::{
     canonical::canonical_sha256,
     comms::Channel,
     event::{AutonomyMode, Stopped},
-    kill_switch::{KillScope, KillSwitchRow},
+    kill_switch::{KillScope, KillState, KillSwitchRow},
     policy::PolicyStage,
     proposal::ProposalKind,
     ticket::Ticket,
@@ -171,28 +171,7 @@ impl Autonomy {
 
     /// What a switch stops on a ticket, whoever would do it by itself.
     pub fn stopped(&self, ticket: TicketId) -> Option<Stopped> {
-        let engaged = |scope: KillScope| {
-            let key = scope.key();
-            self.switches
-                .iter()
-                .any(|s| s.scope == key && s.stops(self.at))
-        };
-        let all = engaged(KillScope::Everything)
-            || engaged(KillScope::Tenant)
-            || engaged(KillScope::Ticket { ticket_id: ticket });
-        let operations: Vec<Operation> = match all {
-            true => Vec::new(),
-            false => Operation::VARIANTS
-                .iter()
-                .copied()
-                .filter(|operation| {
-                    engaged(KillScope::Operation {
-                        operation: *operation,
-                    })
-                })
-                .collect(),
-        };
-        (all || !operations.is_empty()).then_some(Stopped { all, operations })
+        kill_state(&self.switches, self.at, ticket).stopped
     }
 
     /// Rises with each turn of any switch.
@@ -224,6 +203,33 @@ impl Autonomy {
             .filter(|(_, operation)| self.stage(*operation, Some(ticket)).0 == AutonomyMode::Off)
             .map(|(kind, _)| kind)
             .collect()
+    }
+}
+
+/// How the switches stand for what software does on a ticket, whoever would do it by itself.
+pub fn kill_state(switches: &[KillSwitchRow], at: DateTime<Utc>, ticket: TicketId) -> KillState {
+    let engaged = |scope: KillScope| {
+        let key = scope.key();
+        switches.iter().any(|s| s.scope == key && s.stops(at))
+    };
+    let all = engaged(KillScope::Everything)
+        || engaged(KillScope::Tenant)
+        || engaged(KillScope::Ticket { ticket_id: ticket });
+    let operations: Vec<Operation> = match all {
+        true => Vec::new(),
+        false => Operation::VARIANTS
+            .iter()
+            .copied()
+            .filter(|operation| {
+                engaged(KillScope::Operation {
+                    operation: *operation,
+                })
+            })
+            .collect(),
+    };
+    KillState {
+        generation: switches.iter().map(|switch| switch.generation).sum(),
+        stopped: (all || !operations.is_empty()).then_some(Stopped { all, operations }),
     }
 }
 

@@ -12,8 +12,8 @@
 use chrono::{DateTime, Utc};
 use contracts::{
     ApprovalId, CorrelationId, Operation, TenantId, TicketId, TraceContext, approval::StepKind,
-    autonomy::TenantControlStart, ids::workflow_request_id, proposal::ProposalKind,
-    signal::TicketSnapshot, sla::SlaRecordKey,
+    autonomy::TenantControlStart, ids::workflow_request_id, kill_switch::KillState,
+    proposal::ProposalKind, signal::TicketSnapshot, sla::SlaRecordKey,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::common::ActivityDefinition;
@@ -66,7 +66,7 @@ activities! {
     TakeSnapshot = "ticket_snapshot" (SnapshotCall) -> SnapshotOutcome, sends &[];
     /// Reads what each advisor looks at, asks it, records what it says as a proposal; and acts on
     /// it, where the call says that software may.
-    Advise = "advise" (AdviseCall) -> Outcome, sends &[
+    Advise = "advise" (AdviseCall) -> Settled, sends &[
         Operation::RecordProposal,
         Operation::Triage,
         Operation::ProposeSchedule,
@@ -75,12 +75,12 @@ activities! {
         Operation::GenerateInvoice,
     ];
     /// Records an SLA warning or breach.
-    RecordSla = "record_sla" (RecordSlaCall) -> Outcome, sends &[Operation::RecordSla];
+    RecordSla = "record_sla" (RecordSlaCall) -> Settled, sends &[Operation::RecordSla];
     /// Reminds, escalates or ends an approval that nobody decided.
-    TakeApprovalStep = "approval_step" (ApprovalStepCall) -> Outcome,
+    TakeApprovalStep = "approval_step" (ApprovalStepCall) -> Settled,
         sends &[Operation::RecordApprovalStep];
     /// Carries out what people have released.
-    CarryOut = "execute_approval" (CarryOutCall) -> Outcome, sends &[Operation::ExecuteApproval];
+    CarryOut = "execute_approval" (CarryOutCall) -> Settled, sends &[Operation::ExecuteApproval];
 }
 
 /// Asks dispatch-api what is due for a tenant and sends it: the one activity of
@@ -334,6 +334,17 @@ pub enum Outcome {
     },
 }
 
+/// An [`Outcome`], with how the kill switches stood at the last answer that the call got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// How they stood; `None` where no command was answered, and in earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<KillState>,
+}
+
 /// How reading the truth ended, for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -423,6 +434,32 @@ mod tests {
         assert_ne!(key(1), key(2));
         let proposal = advise(1).request_id(Wanted::Kind(ProposalKind::Slot));
         assert_ne!(key(1), proposal);
+    }
+
+    #[test]
+    fn an_outcome_is_read_with_and_without_what_it_says_of_the_kill_switches() {
+        let read = |text: &str| serde_json::from_str::<Settled>(text).unwrap();
+        let old = read(r#"{"outcome":"recorded"}"#);
+        assert_eq!((old.outcome, old.kill), (Outcome::Recorded, None));
+        let settled = Settled {
+            outcome: Outcome::Held {
+                reason: "KILL_SWITCH".into(),
+            },
+            kill: Some("generation=3; stopped=all".parse().unwrap()),
+        };
+        let text = serde_json::to_string(&settled).unwrap();
+        assert_eq!(read(&text), settled);
+        // What an older worker makes of it.
+        let old: Outcome = serde_json::from_str(&text).unwrap();
+        assert_eq!(old, settled.outcome);
+        let recorded = Settled {
+            outcome: Outcome::Recorded,
+            ..settled
+        };
+        let text = serde_json::to_string(&recorded).unwrap();
+        assert_eq!(read(&text), recorded);
+        let old: Outcome = serde_json::from_str(&text).unwrap();
+        assert_eq!(old, Outcome::Recorded);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What goes into the pipeline and what comes out.
 
 use chrono::{DateTime, Utc};
-use contracts::{Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext};
+use contracts::{
+    Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext,
+    kill_switch::KillState,
+};
 
 /// One authenticated, parsed attempt to change something.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Answer {
     pub decision_id: Option<DecisionId>,
     /// Whether this is the stored answer of an earlier attempt.
     pub replayed: bool,
+    /// To software: how the kill switches stand.
+    pub kill: Option<KillState>,
     /// When to try again.
     pub retry_after_seconds: Option<u32>,
 }

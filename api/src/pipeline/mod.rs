@@ -37,7 +37,7 @@ use contracts::{
     schedule::TenantSettings,
     ticket::Ticket,
 };
-use domain::{Autonomy, FreshIds};
+use domain::{Autonomy, FreshIds, autonomy::kill_state};
 use policy::Bundle;
 use sqlx::PgPool;
 use store::{
@@ -194,10 +194,17 @@ impl Pipeline {
             asks: &asks,
             dry_run: call.dry_run,
         };
+        let ids = Minted::new(target);
+        let by_itself = call.actor.kind.is_autonomous();
         let (mismatch, ticket, mut facts) = match command::open(&mut tx, request).await? {
             Opened::Replay(stored) => {
+                let mut answer = answer::replayed(stored);
+                if by_itself {
+                    let switches = command::switches(&mut tx).await?;
+                    answer.kill = Some(kill_state(&switches, at, ids.ticket));
+                }
                 tx.rollback().await?;
-                return Ok(answer::replayed(stored));
+                return Ok(answer);
             }
             Opened::Ready {
                 mismatch,
@@ -253,7 +260,6 @@ impl Pipeline {
             tx.rollback().await?;
             return Err(Unrecorded::Unchecked);
         }
-        let ids = Minted::new(target);
         let inner = self.inner(
             call,
             about.as_ref(),
@@ -292,7 +298,9 @@ impl Pipeline {
             autonomy: &autonomy,
             brought,
         });
-        let answer = answer::new(call, at, &ids, before, &outcome, &decision.reasons);
+        let mut answer = answer::new(call, at, &ids, before, &outcome, &decision.reasons);
+        // Read under the lock that a turn of a switch takes alone.
+        answer.kill = by_itself.then(|| kill_state(&autonomy.switches, at, ids.ticket));
         if call.dry_run {
             tx.rollback().await?;
             return Ok(answer);

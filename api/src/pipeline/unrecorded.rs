@@ -120,6 +120,7 @@ impl Unrecorded {
             command_id: None,
             decision_id: None,
             replayed: false,
+            kill: None,
             retry_after_seconds: retry.then_some(1),
         }
     }

@@ -17,7 +17,7 @@ use axum::{
 };
 use contracts::{
     ApprovalId, Command, ErrorCode, Problem, TicketId, actor::TOOL_NAME_HEADER,
-    command::CommandBody,
+    command::CommandBody, kill_switch::KILL_SWITCH_HEADER,
 };
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -292,6 +292,10 @@ fn reply(answer: Answer) -> Result<Response, Failure> {
     set(
         "idempotent-replayed",
         answer.replayed.then(|| "true".into()),
+    );
+    set(
+        KILL_SWITCH_HEADER,
+        answer.kill.map(|state| state.to_string()),
     );
     Ok(response)
 }

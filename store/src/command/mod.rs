@@ -18,7 +18,7 @@ pub use held::{HeldRow, held};
 pub use open::{
     Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,
     KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach, ReportRow, Stored,
-    Thing, open,
+    Thing, open, switches,
 };
 pub use route::{RouteRows, route};
 pub use writes::{Counted, HeldCommand, ReceivedMessage, Writes};

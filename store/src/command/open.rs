@@ -552,6 +552,27 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
     })
 }
 
+/// The kill switches as [`open`] reads them, for an answer that was stored before.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn switches(tx: &mut TenantTx) -> Result<Vec<KillSwitchRow>, Error> {
+    let rows: Vec<Json<KillSwitchRow>> = sqlx::query_scalar(
+        "select jsonb_build_object('scope', k.scope, 'engaged', k.engaged,
+                    'generation', k.generation, 'reason', k.reason, 'expires_at', k.expires_at)
+           from (select k.scope, k.engaged, k.generation, k.reason, k.expires_at
+                   from kill_switches k where k.tenant_id = $1
+                  union all
+                 select 'everything', e.engaged, e.generation, e.reason, e.expires_at
+                   from kill_switch_of_everything e) k
+          order by k.scope",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|Json(row)| row).collect())
+}
+
 impl Row {
     fn stored(&self) -> Option<Result<Stored, Error>> {
         let intent_sha256 = self.stored_sha256.clone()?;

@@ -1093,3 +1093,37 @@ fn the_checker_finds_acts_that_should_not_be() {
         stack.end().await;
     });
 }
+
+#[test]
+fn each_answer_to_software_says_how_the_switches_stand() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let note = async |who: Who, key: &str| {
+            let body = json!({ "text": "as asked" });
+            let ask = stack.command(who, Operation::AddNote, job.id(), &body);
+            let reply = ask.key(key).send().await;
+            let told = reply.header("kill-switch").map(str::to_owned);
+            (reply.status.as_u16(), told)
+        };
+        let told = |status: u16, text: &str| (status, Some(text.to_owned()));
+        assert_eq!(
+            note(Who::Dispatcher, "p").await,
+            (200, None),
+            "people go on"
+        );
+        assert_eq!(note(Who::Agent, "a").await, told(200, "generation=0"));
+        let body = json!({
+            "reason": "drill", "scope": { "kind": "operation", "operation": "dispatch" },
+        });
+        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
+        let some = "generation=1; stopped=dispatch";
+        assert_eq!(note(Who::Agent, "b").await, told(200, some));
+        let body = json!({ "reason": "drill" });
+        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &body).await;
+        // A refusal says it, and so does a stored answer: as they stand now.
+        let all = "generation=2; stopped=all";
+        assert_eq!(note(Who::Agent, "c").await, told(403, all));
+        assert_eq!(note(Who::Agent, "a").await, told(200, all));
+        assert_eq!(note(Who::Dispatcher, "q").await, (200, None));
+    });
+}

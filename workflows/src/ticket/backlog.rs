@@ -91,6 +91,10 @@ fn is_zero(number: &u64) -> bool {
 /// takes it up too, unless an older worker has seen such a level in it.
 pub const APPROVALS: &str = "approvals";
 
+/// The patch since which a run adopts what the answers to its calls say of the kill switches, without
+/// waiting for the signal. A run meets it when an answer is newer than its level.
+pub const ANSWERS: &str = "kill-switch-in-answers";
+
 /// What the open approvals call for: what was released is carried out at once, and the next step of
 /// each comes at its time. What software asked for is not even tried while a kill switch stops it.
 pub fn approval_duties(level: &TicketLevel) -> Vec<Duty> {

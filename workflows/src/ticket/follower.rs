@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use contracts::{
     Operation, TenantId, TicketId,
     event::TicketLevel,
+    kill_switch::KillState,
     proposal::ProposalKind,
     signal::{SignalEnvelope, TicketWorkflowStart, WorkflowView},
     sla::SlaRecordKey,
@@ -72,6 +73,13 @@ pub struct TicketFollower {
     /// [`APPROVALS`](super::backlog::APPROVALS).
     #[serde(default)]
     approvals: bool,
+    /// Whether what answers say of the kill switches is adopted;
+    /// [`ANSWERS`](super::backlog::ANSWERS).
+    #[serde(default)]
+    answers: bool,
+    /// How the kill switches stood at the last answer that told.
+    #[serde(default)]
+    heard: Option<KillState>,
     /// Advice that software acted on, or tried to: there is no second time at one version.
     #[serde(default)]
     acted: BTreeSet<(ProposalKind, u64)>,
@@ -95,6 +103,8 @@ impl TicketFollower {
             escalated: BTreeSet::new(),
             every_kind: false,
             approvals: false,
+            answers: false,
+            heard: None,
             acted: BTreeSet::new(),
             attempts: Attempts::default(),
             trouble: None,
@@ -121,6 +131,54 @@ impl TicketFollower {
                     || !level.acts_on.is_empty()
                     || !level.silent_on.is_empty()
             })
+    }
+
+    /// Says whether this run adopts what answers say of the kill switches.
+    pub fn follow_answers(&mut self, answers: bool) {
+        self.answers = answers;
+    }
+
+    /// Takes what an answer said of the kill switches. Calls are made one after the other, so the last
+    /// answer is the newest.
+    pub fn hear(&mut self, told: Option<KillState>) {
+        self.heard = told.or_else(|| self.heard.take());
+    }
+
+    /// Whether it has heard of the kill switches what it can only adopt once it follows answers.
+    pub fn meets_answers(&self) -> bool {
+        !self.answers && self.news().is_some()
+    }
+
+    /// What was heard of the kill switches and is newer than the level. Events may tell less than an
+    /// answer did: they were committed before, or decided by somebody who read the switches before.
+    fn news(&self) -> Option<&KillState> {
+        let known = self.inbox.level.as_ref()?.kill_generation;
+        self.heard.as_ref().filter(|heard| heard.generation > known)
+    }
+
+    /// Stops at once what an answer said is stopped. What may go on again has to be read anew: the
+    /// level does not know what else was let go meanwhile.
+    fn adopt_news(&mut self) {
+        let Some(news) = self.news().filter(|_| self.answers).cloned() else {
+            return;
+        };
+        let Some(level) = &mut self.inbox.level else {
+            return;
+        };
+        let is_freed = level.stopped.as_ref().is_some_and(|before| {
+            let all = news.stopped.as_ref().is_some_and(|it| it.all);
+            let mut each = before.operations.iter();
+            before.all && !all || each.any(|operation| !news.stops(*operation))
+        });
+        level.acts_on.retain(|kind| {
+            let operation = domain::autonomy::operation_of(*kind);
+            operation.is_some_and(|operation| !news.stops(operation))
+        });
+        level.kill_generation = news.generation;
+        level.stopped = news.stopped;
+        if is_freed {
+            self.inbox.doubt(Distrust::Resync);
+        }
     }
 
     /// Whether it follows the ticket that the run was started for.
@@ -179,6 +237,7 @@ impl TicketFollower {
         if self.gone {
             return Step::Finish;
         }
+        self.adopt_news();
         if self.inbox.must_heal(now) {
             return match self.attempts.when(&Duty::Snapshot, now) {
                 When::At(at) => Step::Wait(Some(at)),
@@ -227,6 +286,10 @@ impl TicketFollower {
                 self.sla_recorded = snapshot.sla_recorded.iter().cloned().collect();
                 self.proposed = snapshot.proposed.iter().copied().collect();
                 self.escalated = snapshot.escalated.iter().cloned().collect();
+                self.heard = Some(KillState {
+                    generation: snapshot.level.kill_generation,
+                    stopped: snapshot.level.stopped.clone(),
+                });
                 self.inbox.adopt(*snapshot, now);
             }
             Ok(SnapshotOutcome::Gone) => {

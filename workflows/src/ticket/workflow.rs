@@ -36,13 +36,14 @@ use temporalio_workflow::{
 
 use super::{
     attributes,
-    backlog::{APPROVALS, EVERY_KIND},
+    backlog::{ANSWERS, APPROVALS, EVERY_KIND},
     details,
     follower::{Failure, Step, TicketFollower},
     input::TicketInput,
 };
 use crate::activity::{
-    Advise, AdviseCall, CarryOut, RecordSla, TakeApprovalStep, TakeSnapshot, TicketActivity,
+    Advise, AdviseCall, CarryOut, Outcome, RecordSla, Settled, TakeApprovalStep, TakeSnapshot,
+    TicketActivity,
 };
 
 /// How long one call may take, all of the client's attempts together. Below the eight seconds
@@ -85,12 +86,17 @@ impl TicketWorkflow {
         ctx.state_mut(|s| {
             s.follower.ask_every_kind(every_kind);
             s.follower.follow_approvals(false);
+            s.follower.follow_answers(false);
         });
         let mut alarm: Option<(DateTime<Utc>, Alarm<'_>)> = None;
         loop {
             if ctx.state(|s| s.follower.meets_approvals()) {
                 let approvals = ctx.patched(APPROVALS);
                 ctx.state_mut(|s| s.follower.follow_approvals(approvals));
+            }
+            if ctx.state(|s| s.follower.meets_answers()) {
+                let answers = ctx.patched(ANSWERS);
+                ctx.state_mut(|s| s.follower.follow_answers(answers));
             }
             match ctx.state_mut(|s| s.follower.next_step(now(ctx))) {
                 Step::Snapshot(call) => {
@@ -99,22 +105,22 @@ impl TicketWorkflow {
                 }
                 Step::RecordSla(call) => {
                     let summary = format!("{} {}", call.key.clock, call.key.kind);
-                    let answer = perform(ctx, RecordSla, call.clone(), &summary).await?;
+                    let answer = settle(ctx, RecordSla, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_sla(call, answer, now(ctx)));
                 }
                 Step::Advise(call) => {
                     let summary = summary(&call);
-                    let answer = perform(ctx, Advise, call.clone(), &summary).await?;
+                    let answer = settle(ctx, Advise, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_advice(&call, answer, now(ctx)));
                 }
                 Step::TakeApprovalStep(call) => {
                     let summary = format!("{} of {}", call.step, call.approval_id);
-                    let answer = perform(ctx, TakeApprovalStep, call.clone(), &summary).await?;
+                    let answer = settle(ctx, TakeApprovalStep, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_approval_step(&call, answer, now(ctx)));
                 }
                 Step::CarryOut(call) => {
                     let summary = format!("{} by {}", call.operation, call.approval_id);
-                    let answer = perform(ctx, CarryOut, call.clone(), &summary).await?;
+                    let answer = settle(ctx, CarryOut, call.clone(), &summary).await?;
                     ctx.state_mut(|s| s.follower.on_carried_out(&call, answer, now(ctx)));
                 }
                 Step::Finish => {
@@ -216,6 +222,23 @@ fn summary(call: &AdviseCall) -> String {
         text += &format!(", to act on {}", act.join(", "));
     }
     text
+}
+
+/// Makes one call that writes, and hears what its answer says of the kill switches.
+async fn settle<A>(
+    ctx: &WorkflowContext<TicketWorkflow>,
+    activity: A,
+    input: A::Input,
+    summary: &str,
+) -> WorkflowResult<Result<Outcome, Failure>>
+where
+    A: TicketActivity<Output = Settled>,
+{
+    let answer = perform(ctx, activity, input, summary).await?;
+    Ok(answer.map(|settled| {
+        ctx.state_mut(|s| s.follower.hear(settled.kill));
+        settled.outcome
+    }))
 }
 
 /// Makes one call. `Err` only when somebody cancelled the workflow.

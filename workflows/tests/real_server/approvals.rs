@@ -231,3 +231,49 @@ async fn software_acts_once_at_each_version_where_it_may() {
     }
     replay("software_acts", fixture.history(None).await).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_says_is_stopped_is_not_done_whatever_events_say() {
+    let fixture = Fixture::new().await;
+    let told = |text: &str| Some(text.parse().expect("it is one"));
+    fixture
+        .with_worker(async {
+            fixture.api.truth().told = told("generation=0");
+            let mut acting = level(Scheduled, WaitingFor::Assignment);
+            acting.autonomy = AutonomyMode::Auto;
+            acting.acts_on = vec![ProposalKind::Technician, ProposalKind::Slot];
+            fixture.happen(acting.clone()).await;
+            fixture
+                .until("acted", |view| !view.proposed.is_empty())
+                .await;
+            // Engaged before the answer to the next call, and no event tells of it.
+            fixture.api.truth().told = told("generation=1; stopped=all");
+            fixture.happen(acting.clone()).await;
+            let view = fixture
+                .until("heard", |view| {
+                    let level = view.level.as_ref();
+                    level.is_some_and(|level| level.kill_generation == 1)
+                })
+                .await;
+            assert_eq!(view.level.expect("it is known").acts_on, []);
+            acting.state = Triaged;
+            acting.waiting_for = WaitingFor::Schedule;
+            fixture.happen(acting).await;
+            fixture
+                .until("proposed", |view| view.proposed.len() == 3)
+                .await;
+        })
+        .await;
+    let technician = ProposalKind::Technician;
+    assert_eq!(
+        fixture.api.truth().acted,
+        [(technician, 1), (technician, 2)]
+    );
+    let history = fixture.history(None).await;
+    let met = patches(&history);
+    assert!(
+        met.iter().any(|(id, _)| id == "kill-switch-in-answers"),
+        "{met:?}"
+    );
+    replay("answers_heard", history).await;
+}

@@ -15,6 +15,7 @@ use contracts::{
     autonomy::TenantControlStart,
     event::{AutonomyMode, TicketLevel, WaitingFor},
     ids::ticket_workflow_id,
+    kill_switch::KillState,
     proposal::ProposalKind,
     signal::{
         SignalEnvelope, SignalEvent, TICKET_SIGNAL, TICKET_WORKFLOW, TicketSnapshot,
@@ -25,7 +26,7 @@ use contracts::{
 use dispatch_workflows::{
     TenantControl, TicketWorkflow,
     activity::{
-        AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall,
+        AdviseCall, ApprovalStepCall, CarryOutCall, Controlled, Outcome, RecordSlaCall, Settled,
         SnapshotCall, SnapshotOutcome, Wanted,
     },
     ticket::{TicketInput, attributes},
@@ -106,6 +107,17 @@ pub struct Truth {
     pub acted: Vec<(ProposalKind, u64)>,
     /// The kill switch is engaged.
     pub stopped: bool,
+    /// What answers say of the kill switches.
+    pub told: Option<KillState>,
+}
+
+impl Truth {
+    fn settled(&self, outcome: Outcome) -> Settled {
+        Settled {
+            outcome,
+            kill: self.told.clone(),
+        }
+    }
 }
 
 /// Activities that answer from memory.
@@ -140,7 +152,7 @@ impl Api {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: AdviseCall,
-    ) -> Result<Outcome, ActivityError> {
+    ) -> Result<Settled, ActivityError> {
         let mut truth = self.called("advise")?;
         for wanted in call.wanted() {
             let fresh = match wanted {
@@ -151,7 +163,7 @@ impl Api {
         }
         let acted = call.act.first().map(|kind| (*kind, call.version));
         truth.acted.extend(acted);
-        Ok(Outcome::Recorded)
+        Ok(truth.settled(Outcome::Recorded))
     }
 
     #[activity(definition = dispatch_workflows::activity::TakeApprovalStep)]
@@ -159,12 +171,12 @@ impl Api {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: ApprovalStepCall,
-    ) -> Result<Outcome, ActivityError> {
+    ) -> Result<Settled, ActivityError> {
         let mut truth = self.called("approval_step")?;
         let step = (call.approval_id, call.step, call.at);
         assert!(!truth.steps.contains(&step), "taken twice: {call:?}");
         truth.steps.push(step);
-        Ok(Outcome::Recorded)
+        Ok(truth.settled(Outcome::Recorded))
     }
 
     #[activity(definition = dispatch_workflows::activity::CarryOut)]
@@ -172,17 +184,17 @@ impl Api {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: CarryOutCall,
-    ) -> Result<Outcome, ActivityError> {
+    ) -> Result<Settled, ActivityError> {
         let mut truth = self.called("execute_approval")?;
         if truth.stopped {
-            return Ok(Outcome::Held {
+            return Ok(truth.settled(Outcome::Held {
                 reason: "KILL_SWITCH".into(),
-            });
+            }));
         }
         let one = (call.approval_id, call.version);
         assert!(!truth.carried_out.contains(&one), "carried out twice");
         truth.carried_out.push(one);
-        Ok(Outcome::Recorded)
+        Ok(truth.settled(Outcome::Recorded))
     }
 
     #[activity(definition = dispatch_workflows::activity::ControlTenant)]
@@ -203,12 +215,12 @@ impl Api {
         self: Arc<Self>,
         _ctx: ActivityContext,
         call: RecordSlaCall,
-    ) -> Result<Outcome, ActivityError> {
+    ) -> Result<Settled, ActivityError> {
         let mut truth = self.called("record_sla")?;
         let fresh = truth.sla.insert(call.key.clone());
         assert!(fresh, "recorded twice: {call:?}");
         truth.recorded.push((call.key, call.effective_at));
-        Ok(Outcome::Recorded)
+        Ok(truth.settled(Outcome::Recorded))
     }
 }
 

@@ -275,3 +275,59 @@ async fn turn(stack: &Stack, operation: Operation) {
         .await;
     assert!(turned.status.is_success(), "{}", turned.text());
 }
+
+#[test]
+fn a_workflow_that_no_relay_can_tell_learns_of_a_stop_from_the_answer_to_its_next_call() {
+    with_flow(FlowOptions::default(), async |flow| {
+        set_stage(&flow, Operation::Dispatch, "AUTO").await;
+        let mut job = flow.job();
+        job.does(Operation::CreateTicket).await;
+        // Its first call is answered, and nothing is stopped.
+        let known = flow.agreed(job.id()).await.level.unwrap();
+        assert_eq!((known.kill_generation, known.stopped), (0, None));
+        flow.stop_worker().await;
+        for operation in [
+            Operation::Triage,
+            Operation::ProposeSchedule,
+            Operation::ConfirmSchedule,
+        ] {
+            job.does(operation).await;
+        }
+        flow.drained().await;
+        flow.stop_relays().await;
+        turn(&flow, Operation::EngageKillSwitch).await;
+
+        // All that it is told lets it send somebody. It records what it would do, and the answer says
+        // that nothing may be done.
+        flow.start_worker().await;
+        let learns = async || {
+            let view = flow.namespace().view(flow.key(job.id())).await;
+            match view
+                .ok()
+                .and_then(|view| view.level)
+                .map(|level| (level.kill_generation, level.stopped, level.acts_on))
+            {
+                Some((1, Some(stopped), acts_on)) if stopped.all && acts_on.is_empty() => Ok(()),
+                other => Err(other),
+            }
+        };
+        wait::until("the answer is heard", BOUND, learns).await;
+        let workflow = flow.client(flow.tenant(), Who::Workflow);
+        let proposals = workflow.proposals(job.id()).await.unwrap().items;
+        let technician = ProposalKind::Technician;
+        assert!(proposals.iter().any(|it| it.kind == technician));
+        assert_eq!(attempts(&flow, &job).await, [], "it did not even try");
+        assert_eq!(job.ticket().await.state, TicketState::Scheduled);
+        let told: i64 = sqlx::query_scalar(
+            "select count(*) from control_events where kind = 'kill_switch' and done_at is not null",
+        )
+        .fetch_one(flow.admin())
+        .await
+        .unwrap();
+        assert_eq!(told, 0, "no relay told it");
+
+        turn(&flow, Operation::ReleaseKillSwitch).await;
+        flow.start_relay();
+        reaches(&job, TicketState::Dispatched).await;
+    });
+}

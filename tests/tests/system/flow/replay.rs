@@ -180,7 +180,8 @@ mod changed {
                         let done = ctx
                             .execute_local_activity(Advise, call.clone(), options())
                             .await;
-                        ctx.state_mut(|s| s.follower.on_advice(&call, done.map_err(failure), now));
+                        let done = done.map(|settled| settled.outcome).map_err(failure);
+                        ctx.state_mut(|s| s.follower.on_advice(&call, done, now));
                     }
                     Step::Finish => return Ok(ctx.state(|s| s.follower.view())),
                     Step::RecordSla(_)

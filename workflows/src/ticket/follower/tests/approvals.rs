@@ -5,6 +5,7 @@ use contracts::{
     approval::{ApprovalKind, ApprovalStep, StepKind, TicketApproval},
     event::Stopped,
     inbox::Owed,
+    kill_switch::KillState,
 };
 
 use super::*;
@@ -358,4 +359,84 @@ fn the_details_say_what_is_waited_for_and_what_is_stopped() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+/// What an answer says of the kill switches.
+fn told(text: &str) -> Option<KillState> {
+    Some(text.parse().unwrap())
+}
+
+#[test]
+fn what_an_answer_says_is_stopped_stops_at_once_and_an_older_event_changes_nothing() {
+    let mut f = follower();
+    f.follow_answers(true);
+    let mut l = with([released(held(7, 0))]);
+    l.state = TicketState::Scheduled;
+    l.acts_on = vec![ProposalKind::Slot, ProposalKind::Technician];
+    hear(&mut f, 1, l.clone(), 0);
+    // Without it both would be done now.
+    assert!(matches!(f.clone().next_step(at(0)), Step::CarryOut(_)));
+    f.hear(told("generation=1; stopped=dispatch"));
+    let call = advises(&mut f, 0);
+    assert_eq!(call.act, [], "nobody is sent");
+    f.on_advice(&call, Ok(Outcome::Recorded), at(0));
+    let rests = |f: &mut TicketFollower| f.next_step(at(1)) == Step::Wait(Some(at(30)));
+    assert!(rests(&mut f));
+    let known = f.level().unwrap();
+    assert_eq!(known.kill_generation, 1);
+    assert_eq!(known.acts_on, [ProposalKind::Slot], "the rest goes on");
+    // An event that was committed before the turn comes late: it tells of the time before.
+    hear(&mut f, 2, l, 1);
+    assert!(rests(&mut f));
+    assert_eq!(f.level().unwrap().kill_generation, 1);
+    assert!(f.level().unwrap().stopped.is_some());
+}
+
+#[test]
+fn what_an_answer_says_goes_on_is_read_anew() {
+    let mut f = follower();
+    f.follow_answers(true);
+    let mut stopped = with([released(held(7, 0))]);
+    stopped.kill_generation = 1;
+    stopped.stopped = told("generation=1; stopped=all").unwrap().stopped;
+    hear(&mut f, 1, stopped, 0);
+    assert_eq!(f.next_step(at(0)), Step::Wait(Some(at(30))));
+    // An answer that says what is known, or less, is no news.
+    for old in [
+        told("generation=1; stopped=all"),
+        told("generation=0"),
+        None,
+    ] {
+        f.hear(old);
+        assert_eq!(f.next_step(at(0)), Step::Wait(Some(at(30))));
+    }
+    f.hear(told("generation=2"));
+    assert!(matches!(f.next_step(at(1)), Step::Snapshot(_)));
+    let mut free = with([released(held(7, 0))]);
+    free.kill_generation = 2;
+    f.on_snapshot(snapshot(1, free), at(1));
+    carries_out(&mut f, 1);
+    // The database was set back: the truth is right also when it knows less.
+    f.hear(told("generation=9; stopped=all"));
+    let mut back = with([released(held(7, 0))]);
+    back.kill_generation = 1;
+    f.on_snapshot(snapshot(1, back), at(2));
+    assert_eq!(carries_out(&mut f, 2).kill_generation, 1);
+}
+
+#[test]
+fn a_run_that_does_not_follow_answers_waits_for_the_signal() {
+    let mut f = follower();
+    assert!(!f.meets_answers());
+    let mut l = level(TicketState::Scheduled, 1);
+    l.acts_on = vec![ProposalKind::Technician];
+    hear(&mut f, 1, l, 0);
+    f.hear(told("generation=0"));
+    assert!(!f.meets_answers(), "no news");
+    f.hear(told("generation=1; stopped=all"));
+    assert!(f.meets_answers());
+    assert_eq!(advises(&mut f, 0).act, [ProposalKind::Technician]);
+    f.follow_answers(true);
+    assert!(!f.meets_answers());
+    assert_eq!(advises(&mut f, 0).act, []);
 }
