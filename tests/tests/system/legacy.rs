@@ -37,7 +37,10 @@ impl Office {
             ("DISPATCH_AUTH_JWT_SECRET", SECRET),
             ("DISPATCH_AUTH_ISSUER", ISSUER),
             ("DISPATCH_AUTH_AUDIENCE", AUDIENCE),
-            ("DISPATCH_DATABASE_MAINTENANCE_URL", self.maintenance.as_str()),
+            (
+                "DISPATCH_DATABASE_MAINTENANCE_URL",
+                self.maintenance.as_str(),
+            ),
         ];
         let all = [&["import", "legacy", "old.sql"], arguments].concat();
         shell::run(self.folder.path(), &all, &variables).await
@@ -54,7 +57,9 @@ impl Office {
         let file: PathBuf = self.folder.path().join("old.sql.report.jsonl");
         let text = std::fs::read_to_string(Path::new(&file)).unwrap();
         let lines = text.lines();
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -130,21 +135,48 @@ fn rows_without_a_tenant_come_into_the_default_tenant_once() {
         // Each row that was left or failed is named, and nothing of what it says about people.
         let lines = office.lines();
         let of = |table: &str, id: &str| {
-            let line = lines.iter().find(|line| line["table"] == table && line["id"] == id);
-            line.unwrap_or_else(|| panic!("{table} {id} is not told")).clone()
+            let line = lines
+                .iter()
+                .find(|line| line["table"] == table && line["id"] == id);
+            line.unwrap_or_else(|| panic!("{table} {id} is not told"))
+                .clone()
         };
         assert_eq!(lines.len(), 9, "{lines:?}");
-        assert!(of("sites", "3")["detail"].as_str().unwrap().contains("`lat`"));
-        assert!(of("assets", "13")["detail"].as_str().unwrap().contains("`legacy_99`"));
-        assert!(of("technicians", "32")["detail"].as_str().unwrap().contains("`hours`"));
-        assert!(of("tickets", "107")["detail"].as_str().unwrap().contains("`LOST`"));
+        assert!(
+            of("sites", "3")["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`lat`")
+        );
+        assert!(
+            of("assets", "13")["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`legacy_99`")
+        );
+        assert!(
+            of("technicians", "32")["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`hours`")
+        );
+        assert!(
+            of("tickets", "107")["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`LOST`")
+        );
         assert_eq!(of("tickets", "104")["outcome"], "skipped");
         assert!(!format!("{lines:?}").contains("Tab"), "{lines:?}");
 
         // All of it is the default tenant's, with an audit row for each, and nothing anybody else's.
         let after = state(&stack).await;
         let new: Vec<_> = after.iter().filter(|row| !before.contains(row)).collect();
-        assert!(new.iter().all(|(of, ..)| *of == tenant.as_uuid().to_string()), "{new:?}");
+        assert!(
+            new.iter()
+                .all(|(of, ..)| *of == tenant.as_uuid().to_string()),
+            "{new:?}"
+        );
         let created: i64 = sqlx::query_scalar(
             "select count(*) from audit_events
              where tenant_id = $1 and operation = 'create_ticket' and refused is null",

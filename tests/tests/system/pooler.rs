@@ -1,7 +1,7 @@
 //! Behind a pooler in transaction mode: what works there gives the right answers, however few the
 //! connections are, and what cannot work there says so before it does harm.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use contracts::{Operation, TicketState};
 use dispatch_tests::{
@@ -36,6 +36,8 @@ where
         let options = ApiOptions {
             pool_size: 16,
             database_at: Some(pooler.address()),
+            // Tests seal themselves.
+            sealing_interval: Duration::from_secs(3600),
             ..ApiOptions::default()
         };
         let stack = Stack::api(options).await;
@@ -107,11 +109,13 @@ fn the_sealer_and_the_checker_work_over_a_pooler() {
     with_pooler(async |stack, pooler| {
         Job::at(&stack, stack.tenant(), TicketState::Closed).await;
         let url = pooler.through(&stack.database().addresses.maintenance);
-        let pool = store::connect(&url, &PoolSettings::new("through")).await.unwrap();
+        let pool = store::connect(&url, &PoolSettings::new("through"))
+            .await
+            .unwrap();
         // Its last act is a seal.
         let stop = CancellationToken::new();
         stop.cancel();
-        let every = std::time::Duration::from_secs(1);
+        let every = Duration::from_secs(1);
         store::seal::run(pool.clone(), SEALING_KEY.into(), every, stop).await;
         let options = Options {
             sealing_key: Some(store::seal::SealingKey::new(SEALING_KEY)),
@@ -133,12 +137,16 @@ async fn diagnosis(folder: &Path, part: &str, variables: &[(&str, &str)]) -> ser
         .unwrap_or_else(|error| panic!("{error}: {}{}", ended.out, ended.err));
     let checks = document["checks"].as_array().unwrap();
     let found = checks.iter().find(|check| check["part"] == part);
-    found.unwrap_or_else(|| panic!("no {part}: {document}")).clone()
+    found
+        .unwrap_or_else(|| panic!("no {part}: {document}"))
+        .clone()
 }
 
 /// Has the pooler open so many connections to the server.
 async fn fill(url: &str, connections: usize) {
-    let pool = store::connect(url, &PoolSettings::new("fill")).await.unwrap();
+    let pool = store::connect(url, &PoolSettings::new("fill"))
+        .await
+        .unwrap();
     let held = join_all((0..connections).map(|_| pool.begin())).await;
     assert!(held.iter().all(Result::is_ok));
     drop(held);
@@ -170,7 +178,11 @@ fn what_needs_a_session_of_its_own_is_told_that_it_has_none() {
         let variables = [("DISPATCH_DATABASE_OWNER_URL", owner.as_str())];
         let ended = run(&["migrate", "--skip-temporal"], &variables).await;
         assert_eq!(ended.code, Some(2), "{}", ended.err);
-        for part in ["database.owner_url", "nothing was migrated", "pooler in transaction mode"] {
+        for part in [
+            "database.owner_url",
+            "nothing was migrated",
+            "pooler in transaction mode",
+        ] {
             assert!(ended.err.contains(part), "no {part:?} in {}", ended.err);
         }
         // No lock of the attempt is left behind on a shared connection.
@@ -182,7 +194,13 @@ fn what_needs_a_session_of_its_own_is_told_that_it_has_none() {
         let through = [("DISPATCH_DATABASE_RELAY_URL", relay.as_str())];
         let check = diagnosis(folder.path(), "session of dispatch_relay", &through).await;
         assert_eq!(check["ok"], false, "{check}");
-        assert!(check["to_do"].as_str().unwrap().contains("`database.relay_url`"), "{check}");
+        assert!(
+            check["to_do"]
+                .as_str()
+                .unwrap()
+                .contains("`database.relay_url`"),
+            "{check}"
+        );
         let direct = [("DISPATCH_DATABASE_RELAY_URL", addresses.relay.as_str())];
         let check = diagnosis(folder.path(), "session of dispatch_relay", &direct).await;
         assert_eq!(check["ok"], true, "{check}");
@@ -203,13 +221,20 @@ fn a_pooler_that_mixes_up_prepared_statements_is_refused_at_the_start() {
         assert!(!session::carries_statements(&app).await.unwrap());
         assert!(session::carries_statements(&addresses.app).await.unwrap());
         let new = Pooler::start(1, &[]).await;
-        assert!(session::carries_statements(&new.through(&addresses.app)).await.unwrap());
+        assert!(
+            session::carries_statements(&new.through(&addresses.app))
+                .await
+                .unwrap()
+        );
 
         let folder = tempfile::tempdir().unwrap();
         let secret = "0123456789abcdef0123456789abcdef";
         let variables = [
             ("DISPATCH_DATABASE_APP_URL", app.as_str()),
-            ("DISPATCH_DATABASE_MAINTENANCE_URL", addresses.maintenance.as_str()),
+            (
+                "DISPATCH_DATABASE_MAINTENANCE_URL",
+                addresses.maintenance.as_str(),
+            ),
             ("DISPATCH_AUTH_JWT_SECRET", secret),
             ("DISPATCH_AUDIT_SEAL_KEY", secret),
             ("DISPATCH_API_LISTEN", "127.0.0.1:0"),

@@ -9,8 +9,9 @@ mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{BufWriter, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -71,7 +72,8 @@ struct Report {
     report_file: Option<PathBuf>,
 }
 
-/// A line of `FILE.report.jsonl`. No value of the row: it may be personal.
+/// A line of `FILE.report.jsonl`. Of the row's values only one that is wrong is in it; it may be
+/// personal, so the file is its owner's alone.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     table: &'a str,
@@ -127,21 +129,27 @@ async fn default_tenant(database: &crate::config::Database) -> Result<TenantId, 
 }
 
 async fn take(desks: &Desks, args: &ImportArgs) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::usage(format!("cannot read {}: {error}", args.file.display()))
-    };
+    let unreadable =
+        |error: io::Error| Failure::usage(format!("cannot read {}: {error}", args.file.display()));
     let dump = Dump::new(&args.file);
     let content = dump.content().map_err(unreadable)?;
-    if !TABLES.iter().any(|table| content.rows.contains_key(table.name)) {
+    if !TABLES
+        .iter()
+        .any(|table| content.rows.contains_key(table.name))
+    {
         return Err(Failure::usage(format!(
             "{} has no COPY block of a table that is known ({}): make the dump with `pg_dump \
              --data-only --encoding=UTF8`, without --inserts",
             args.file.display(),
-            TABLES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ")
+            TABLES
+                .iter()
+                .map(|table| table.name)
+                .collect::<Vec<_>>()
+                .join(", ")
         )));
     }
     let file = report_file(&args.file);
-    let mut lines = BufWriter::new(File::create(&file).map_err(|error| trouble(&file, &error))?);
+    let mut lines = BufWriter::new(private(&file).map_err(|error| trouble(&file, &error))?);
     let mut report = Report {
         dry_run: args.dry_run,
         tables_left: content
@@ -205,7 +213,7 @@ async fn take(desks: &Desks, args: &ImportArgs) -> Result<(), Failure> {
                 detail,
             };
             serde_json::to_writer(&mut lines, &line)
-                .map_err(std::io::Error::from)
+                .map_err(io::Error::from)
                 .and_then(|()| lines.write_all(b"\n"))
                 .map_err(|error| trouble(&file, &error))?;
         }
@@ -228,6 +236,15 @@ fn report_file(dump: &Path) -> PathBuf {
     let mut name = dump.as_os_str().to_owned();
     name.push(".report.jsonl");
     name.into()
+}
+
+fn private(file: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
 }
 
 /// What became of a row.
@@ -261,7 +278,7 @@ impl Run {
         // All of a row, or nothing of it.
         let read = records
             .into_iter()
-            .map(|(kind, record)| Ok((kind, kind.read(&record)?)));
+            .map(|(kind, record)| kind.read(&record).map(|draft| (kind, draft)));
         let drafts = match read.collect::<Result<Vec<_>, Wrong>>() {
             Ok(drafts) => drafts,
             Err(wrong) => return Ok(invalid(wrong.detail)),
@@ -321,7 +338,11 @@ impl Run {
                 asset,
                 contact,
                 ..
-            } => [code(Some(site)), code(asset.as_ref()), code(contact.as_ref())],
+            } => [
+                code(Some(site)),
+                code(asset.as_ref()),
+                code(contact.as_ref()),
+            ],
         };
         referred
             .into_iter()

@@ -25,7 +25,7 @@ pub struct Table {
     pub name: &'static str,
     /// The columns that are taken; others are left.
     pub columns: &'static [&'static str],
-    read: fn(&Old) -> Result<Taken, String>,
+    read: fn(&Old<'_>) -> Result<Taken, String>,
 }
 
 /// Those that are taken, each after what it refers to.
@@ -37,7 +37,15 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "contacts",
-        columns: &["id", "tenant_id", "site_id", "name", "phone", "email", "street"],
+        columns: &[
+            "id",
+            "tenant_id",
+            "site_id",
+            "name",
+            "phone",
+            "email",
+            "street",
+        ],
         read: contact,
     },
     Table {
@@ -163,14 +171,14 @@ fn code(id: &str) -> Result<String, String> {
     }
 }
 
-fn site(row: &Old) -> Result<Taken, String> {
+fn site(row: &Old<'_>) -> Result<Taken, String> {
     let mut record = row.same(&[("lat", "lat"), ("lon", "lon"), ("active", "active")]);
     flag(&mut record);
     record.insert("code".to_owned(), row.id()?.into());
     Ok(Taken::As(vec![(Kind::Sites, record)]))
 }
 
-fn contact(row: &Old) -> Result<Taken, String> {
+fn contact(row: &Old<'_>) -> Result<Taken, String> {
     let mut record = row.same(&[
         ("name", "name"),
         ("phone", "phone"),
@@ -178,21 +186,30 @@ fn contact(row: &Old) -> Result<Taken, String> {
         ("street", "street"),
     ]);
     record.insert("code".to_owned(), row.id()?.into());
-    record.extend(row.reference("site_id")?.map(|site| ("site".to_owned(), site)));
+    record.extend(
+        row.reference("site_id")?
+            .map(|site| ("site".to_owned(), site)),
+    );
     Ok(Taken::As(vec![(Kind::Contacts, record)]))
 }
 
-fn asset(row: &Old) -> Result<Taken, String> {
+fn asset(row: &Old<'_>) -> Result<Taken, String> {
     let mut record = row.same(&[("active", "active")]);
     flag(&mut record);
     record.insert("code".to_owned(), row.id()?.into());
-    record.extend(row.reference("site_id")?.map(|site| ("site".to_owned(), site)));
-    record.extend(row.text("kind").map(|kind| ("kind".to_owned(), word(kind).into())));
+    record.extend(
+        row.reference("site_id")?
+            .map(|site| ("site".to_owned(), site)),
+    );
+    record.extend(
+        row.text("kind")
+            .map(|kind| ("kind".to_owned(), word(kind).into())),
+    );
     Ok(Taken::As(vec![(Kind::Assets, record)]))
 }
 
 /// A technician, and the contact that has their name and numbers.
-fn technician(row: &Old) -> Result<Taken, String> {
+fn technician(row: &Old<'_>) -> Result<Taken, String> {
     let id = row.id()?;
     let own = format!("{id}_technician");
     let mut contact = row.same(&[("name", "name"), ("phone", "phone"), ("email", "email")]);
@@ -223,11 +240,13 @@ fn technician(row: &Old) -> Result<Taken, String> {
 }
 
 /// A ticket begins anew: what was planned is planned again here, and no command says otherwise.
-fn ticket(row: &Old) -> Result<Taken, String> {
+fn ticket(row: &Old<'_>) -> Result<Taken, String> {
     let number = row.text("id").ok_or("has no id")?;
     let state = row.text("state").unwrap_or("NEW");
     if ENDED.contains(&state) {
-        return Ok(Taken::Skipped("has ended: its record stays in the old system"));
+        return Ok(Taken::Skipped(
+            "has ended: its record stays in the old system",
+        ));
     }
     if !OPEN.contains(&state) {
         return Err(format!(
@@ -306,7 +325,8 @@ mod tests {
 
     #[test]
     fn a_site_is_a_place() {
-        let record = json!({"id": "1", "name": "Harbour", "lat": "52.3", "lon": "4.9", "active": "f"});
+        let record =
+            json!({"id": "1", "name": "Harbour", "lat": "52.3", "lon": "4.9", "active": "f"});
         assert_eq!(
             taken("sites", record),
             [(
@@ -343,7 +363,11 @@ mod tests {
             take("tickets", ticket("CLOSED")),
             Ok(Taken::Skipped(why)) if why.contains("ended")
         ));
-        assert!(take("tickets", ticket("LOST")).unwrap_err().contains("`LOST`"));
+        assert!(
+            take("tickets", ticket("LOST"))
+                .unwrap_err()
+                .contains("`LOST`")
+        );
     }
 
     #[test]
