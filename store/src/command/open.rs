@@ -42,7 +42,7 @@ pub struct Asks {
     /// Is to be decided.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub approval: Option<ApprovalId>,
-    /// Is to be merged into.
+    /// Is to be merged into: locked with the ticket of the path.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "row_id")]
     pub merge_into: Option<TicketId>,
     /// The channel family on which the contact must have an address.
@@ -502,26 +502,13 @@ struct Row {
 
 const OPEN: &str = "select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)";
 
-/// Takes both tickets of a merge first, in one order for everybody: of two that are merged into
-/// each other at once one wins, and the ticket that stays cannot end before the other one has
-/// ended. That the call depends on the count is what makes it come after the locks.
-const OPEN_MERGE: &str = "
-    with locked as materialized (
-        select count(*) as tickets from (
-            select from tickets where tenant_id = $1 and id in ($5, $9)
-             order by id for no key update) t)
-    select o.* from locked,
-           lateral command_open($1, $2, $3, $4, $5, $6, $7, $8 or tickets < 0) o";
-
 /// Takes the key and the ticket's row, waiting for whoever holds them, and reads the facts.
 ///
 /// # Errors
 /// [`Error::LockTimeout`] when one of them was not free in time.
 pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened, Error> {
     let tenant = tx.tenant_id().as_uuid();
-    let into = request.asks.merge_into.filter(|_| !request.dry_run);
-    let sql = if into.is_some() { OPEN_MERGE } else { OPEN };
-    let mut query = sqlx::query_as(sql)
+    let row: Row = sqlx::query_as(OPEN)
         .bind(tenant)
         .bind(request.actor_id)
         .bind(request.operation.to_string())
@@ -529,11 +516,9 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         .bind(request.ticket_id.map(|id| id.as_uuid()))
         .bind(request.intent_sha256.as_slice())
         .bind(Json(request.asks))
-        .bind(request.dry_run);
-    if let Some(into) = into {
-        query = query.bind(into.as_uuid());
-    }
-    let row: Row = query.fetch_one(tx.connection()).await?;
+        .bind(request.dry_run)
+        .fetch_one(tx.connection())
+        .await?;
     let stored = row.stored().transpose()?;
     let Some(Json(facts)) = row.facts else {
         return stored.map(Opened::Replay).ok_or_else(|| {

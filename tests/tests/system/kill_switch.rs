@@ -240,6 +240,42 @@ fn an_act_that_was_decided_before_commits_before_and_one_after_is_refused() {
     });
 }
 
+/// Every command takes the switch's lock before any ticket's, a merge too: what waits for a turn must
+/// hold nothing that those whom the turn waits for may want.
+#[test]
+fn a_merge_of_software_that_waits_for_a_turn_holds_no_ticket() {
+    with_api(async |stack| {
+        let from = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let into = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        // Somebody turns the switch, and hangs.
+        let mut turning = stack.admin().begin().await.unwrap();
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended('kill switch ' || $1, 0))")
+            .bind(stack.tenant().id.as_uuid().to_string())
+            .execute(&mut *turning)
+            .await
+            .unwrap();
+        let merge = {
+            let (stack, ticket) = (stack.clone(), from.id());
+            let body = json!({ "into": into.id() });
+            tokio::spawn(async move {
+                let ask = stack.command(Who::Agent, Operation::Merge, ticket, &body);
+                ask.send().await
+            })
+        };
+        somebody_waits(&stack, &["advisory"]).await;
+        let free: Vec<uuid::Uuid> = sqlx::query_scalar(
+            "select id from tickets where id = any($1) for no key update skip locked",
+        )
+        .bind(vec![from.id().as_uuid(), into.id().as_uuid()])
+        .fetch_all(&mut *turning)
+        .await
+        .unwrap();
+        assert_eq!(free.len(), 2, "both can be had while it waits");
+        turning.rollback().await.unwrap();
+        assert_eq!(merge.await.unwrap().status, 403);
+    });
+}
+
 #[test]
 fn turns_and_acts_at_once_leave_no_act_under_an_engaged_switch() {
     let options = ApiOptions {
