@@ -217,7 +217,7 @@ pub struct ApprovalPlan {
     /// Who hears of it and may decide besides, in time order.
     #[serde(default)]
     pub escalations: Vec<EscalationRung>,
-    /// The end; later than all before.
+    /// The end; later than all before. One that escalates is followed by another, as long after it.
     pub expire_after_minutes: u32,
     /// What the end means.
     pub on_expiry: OnExpiry,
@@ -301,7 +301,7 @@ pub struct Approval {
     /// When it ends undecided; `None` for those of before version 0.3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// What that means.
+    /// What its plan says of its first end; the steps that follow from it are among those below.
     #[serde(default = "deny")]
     pub on_expiry: OnExpiry,
     /// What is still to come while nobody decides, in time order.

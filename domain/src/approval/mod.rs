@@ -4,7 +4,7 @@
 //! approval afterwards and what happened. It never carries anything out: a held command that is
 //! approved is *released*, and whoever carries it out asks the policy and the domain again
 //! (`ticket::execute`, `filing`). Nothing here lets silence mean yes: a plan ends with an expiry,
-//! and an expiry denies, at once or after one last escalation.
+//! and an expiry denies. Until that moment a yes counts, whatever steps are not on record yet.
 
 mod decide;
 mod facts;
@@ -211,20 +211,14 @@ fn step(body: &RecordApprovalStep, after: &mut Approval) -> Result<TicketEvent, 
     match next.step {
         StepKind::Reminder => {}
         StepKind::Escalation => plan::admit(after, &next.roles),
-        StepKind::Expiry => match plan::last_chance(after, &next) {
-            true => {}
-            false => {
-                settle(after, ApprovalState::Expired, next.at);
-                return Ok(TicketEvent::ApprovalExpired { approval_id });
-            }
-        },
+        StepKind::Expiry => {
+            settle(after, ApprovalState::Expired, next.at);
+            return Ok(TicketEvent::ApprovalExpired { approval_id });
+        }
     }
     Ok(TicketEvent::ApprovalStepTaken {
         approval_id,
-        step: match next.step {
-            StepKind::Reminder => StepKind::Reminder,
-            StepKind::Escalation | StepKind::Expiry => StepKind::Escalation,
-        },
+        step: next.step,
         roles: next.roles,
         steps: after.steps.clone(),
         waits_for: owed(after),

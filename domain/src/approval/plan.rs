@@ -8,7 +8,8 @@ use contracts::{
     approval::{Approval, ApprovalNeed, ApprovalPlan, ApprovalStep, OnExpiry, StepKind},
 };
 
-/// The steps of a plan that begins at this moment, in time order; the expiry is the last.
+/// The steps of a plan that begins at this moment, in time order; the expiry is the last. A plan that
+/// escalates at its end goes on from there, once more as long: until then nothing is denied.
 pub fn steps(plan: &ApprovalPlan, from: DateTime<Utc>) -> Vec<ApprovalStep> {
     let after = |minutes: u32| from + TimeDelta::minutes(minutes.into());
     let step = |at, step, roles: &[Role]| ApprovalStep {
@@ -16,7 +17,7 @@ pub fn steps(plan: &ApprovalPlan, from: DateTime<Utc>) -> Vec<ApprovalStep> {
         step,
         roles: roles.to_vec(),
     };
-    let end = after(plan.expire_after_minutes);
+    let planned = after(plan.expire_after_minutes);
     let reminders = plan.remind_after_minutes.iter();
     let mut all: Vec<_> = reminders
         .map(|minutes| step(after(*minutes), StepKind::Reminder, &[]))
@@ -25,11 +26,18 @@ pub fn steps(plan: &ApprovalPlan, from: DateTime<Utc>) -> Vec<ApprovalStep> {
                 .iter()
                 .map(|rung| step(after(rung.after_minutes), StepKind::Escalation, &rung.roles)),
         )
-        .filter(|step| step.at < end)
+        .filter(|step| step.at < planned)
         .collect();
     all.sort_by_key(|step| (step.at, step.step));
-    let last_roles = plan.escalations.last().map_or(&[][..], |rung| &rung.roles);
-    all.push(step(end, StepKind::Expiry, last_roles));
+    let last_rung = plan.escalations.last();
+    let end = match last_rung.filter(|_| plan.on_expiry == OnExpiry::Escalate) {
+        Some(rung) => {
+            all.push(step(planned, StepKind::Escalation, &rung.roles));
+            planned + (planned - from)
+        }
+        None => planned,
+    };
+    all.push(step(end, StepKind::Expiry, &[]));
     all
 }
 
@@ -65,36 +73,15 @@ pub(super) fn admit(approval: &mut Approval, roles: &[Role]) {
     }
 }
 
-/// At the end of an undecided approval whose plan says so: the last rung's roles once more for as
-/// long as it was planned, and then it is denied. `false`: it is over now.
-pub(super) fn last_chance(approval: &mut Approval, end: &ApprovalStep) -> bool {
-    let undecided = approval.state == contracts::approval::ApprovalState::Pending;
-    if approval.on_expiry != OnExpiry::Escalate || !undecided || end.roles.is_empty() {
-        return false;
-    }
-    let planned = end.at - approval.requested_at;
-    admit(approval, &end.roles);
-    approval.on_expiry = OnExpiry::Deny;
-    approval.steps = vec![ApprovalStep {
-        at: end.at + planned.max(TimeDelta::minutes(1)),
-        step: StepKind::Expiry,
-        roles: Vec::new(),
-    }];
-    approval.expires_at = approval.steps.last().map(|step| step.at);
-    true
-}
-
 /// Moves the end; what would come after it does not come.
 pub(super) fn move_end(approval: &mut Approval, end: DateTime<Utc>) {
-    let roles = match approval.steps.pop() {
-        Some(last) => last.roles,
-        None => Vec::new(),
-    };
-    approval.steps.retain(|step| step.at < end);
+    approval
+        .steps
+        .retain(|step| step.at < end && step.step != StepKind::Expiry);
     approval.steps.push(ApprovalStep {
         at: end,
         step: StepKind::Expiry,
-        roles,
+        roles: Vec::new(),
     });
     approval.expires_at = Some(end);
 }

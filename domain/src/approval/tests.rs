@@ -135,6 +135,7 @@ fn roles(person: usize) -> Vec<Role> {
 }
 
 /// An approval of a ticket, and the ticket.
+#[derive(Clone)]
 struct Room {
     desk: Desk,
     need: ApprovalNeed,
@@ -314,10 +315,7 @@ impl Room {
                 assert_eq!(body.version, before.version);
                 let over = body.step == StepKind::Expiry;
                 let ends = after.state == ApprovalState::Expired;
-                let once_more = before.on_expiry == OnExpiry::Escalate
-                    && before.state == ApprovalState::Pending;
-                assert_eq!(ends, over && !once_more, "an end denies, or asks once more");
-                assert!(!over || ends || after.on_expiry == OnExpiry::Deny, "twice");
+                assert_eq!(ends, over, "an end denies");
             }
             Command::AmendApproval(_) => {
                 assert_eq!(after.version, before.version + 1);
@@ -448,6 +446,7 @@ proptest! {
         reminders in prop::collection::vec(0..500_u32, 0..6),
         rungs in prop::collection::vec(0..500_u32, 0..6),
         end in 1..500_u32,
+        on_expiry in on_expiry(),
     ) {
         let plan = ApprovalPlan {
             remind_after_minutes: reminders,
@@ -459,12 +458,17 @@ proptest! {
                 })
                 .collect(),
             expire_after_minutes: end,
-            on_expiry: OnExpiry::Deny,
+            on_expiry,
         };
+        let goes_on = on_expiry == OnExpiry::Escalate && !plan.escalations.is_empty();
         let steps = steps(&plan, monday());
         let (last, others) = steps.split_last().unwrap();
         prop_assert_eq!(last.step, StepKind::Expiry);
-        prop_assert_eq!(last.at, monday() + TimeDelta::minutes(end.into()));
+        let planned = monday() + TimeDelta::minutes(end.into());
+        let length = if goes_on { 2 } else { 1 };
+        prop_assert_eq!(last.at, monday() + TimeDelta::minutes(i64::from(end) * length));
+        let asks = |step: &ApprovalStep| step.step == StepKind::Escalation && step.at == planned;
+        prop_assert_eq!(others.iter().filter(|step| asks(step)).count(), usize::from(goes_on));
         prop_assert!(others.iter().all(|step| step.step != StepKind::Expiry && step.at < last.at));
         prop_assert!(steps.is_sorted_by_key(|step| step.at));
     }
@@ -488,6 +492,49 @@ fn random_acts_bring_every_end() {
     use ApprovalState::{Approved, Expired, Pending, Rejected, Withdrawn};
     let all = BTreeSet::from([Pending, Approved, Rejected, Withdrawn, Expired]);
     assert_eq!(reached, all);
+}
+
+/// Between an end that escalates and its record nothing was denied yet: a yes counts, of those who may
+/// say it by then, and is carried out. At the second end it is over, on record or not.
+#[test]
+fn an_end_that_escalates_denies_nothing() {
+    let at = |room: &mut Room, minutes: i64| {
+        room.desk.now = room.desk.approval().requested_at + TimeDelta::minutes(minutes);
+    };
+    let mut room = Room::opens(1, OnExpiry::Escalate);
+    let approval = room.desk.approval();
+    let told: Vec<_> = approval.steps.iter().map(|step| step.step).collect();
+    assert!(told.ends_with(&[StepKind::Escalation, StepKind::Expiry]));
+    let end = approval.requested_at + TimeDelta::minutes(240);
+    assert_eq!(approval.expires_at, Some(end));
+
+    at(&mut room, 121);
+    let mut silent = room.clone();
+    let mut late = room.clone();
+    decide(&mut room, 1, None).unwrap();
+    decide(&mut room, 3, None).unwrap();
+    let released = room.desk.approval().clone();
+    assert_eq!(released.state, ApprovalState::Approved);
+    assert_eq!(released.steps.last().map(|step| step.at), Some(end));
+    crate::approval::unexpired(&released, room.desk.now).unwrap();
+
+    at(&mut late, 240);
+    let over = decide(&mut late, 1, None).unwrap_err();
+    assert_eq!(over.code(), contracts::ErrorCode::Expired);
+    assert_eq!(over.meta()["expired_at"], json!(end));
+
+    while let Some(next) = silent.desk.approval().steps.first().cloned() {
+        assert_eq!(silent.desk.approval().state, ApprovalState::Pending);
+        silent.desk.now = next.at;
+        silent.desk.run(RecordApprovalStep {
+            approval_id: released.id,
+            version: 1,
+            step: next.step,
+            at: next.at,
+            applied_seq: silent.desk.seq,
+        });
+    }
+    assert_eq!(silent.desk.approval().state, ApprovalState::Expired);
 }
 
 fn decide(room: &mut Room, person: usize, lender: Option<usize>) -> Result<(), Rejection> {

@@ -386,10 +386,6 @@ impl Told {
             }
             TicketEvent::ApprovalStepTaken { roles, steps, .. } => {
                 self.admit(roles);
-                if read::<StepKind>(&body["step"]) == Some(StepKind::Expiry) {
-                    self.approval.on_expiry = OnExpiry::Deny;
-                    self.unknown.remove("on_expiry");
-                }
                 self.plan(steps.clone());
             }
             TicketEvent::ApprovalDueChanged { steps, .. } => self.plan(steps.clone()),
@@ -652,31 +648,16 @@ impl Told {
             return;
         }
         let next = self.approval.steps.remove(0);
-        match next.step {
-            StepKind::Reminder => {}
-            StepKind::Escalation => self.admit(&next.roles),
-            // It was not the end: once more as long, for the last rung.
-            StepKind::Expiry => {
-                let planned = next.at - self.approval.requested_at;
-                self.admit(&next.roles);
-                self.approval.on_expiry = OnExpiry::Deny;
-                self.plan(vec![ApprovalStep {
-                    at: next.at + planned.max(TimeDelta::minutes(1)),
-                    step: StepKind::Expiry,
-                    roles: Vec::new(),
-                }]);
-            }
-        }
+        self.admit(&next.roles);
     }
 
     fn put_off(&mut self, end: DateTime<Utc>) {
         let mut steps = std::mem::take(&mut self.approval.steps);
-        let roles = steps.pop().map(|last| last.roles).unwrap_or_default();
-        steps.retain(|step| step.at < end);
+        steps.retain(|step| step.at < end && step.step != StepKind::Expiry);
         steps.push(ApprovalStep {
             at: end,
             step: StepKind::Expiry,
-            roles,
+            roles: Vec::new(),
         });
         self.plan(steps);
         self.unknown.remove("expires_at");

@@ -611,6 +611,56 @@ fn what_was_approved_is_carried_out_once_and_names_everybody() {
     });
 }
 
+/// At its first end a dispatch asks others once more. Until they are asked nothing was denied: a yes that
+/// is given meanwhile counts.
+#[test]
+fn a_yes_counts_between_an_end_that_escalates_and_its_record() {
+    with_api(async |stack| {
+        let tenant = stack.tenant().id.as_uuid();
+        sql(
+            &stack,
+            &format!(
+                "insert into autonomy_stages (tenant_id, operation, mode, version, set_by, set_at,
+                                              reason, command_id)
+                 values ('{tenant}', 'dispatch', 'APPROVE', 1, 'test', now(), 'test',
+                         gen_random_uuid())"
+            ),
+        )
+        .await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::Scheduled).await;
+        let body = job.body(Operation::Dispatch).await;
+        let asked = stack
+            .command(Who::Workflow, Operation::Dispatch, job.id(), &body)
+            .expecting(job.ticket().await.version)
+            .send()
+            .await;
+        assert_eq!(asked.status, 202, "{}", asked.text());
+        let receipt: HeldReceipt = serde_json::from_value(asked.json()).unwrap();
+        let approval = receipt.approval;
+        let planned = approval.steps.iter().rev().nth(1).unwrap();
+        assert_eq!(planned.step, StepKind::Escalation);
+        assert_eq!(planned.at - approval.requested_at, TimeDelta::minutes(30));
+
+        // Forty minutes later nothing is on record yet.
+        let moved = async |minutes: i32| {
+            let by = format!("make_interval(mins => {minutes})");
+            let id = approval.id.as_uuid();
+            let text =
+                format!("update approvals set expires_at = expires_at + {by} where id = '{id}'");
+            sql(&stack, &text).await;
+        };
+        moved(-40).await;
+        let dispatcher = stack.client(stack.tenant(), Who::Dispatcher);
+        let answer = say_yes(&dispatcher, approval.id).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Approved));
+        let receipt = execute(&stack, approval.id, 1).await.unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Executed));
+        assert_eq!(job.ticket().await.state, TicketState::Dispatched);
+        // As its plan has it, or the check at the end finds it, as it should.
+        moved(40).await;
+    });
+}
+
 #[test]
 fn silence_reminds_asks_others_and_denies() {
     with_api(async |stack| {

@@ -136,7 +136,7 @@ fn reminder_escalation_and_expiry_come_in_time_and_silence_denies() {
         let view = flow.agreed(ticket).await;
         assert_eq!(view.level.unwrap().approvals, []);
 
-        // The plan of a dispatch, and once more as long because it escalates at its first end.
+        // The plan of a dispatch, as long again because it escalates at its first end.
         let requested: DateTime<Utc> =
             sqlx::query_scalar("select requested_at from approvals where ticket_id = $1")
                 .bind(ticket.as_uuid())
@@ -147,7 +147,7 @@ fn reminder_escalation_and_expiry_come_in_time_and_silence_denies() {
             ("reminder", 5),
             ("reminder", 10),
             ("escalation", 15),
-            ("expiry", 30),
+            ("escalation", 30),
             ("expiry", 60),
         ];
         let planned = planned
