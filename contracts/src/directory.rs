@@ -77,8 +77,10 @@ pub struct TechnicianRecord {
     pub contact_id: ContactId,
     /// What they can do.
     pub skills: Vec<Slug>,
-    /// Where they start from.
-    pub home_base: GeoPoint,
+    /// Where they start from, which is most often their home; left out for those who neither plan nor
+    /// are this technician.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_base: Option<GeoPoint>,
     /// When they work.
     pub calendar: WorkCalendar,
     /// `false`: nobody may send them.

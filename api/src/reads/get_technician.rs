@@ -10,7 +10,7 @@ async fn handler(
 ) -> Result<Json<TechnicianRecord>, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
-    let found = store::read::technician(&mut tx, id).await?;
+    let found = store::read::technician(&mut tx, id, request.homes()).await?;
     tx.commit().await?;
     found
         .map(Json)
@@ -20,6 +20,10 @@ async fn handler(
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TechnicianRecord>("get_technician", "/technicians/{id}", get(handler))
         .summary("Get a technician")
+        .description(
+            "Where they start from is for dispatchers, tenant administrators, platform \
+             administrators and the technician.",
+        )
         .of::<TechnicianId>("The technician.")
         .problems(&[ErrorCode::NotFound])
 }

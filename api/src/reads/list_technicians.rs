@@ -7,7 +7,7 @@ use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
 async fn handler(request: ReadRequest) -> Result<Json<TechnicianPage>, Failure> {
     let filter = directory_filter(&request, &["skill", "active"])?;
     let mut tx = request.open().await?;
-    let page = store::read::technicians(&mut tx, &filter).await?;
+    let page = store::read::technicians(&mut tx, &filter, request.homes()).await?;
     tx.commit().await?;
     Ok(Json(page))
 }
@@ -15,7 +15,10 @@ async fn handler(request: ReadRequest) -> Result<Json<TechnicianPage>, Failure> 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TechnicianPage>("list_technicians", "/technicians", get(handler))
         .summary("List technicians")
-        .description("Newest first; all given filters must hold.")
+        .description(
+            "Newest first; all given filters must hold. Where a technician starts from is for \
+             dispatchers, tenant administrators, platform administrators and that technician.",
+        )
         .query::<Slug>("code", false, "Only the one with this code.")
         .query::<Slug>("skill", false, "Only who can do this.")
         .query::<bool>(

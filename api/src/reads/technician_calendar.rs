@@ -7,6 +7,7 @@ use contracts::{
     schedule::TimeWindow,
 };
 use domain::calendar::Calendar;
+use store::read::Homes;
 
 use super::{Endpoint, Failure, Json, PathId, ReadRequest, get};
 
@@ -20,7 +21,7 @@ async fn handler(
     let query = request.query(&["from", "to"])?;
     let (from, to) = (query.get("from")?, query.get("to")?);
     let mut tx = request.open().await?;
-    let technician = store::read::technician(&mut tx, id).await?;
+    let technician = store::read::technician(&mut tx, id, Homes::None).await?;
     let technician = technician.ok_or_else(|| Failure::no_such("technician"))?;
     let calendar = Calendar::new(&technician.calendar).map_err(Failure::internal)?;
 

@@ -7,7 +7,11 @@ use chrono::{DateTime, Utc};
 use contracts::{Actor, ActorKind, ErrorCode, Role, event::AutonomyMode};
 use http::request::Parts;
 use policy::Bundle;
-use store::{TenantTx, bundles::Place, read::Sees};
+use store::{
+    TenantTx,
+    bundles::Place,
+    read::{Homes, Sees},
+};
 
 use super::{Caller, Query};
 use crate::{App, bundles::NoBundle, problem::Failure};
@@ -92,6 +96,24 @@ impl ReadRequest {
                 "Personal data is for people and integrations with role dispatcher, \
                  account_manager, technician or tenant_admin.",
             )),
+        }
+    }
+
+    /// Whose homes the caller sees: those who plan and those who keep the directory everybody's, a
+    /// technician their own. Software that advises is given what it needs with its input.
+    pub fn homes(&self) -> Homes {
+        const MAY: [Role; 3] = [Role::Dispatcher, Role::TenantAdmin, Role::PlatformAdmin];
+        let actor = &self.caller.actor;
+        let plans = match actor.kind {
+            ActorKind::Person | ActorKind::Integration => {
+                MAY.iter().any(|role| actor.roles.contains(role))
+            }
+            ActorKind::Agent | ActorKind::Workflow => false,
+        };
+        match (plans, actor.technician_id) {
+            (true, _) => Homes::All,
+            (false, Some(own)) => Homes::Of(own),
+            (false, None) => Homes::None,
         }
     }
 

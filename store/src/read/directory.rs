@@ -17,6 +17,28 @@ use uuid::Uuid;
 use super::{cursor::Cursors, cut, exists};
 use crate::{Error, TenantTx};
 
+/// Whose homes a reader sees. What advice is based on has them apart ([`super::advisor_facts`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Homes {
+    /// Everybody's: whoever plans, and whoever keeps the directory.
+    All,
+    /// Their own.
+    Of(TechnicianId),
+    /// Nobody's.
+    None,
+}
+
+impl Homes {
+    fn hide(self, record: &mut TechnicianRecord) {
+        let seen = match self {
+            Self::All => true,
+            Self::Of(own) => own == record.id,
+            Self::None => false,
+        };
+        record.home_base = record.home_base.filter(|_| seen);
+    }
+}
+
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
@@ -184,16 +206,22 @@ pub async fn contact(tx: &mut TenantTx, id: ContactId) -> Result<Option<ContactR
 pub async fn technicians(
     tx: &mut TenantTx,
     filter: &DirectoryFilter,
+    homes: Homes,
 ) -> Result<TechnicianPage, Error> {
-    TECHNICIANS.page(tx, filter).await
+    let mut page: TechnicianPage = TECHNICIANS.page(tx, filter).await?;
+    page.items.iter_mut().for_each(|record| homes.hide(record));
+    Ok(page)
 }
 
 /// One technician.
 pub async fn technician(
     tx: &mut TenantTx,
     id: TechnicianId,
+    homes: Homes,
 ) -> Result<Option<TechnicianRecord>, Error> {
-    TECHNICIANS.one(tx, id.as_uuid()).await
+    let mut found = TECHNICIANS.one(tx, id.as_uuid()).await?;
+    found.iter_mut().for_each(|record| homes.hide(record));
+    Ok(found)
 }
 
 /// A technician's absences that touch a window, in order.

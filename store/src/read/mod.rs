@@ -23,7 +23,7 @@ pub use approvals::{ApprovalRow, Inbox, approval, delegations, inbox, lent};
 pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
-    absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites, technician,
+    Homes, absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites, technician,
     technicians,
 };
 pub use kill_switch::{

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, TimeDelta, Utc, Weekday};
 use contracts::{
-    ContactId, ErrorCode, Operation, SiteId, Slug, TechnicianId, TicketState,
+    ContactId, ErrorCode, Operation, Role, SiteId, Slug, TechnicianId, TicketState,
     directory::{DirectoryFilter, TechnicianCalendar},
     filing::Filed,
 };
@@ -14,7 +14,7 @@ use dispatch_tests::{
     job::Job,
     record::{Footprint, REFUSAL, attempt, left_by},
     stack::{Stack, with_api},
-    who::Who,
+    who::{Who, mint},
 };
 use futures::future::join_all;
 use reqwest::Method;
@@ -575,6 +575,65 @@ fn personal_data_is_for_those_who_plan_and_do_the_work() {
             }
             let reply = stack.ask(who, Method::GET, "/technicians").send().await;
             assert_eq!(reply.status, 200, "{who:?}");
+        }
+    });
+}
+
+#[test]
+fn where_somebody_starts_from_is_for_those_who_plan_and_for_them() {
+    with_api(async |stack| {
+        let mut platform = Who::Auditor.claims(stack.tenant(), Utc::now());
+        platform.sub = "usr_platform".to_owned();
+        platform.roles = [Role::PlatformAdmin].into();
+        let tokens = [
+            Who::Dispatcher,
+            Who::TenantAdmin,
+            Who::Registry,
+            Who::Technician,
+            Who::OtherTechnician,
+            Who::AccountManager,
+            Who::Approver,
+            Who::Qa,
+            Who::Billing,
+            Who::Auditor,
+            Who::Intake,
+            Who::Workflow,
+            Who::Agent,
+        ];
+        let tokens = tokens.map(|who| (format!("{who:?}"), who.token(stack.tenant())));
+        let platform = ("Platform".to_owned(), mint(&platform));
+        for (who, token) in tokens.into_iter().chain([platform]) {
+            let sees = |record: &Value| {
+                let shown = record.get("home_base").is_some_and(Value::is_object);
+                assert!(shown || record.get("home_base").is_none(), "{who}: {record}");
+                shown
+            };
+            let all = ["Dispatcher", "TenantAdmin", "Registry", "Platform"];
+            let all = all.contains(&who.as_str());
+            let get = async |path: &str| {
+                let reply = stack.http().get(path).token(&token).send().await;
+                assert_eq!(reply.status, 200, "{who}: {}", reply.text());
+                reply.json()
+            };
+            for (n, id) in stack.tenant().technicians.into_iter().enumerate() {
+                let theirs = match who.as_str() {
+                    "Technician" => n == 0,
+                    "OtherTechnician" => n == 1,
+                    _ => false,
+                };
+                let one = get(&format!("/technicians/{id}")).await;
+                assert_eq!(sees(&one), all || theirs, "{who}: {n}");
+                assert_eq!(one["id"], id.to_string());
+            }
+            let page = get("/technicians").await;
+            let items = page["items"].as_array().unwrap();
+            let seen = items.iter().filter(|record| sees(record)).count();
+            let expected = match (all, who.as_str()) {
+                (true, _) => items.len(),
+                (false, "Technician" | "OtherTechnician") => 1,
+                (false, _) => 0,
+            };
+            assert_eq!(seen, expected, "{who}");
         }
     });
 }
