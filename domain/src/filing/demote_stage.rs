@@ -2,6 +2,9 @@
 //!
 //! Or it shall not do more later: set where it stands, a stage calls off what is to come of it. That
 //! is a change like any other, so it makes void what was decided on the version before.
+//!
+//! Both are possible for whatever is on record, also for a risk class that the bundle has no longer: it
+//! may be back with the next one, and nobody should have to wait for that.
 
 use contracts::{command::DemoteStage, event::AutonomyMode};
 
@@ -9,7 +12,7 @@ use super::{Filing, FilingFacts, stage};
 use crate::Rejection;
 
 pub(super) fn plan(body: &DemoteStage, facts: &FilingFacts) -> Result<Filing, Rejection> {
-    let standing = stage::standing(&body.target, facts)?;
+    let standing = stage::standing_to_go_back(&body.target, facts)?;
     let smaller_share = body.to == AutonomyMode::Canary
         && standing.mode == AutonomyMode::Canary
         && body.percent < standing.percent;

@@ -39,6 +39,23 @@ pub(super) fn standing(
     Ok(standing)
 }
 
+/// Where it stands, for going back or calling off: what is set or to come is there, whether the active
+/// bundle knows its class or not.
+pub(super) fn standing_to_go_back(
+    target: &StageTarget,
+    facts: &FilingFacts,
+) -> Result<StageSetting, Rejection> {
+    let mut stages = facts.autonomy.stages.iter();
+    let is_set = stages.any(|set| set.target == *target);
+    let is_to_come = facts.control.change.as_ref();
+    if !is_set && is_to_come.is_none_or(|change| change.target != *target) {
+        return standing(target, facts);
+    }
+    let standing = facts.autonomy.standing(target);
+    check::expected_version(facts, standing.version)?;
+    Ok(standing)
+}
+
 /// A stage is about a command that software could carry out, and about a class that the bundle has.
 pub(super) fn named(target: &StageTarget, facts: &FilingFacts) -> Result<(), Rejection> {
     if !is_staged(target.operation) {

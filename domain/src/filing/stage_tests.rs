@@ -349,6 +349,44 @@ fn of_standard() -> StageTarget {
 }
 
 #[test]
+fn what_stands_of_a_class_that_has_left_the_bundle_goes_back() {
+    use AutonomyMode::*;
+    let gone = StageTarget {
+        operation: Operation::Dispatch,
+        risk: Some(slug("unheard_of")),
+    };
+    let back = |to| DemoteStage {
+        target: gone.clone(),
+        ..demote(to, None)
+    };
+    let mut set = at(Shadow, None);
+    assert_eq!(wrong(back(Off), &set), "/target/risk", "nothing of it is there");
+    set.autonomy.stages.push(StageSetting {
+        target: gone.clone(),
+        mode: Approve,
+        percent: None,
+        version: 7,
+    });
+    for to in [Shadow, Off] {
+        assert_eq!(run(back(to), &set).unwrap().applied_to_version, 7);
+    }
+    assert_eq!(wrong(back(Approve), &set), "/to", "nothing is to come");
+    let further = PromoteStage {
+        target: gone.clone(),
+        ..promote(Canary, Some(5))
+    };
+    assert_eq!(wrong(further, &set), "/target/risk");
+
+    // What is to come of it is called off where it stands: where the stage for all does.
+    let mut coming = at(Shadow, None);
+    let mut change = planned(&coming);
+    change.target = gone.clone();
+    coming.control.change = Some(change);
+    assert_eq!(run(back(Shadow), &coming).unwrap().applied_to_version, 4);
+    assert_eq!(run(back(Off), &coming).unwrap().applied_to_version, 4);
+}
+
+#[test]
 fn a_risk_class_without_a_setting_of_its_own_moves_with_the_stage_for_all() {
     let body = || PromoteStage {
         target: of_standard(),
