@@ -105,6 +105,8 @@ fn acted(code: Option<ErrorCode>, reason: String) -> Acted {
     match code {
         // The ticket has moved on, by an earlier run of this call or otherwise.
         Some(ErrorCode::VersionConflict | ErrorCode::IdempotencyMismatch) => Acted::Settled,
+        // Asked for at an earlier version, and people have not decided yet.
+        Some(ErrorCode::AlreadyHeld) => Acted::Settled,
         Some(ErrorCode::KillSwitch | ErrorCode::Stage) => Acted::Ended(Outcome::Held { reason }),
         Some(ErrorCode::AheadOfDatabase | ErrorCode::NotFound) => Acted::Ended(Outcome::Ahead),
         // On record there, with its reason: what policy denies to software people may do.
@@ -125,8 +127,12 @@ mod tests {
             };
             assert_eq!(reason, held.to_string());
         }
-        for moved_on in [ErrorCode::VersionConflict, ErrorCode::IdempotencyMismatch] {
-            assert!(matches!(of(moved_on), Acted::Settled), "{moved_on}");
+        for settled in [
+            ErrorCode::VersionConflict,
+            ErrorCode::IdempotencyMismatch,
+            ErrorCode::AlreadyHeld,
+        ] {
+            assert!(matches!(of(settled), Acted::Settled), "{settled}");
         }
         for denied in [
             ErrorCode::PolicyDenied,

@@ -9,6 +9,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use axum::routing::MethodRouter;
 use contracts::{
     ApprovalId, ErrorCode, Operation,
+    approval::ApprovalKind,
     command::{CommandBody, CommandReceipt},
     filing::FilingReceipt,
 };
@@ -170,6 +171,7 @@ impl Endpoint {
                 .chain(PARSED)
                 .chain(COMMAND)
                 .copied()
+                .chain(ApprovalKind::of_held(operation).map(|_| ErrorCode::AlreadyHeld))
                 .collect(),
             route,
         }

@@ -101,6 +101,10 @@ pub struct Caps {
     pub of_operation_per_hour: BTreeMap<Operation, u32>,
     /// The sum of what they charge or add to a not-to-exceed amount, in cents.
     pub spend_cents_per_hour: i64,
+    /// Commands of software that wait for people on one ticket, at any time; without it as many as
+    /// there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_per_ticket: Option<u32>,
 }
 
 /// What a promotion needs. Shares are in thousandths.

@@ -75,6 +75,9 @@ pub enum Filed {
         /// When it releases itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<DateTime<Utc>>,
+        /// What whoever engaged it should look at: nothing that it stops was ever seen here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
     /// Software may act again.
     #[serde(rename = "kill_switch.released")]

@@ -233,6 +233,10 @@ pub struct SwitchStatus {
     /// When it releases itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
+    /// It is engaged, and nothing that it stops was ever seen in this tenant: no such ticket, no
+    /// software of that name, no message of software on that channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_seen: bool,
     /// What is under way, while it is engaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,

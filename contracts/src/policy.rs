@@ -201,6 +201,9 @@ pub struct PolicyTicket {
     pub evidence: BTreeSet<Slug>,
     /// Whether the customer is awaited.
     pub customer_awaited: bool,
+    /// Commands of software that wait for people on it, or to be carried out.
+    #[serde(default)]
+    pub held_by_software: u32,
 }
 
 /// The approval that a decision is about.

@@ -63,6 +63,8 @@ codes! {
     ApprovalStale = "APPROVAL_STALE", 409, "The approval is stale";
     /// Somebody else works on the approval.
     ApprovalClaimed = "APPROVAL_CLAIMED", 409, "Somebody else works on it";
+    /// The same command waits for an approval already.
+    AlreadyHeld = "ALREADY_HELD", 409, "Held already";
     /// The approval was decided before.
     AlreadyDecided = "ALREADY_DECIDED", 409, "Already decided";
     /// The workflow knows more than the database: it must take a snapshot.

@@ -234,6 +234,10 @@ const fn why(code: ErrorCode) -> &'static str {
         ErrorCode::ApprovalClaimed => {
             "Somebody else worked on it; it passes when their claim ends or is taken over."
         }
+        ErrorCode::AlreadyHeld => {
+            "The same command of the same caller waited for an approval already; it passes once that \
+             one has ended."
+        }
         ErrorCode::InvalidBundle => {
             "The policy bundle could not be used; it passes with one that `dispatch policy check` \
              accepts."

@@ -137,6 +137,8 @@ pub struct Facts {
     pub technician_known: bool,
     /// The approval that the body names, if it exists.
     pub approval: Option<Approval>,
+    /// Approvals of the same proposer that hold the very command that is to be held.
+    pub asked_before: Vec<Approval>,
     /// State of the ticket to merge into, if it exists.
     pub merge_target: Option<TicketState>,
     /// The next invoice number, when the command may issue an invoice.

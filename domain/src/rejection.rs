@@ -83,6 +83,15 @@ pub enum Rejection {
         /// Until when.
         until: DateTime<Utc>,
     },
+    /// What is to be held is held: the same command, by the same proposer, on the same ground.
+    HeldAlready {
+        /// By which.
+        approval_id: ApprovalId,
+        /// Whether it waits for people, or to be carried out.
+        state: ApprovalState,
+        /// Since when.
+        asked_at: DateTime<Utc>,
+    },
     /// Nobody works on it.
     NotClaimed(ApprovalId),
     /// The actor asked for it, is no person, or has no role that counts.
@@ -172,6 +181,7 @@ impl Rejection {
             | Self::NotClaimed(_)
             | Self::NotReleased(_) => ErrorCode::IllegalTransition,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
+            Self::HeldAlready { .. } => ErrorCode::AlreadyHeld,
             Self::NotAnApprover(_) | Self::NotTheLender(_) => ErrorCode::Forbidden,
             Self::InvalidField { .. } => ErrorCode::InvalidField,
             Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
@@ -258,6 +268,13 @@ impl Rejection {
                 by,
                 until,
             } => json!({ "approval_id": approval_id, "claimed_by": by, "until": until }),
+            Self::HeldAlready {
+                approval_id,
+                state,
+                asked_at,
+            } => json!({
+                "approval_id": approval_id, "state": state, "requested_at": asked_at,
+            }),
             Self::NotClaimed(approval_id)
             | Self::NotAnApprover(approval_id)
             | Self::NotReleased(approval_id) => json!({ "approval_id": approval_id }),
@@ -343,6 +360,16 @@ impl fmt::Display for Rejection {
                 f,
                 "`{by}` works on it until {}. Wait, or take it over with a reason.",
                 instant(*until)
+            ),
+            Self::HeldAlready {
+                approval_id,
+                state,
+                asked_at,
+            } => write!(
+                f,
+                "You asked for the very same at {}, and it is {state}: `{approval_id}`. Wait for \
+                 what becomes of that one, or withdraw it first.",
+                instant(*asked_at)
             ),
             Self::NotClaimed(_) => f.write_str("Nobody works on it: there is nothing to release."),
             Self::NotAnApprover(_) => f.write_str(
@@ -505,6 +532,15 @@ mod tests {
                     approval_id,
                     by: "user:ann".into(),
                     until: ended_at,
+                },
+                409,
+                3,
+            ),
+            (
+                Rejection::HeldAlready {
+                    approval_id,
+                    state: ApprovalState::Pending,
+                    asked_at: ended_at,
                 },
                 409,
                 3,

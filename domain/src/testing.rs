@@ -191,6 +191,7 @@ pub(crate) fn autonomy() -> Autonomy {
                 commands_per_hour: 100,
                 of_operation_per_hour: BTreeMap::new(),
                 spend_cents_per_hour: 100_000,
+                held_per_ticket: None,
             },
             gates: BTreeMap::new(),
             guardrails: Guardrails {
@@ -231,6 +232,7 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         contact_known: true,
         technician_known: true,
         approval: None,
+        asked_before: Vec::new(),
         merge_target: Some(TicketState::Triaged),
         invoice_number: Some(format!("INV-{n:06}")),
         credit_note_number: Some(format!("CN-{n:06}")),

@@ -16,5 +16,5 @@ pub(super) fn endpoint() -> Endpoint {
              begins anew; policy is asked about what it holds now.",
         )
         .problems(CLAIMS)
-        .problems(&[ErrorCode::IllegalTransition])
+        .problems(&[ErrorCode::IllegalTransition, ErrorCode::AlreadyHeld])
 }

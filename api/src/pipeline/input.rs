@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use contracts::{
     Command,
+    approval::ApprovalKind,
     canonical::canonical_json,
     comms::Channel,
     policy::{
@@ -205,7 +206,14 @@ fn policy_ticket(
         visit: visit.map_or(0, |visit| visit.number),
         evidence,
         customer_awaited: ticket.customer_wait.is_some(),
+        held_by_software: held_by_software(ticket),
     }
+}
+
+fn held_by_software(ticket: &Ticket) -> u32 {
+    let open = ticket.approvals.iter();
+    let held = open.filter(|it| it.autonomous && it.kind == ApprovalKind::HeldCommand);
+    held.count().try_into().unwrap_or(u32::MAX)
 }
 
 fn wants_verified(template: Option<&IncidentTemplate>, kind: &Slug) -> bool {

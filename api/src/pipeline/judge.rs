@@ -11,6 +11,7 @@ use contracts::{
     approval::{Approval, ApprovalKind, ApprovalState},
     command::CommandClass,
     filing::Filed,
+    kill_switch::KillScope,
     policy::{PolicyDecision, PolicyResult, Reason},
     problem::FieldError,
     schedule::TenantSettings,
@@ -167,6 +168,14 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if situation.target.is_some() && situation.ticket.is_none() {
         return Some(Refusal::from(Rejection::NotFound));
     }
+    // A switch over a ticket that is not there would seem to stop something.
+    if let Command::EngageKillSwitch(body) = &situation.call.command
+        && matches!(body.scope, KillScope::Ticket { .. })
+        && let Some(row) = &situation.facts.filing
+        && row.scope_seen == Some(false)
+    {
+        return Some(Refusal::from(Rejection::NotFound));
+    }
     // An approval that is not there, or not of the ticket that the path names.
     let about_none = situation.call.command.approval_id().is_some() && situation.about.is_none();
     if about_none && situation.target.is_none() {
@@ -296,7 +305,7 @@ fn file(mut situation: Situation<'_>) -> Judged {
         domain::filing::decide(&call.command, &facts)?;
         let mut approval = hold?;
         approval.facts_sha256 = Some(domain::filing::ground(&call.command, &facts)?);
-        let filing = domain::filing::hold(&call.command, approval, &facts);
+        let filing = domain::filing::hold(&call.command, approval, &facts)?;
         return Ok(Outcome::Filed(Box::new(filing)));
     }
     let inner = situation.about.and_then(|about| about.carries_out(call));
@@ -378,6 +387,7 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
     };
     let inner = about.and_then(About::inner);
     let scope = scope(&call.command).or_else(|| scope(inner?));
+    let never_seen = row.is_some_and(|row| row.scope_seen == Some(false));
     let known_switch = facts
         .switches
         .iter()
@@ -391,14 +401,16 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
         site_known: row.is_none_or(|row| row.site_known),
         contact_known: facts.contact_known,
         absences: row.map(|row| row.absences.clone()).unwrap_or_default(),
-        kill_switch: known_switch.map_or_else(Default::default, |switch| domain::KillSwitch {
-            engaged: switch.stops(at),
-            generation: switch.generation,
-        }),
+        kill_switch: domain::KillSwitch {
+            engaged: known_switch.is_some_and(|switch| switch.stops(at)),
+            generation: known_switch.map_or(0, |switch| switch.generation),
+            never_seen,
+        },
         comms: bundle.comms().clone(),
         route: route.take(),
         who: who(call, at, ids, facts),
         approval: facts.approval.clone(),
+        asked_before: std::mem::take(&mut facts.asked_before),
         autonomy: (*autonomy).clone(),
         control: ControlFacts {
             report: facts
@@ -654,6 +666,7 @@ fn facts(
         contact_known: facts.contact_known,
         technician_known: facts.technician_known,
         approval: facts.approval.take(),
+        asked_before: std::mem::take(&mut facts.asked_before),
         merge_target: facts.merge_target,
         invoice_number: facts.numbers.invoice_number(),
         credit_note_number: facts.numbers.credit_note_number(),

@@ -29,6 +29,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
     ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
     MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
+    approval::ApprovalKind,
     autonomy::AutonomyRules,
     command::CommandClass,
     event::AutonomyMode,
@@ -275,6 +276,14 @@ impl Pipeline {
         )?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
 
+        if mismatch.is_none()
+            && let Some(asks) = asks_for(call, about.as_ref(), &decision)
+        {
+            let ticket = before.map(|ticket| ticket.id);
+            let sha256 = held::sha256(&held::text(asks, ticket));
+            facts.asked_before =
+                command::asked_before(&mut tx, ticket, &call.actor.id, &sha256).await?;
+        }
         let offered = facts.numbers;
         let outcome = judge::judge(Situation {
             call,
@@ -543,6 +552,20 @@ impl Pipeline {
         }
         command::commit(tx, attempt).await
     }
+}
+
+/// The command that people will be asked about after this attempt.
+fn asks_for<'a>(
+    call: &'a Call,
+    about: Option<&'a About>,
+    decision: &PolicyDecision,
+) -> Option<&'a Command> {
+    let command = &call.command;
+    if let Command::AmendApproval(_) = command {
+        return about?.inner();
+    }
+    let held = decision.result == PolicyResult::RequireApproval;
+    (held && ApprovalKind::of_held(command.operation()).is_some()).then_some(command)
 }
 
 /// What a check found out about a bundle, unless it could not be made.

@@ -94,6 +94,35 @@ pub fn may_decide(approval: &Approval, facts: &ApprovalFacts) -> Result<(), Reje
     act(&decision.into(), approval, facts).map(|_| ())
 }
 
+/// Refuses to hold what is held: each copy that people said yes to would be carried out. One that has
+/// come to its end holds nothing any more, whether that is on record yet or not, and one on another
+/// ground will be void.
+pub(crate) fn not_asked_before(
+    asked: &Approval,
+    before: &[Approval],
+    now: DateTime<Utc>,
+) -> Result<(), Rejection> {
+    let holds = |it: &&Approval| {
+        it.id != asked.id
+            && it.is_open()
+            && it.expires_at.is_none_or(|end| now < end)
+            && (&it.requested_by, &it.request_sha256, &it.facts_sha256)
+                == (
+                    &asked.requested_by,
+                    &asked.request_sha256,
+                    &asked.facts_sha256,
+                )
+    };
+    match before.iter().find(holds) {
+        Some(held) => Err(Rejection::HeldAlready {
+            approval_id: held.id,
+            state: held.state,
+            asked_at: held.requested_at,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Decides what becomes of an approval.
 pub fn act(
     command: &Command,

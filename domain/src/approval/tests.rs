@@ -750,6 +750,61 @@ fn a_change_that_takes_the_ground_away_ends_it_in_the_same_breath() {
 }
 
 #[test]
+fn what_is_held_is_not_held_twice() {
+    let first = held(&need(1, OnExpiry::Deny), "f".repeat(64));
+    let with = |change: &dyn Fn(&mut Approval)| {
+        let mut second = first.clone();
+        second.id = ApprovalId::from_uuid(uuid(78));
+        change(&mut second);
+        second
+    };
+    let refused = |asked: &Approval, before: &Approval, at| {
+        let before = std::slice::from_ref(before);
+        match not_asked_before(asked, before, at) {
+            Err(Rejection::HeldAlready { approval_id, .. }) => {
+                assert_eq!(approval_id, first.id);
+                true
+            }
+            other => {
+                assert_eq!(other, Ok(()));
+                false
+            }
+        }
+    };
+    let same = with(&|_| ());
+    assert!(refused(&same, &first, monday()));
+    let in_state = |state| Approval {
+        state,
+        ..first.clone()
+    };
+    assert!(refused(&same, &in_state(ApprovalState::Approved), monday()));
+    for over in [
+        ApprovalState::Rejected,
+        ApprovalState::Withdrawn,
+        ApprovalState::Expired,
+        ApprovalState::Stale,
+        ApprovalState::Executed,
+    ] {
+        assert!(!refused(&same, &in_state(over), monday()), "{over}");
+    }
+    let end = first.expires_at.unwrap();
+    assert!(refused(&same, &first, end - TimeDelta::microseconds(1)));
+    assert!(!refused(&same, &first, end), "it has come to its end");
+    assert!(
+        !refused(&first, &first, monday()),
+        "an amendment is none of its own"
+    );
+    let others: [&dyn Fn(&mut Approval); 3] = [
+        &|it| it.requested_by = "user:a".to_owned(),
+        &|it| it.request_sha256 = "1".repeat(64),
+        &|it| it.facts_sha256 = None,
+    ];
+    for change in others {
+        assert!(!refused(&with(change), &first, monday()));
+    }
+}
+
+#[test]
 fn what_could_not_be_done_now_is_not_held() {
     let desk = Desk::after([create(), triage(contracts::Priority::P1)]);
     let approval = held(&need(1, OnExpiry::Deny), "0".repeat(64));

@@ -19,6 +19,7 @@ pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filin
             reason: body.reason.clone(),
             scope: body.scope.clone(),
             expires_at,
+            warning: warning(&body.scope, facts),
         }
     })?;
     if let KillScope::Agent { actor_id } = &body.scope
@@ -40,4 +41,23 @@ pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filin
         )),
         _ => Ok(filing),
     }
+}
+
+/// What a wrong name looks like: it may also be that of software that is still to come, so the switch
+/// stands. A ticket that is not there was refused before.
+fn warning(scope: &KillScope, facts: &FilingFacts) -> Option<String> {
+    let unseen = match scope {
+        KillScope::Agent { .. } => "no software of this id has been seen in this tenant",
+        KillScope::Channel { .. } => {
+            "no message of software on this channel has been seen in this tenant"
+        }
+        KillScope::Everything
+        | KillScope::Tenant
+        | KillScope::Operation { .. }
+        | KillScope::Ticket { .. } => return None,
+    };
+    facts
+        .kill_switch
+        .never_seen
+        .then(|| format!("{unseen}; the switch stands nevertheless"))
 }

@@ -48,7 +48,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Autonomy, Effect, OutboundMessage, Rejection, Route, approval::ApprovalFacts, notices,
+    Autonomy, Effect, OutboundMessage, Rejection, Route,
+    approval::{ApprovalFacts, not_asked_before},
+    notices,
     rollout::LedgerFacts,
 };
 
@@ -83,6 +85,8 @@ pub struct FilingFacts {
     pub who: ApprovalFacts,
     /// The approval that the command is about, which has no ticket.
     pub approval: Option<Approval>,
+    /// Approvals of the same proposer that hold the very command that is to be held.
+    pub asked_before: Vec<Approval>,
     /// Stages and kill switches as they stand.
     pub autonomy: Autonomy,
     /// What the control plane has on record about what the body names.
@@ -127,6 +131,8 @@ pub struct KillSwitch {
     pub engaged: bool,
     /// Rises with each turn; 0 before the first.
     pub generation: u64,
+    /// Nothing that it stops was ever seen.
+    pub never_seen: bool,
 }
 
 /// An accepted filing.
@@ -179,9 +185,14 @@ impl Filing {
 
 pub use about_approval::ground;
 
-/// Holds a filing that could be carried out now.
-pub fn hold(command: &Command, approval: Approval, facts: &FilingFacts) -> Filing {
-    about_approval::hold(approval).told(command, facts)
+/// Holds a filing that could be carried out now, unless it is held already.
+pub fn hold(
+    command: &Command,
+    approval: Approval,
+    facts: &FilingFacts,
+) -> Result<Filing, Rejection> {
+    not_asked_before(&approval, &facts.asked_before, facts.now)?;
+    Ok(about_approval::hold(approval).told(command, facts))
 }
 
 /// What the last yes releases: carried out, or void with the reason why it cannot be.

@@ -360,7 +360,11 @@ fn what_stands_of_a_class_that_has_left_the_bundle_goes_back() {
         ..demote(to, None)
     };
     let mut set = at(Shadow, None);
-    assert_eq!(wrong(back(Off), &set), "/target/risk", "nothing of it is there");
+    assert_eq!(
+        wrong(back(Off), &set),
+        "/target/risk",
+        "nothing of it is there"
+    );
     set.autonomy.stages.push(StageSetting {
         target: gone.clone(),
         mode: Approve,

@@ -42,6 +42,7 @@ pub(super) fn facts() -> FilingFacts {
             amended: None,
         },
         approval: None,
+        asked_before: Vec::new(),
         autonomy: autonomy(),
         control: ControlFacts::default(),
     }
@@ -348,11 +349,42 @@ fn release() -> ReleaseKillSwitch {
 }
 
 #[test]
+fn a_switch_over_what_was_never_seen_stands_with_a_warning() {
+    let agent = || KillScope::Agent {
+        actor_id: "agt_typo".to_owned(),
+    };
+    let channel = || KillScope::Channel {
+        channel: contracts::comms::Channel::Sms,
+    };
+    let warned = |scope, never_seen| {
+        let mut facts = facts();
+        facts.kill_switch.never_seen = never_seen;
+        match run(EngageKillSwitch { scope, ..engage() }, &facts)
+            .unwrap()
+            .filed
+        {
+            Filed::KillSwitchEngaged { warning, .. } => warning,
+            other => panic!("{other:?}"),
+        }
+    };
+    for scope in [agent, channel] as [fn() -> KillScope; 2] {
+        let warning = warned(scope(), true).unwrap();
+        assert!(
+            warning.contains("the switch stands nevertheless"),
+            "{warning}"
+        );
+        assert_eq!(warned(scope(), false), None);
+    }
+    assert_eq!(warned(KillScope::Tenant, true), None);
+}
+
+#[test]
 fn the_kill_switch_is_turned_to_the_other_side_only() {
     let stands = |engaged, generation| FilingFacts {
         kill_switch: KillSwitch {
             engaged,
             generation,
+            never_seen: false,
         },
         ..facts()
     };
@@ -400,6 +432,7 @@ fn ending(after: TimeDelta) -> FilingFacts {
     facts.kill_switch = KillSwitch {
         engaged: row.stops(facts.now),
         generation: 1,
+        never_seen: false,
     };
     facts.autonomy.switches = vec![row];
     facts
@@ -534,7 +567,8 @@ proptest! {
                 Ok(filing) => {
                     prop_assert_ne!(stands.engaged, engage);
                     turns += 1;
-                    stands = KillSwitch { engaged: engage, generation: filing.produced_version };
+                    stands.engaged = engage;
+                    stands.generation = filing.produced_version;
                 }
                 Err(_) => prop_assert_eq!(stands.engaged, engage),
             }

@@ -11,7 +11,7 @@ use contracts::{
 use strum::VariantArray;
 
 use super::{LedgerFacts, ledger, ledger::sample};
-use crate::Autonomy;
+use crate::{Autonomy, autonomy::kind_of};
 
 /// The shape of the document.
 pub const GATE_V: u16 = 1;
@@ -92,6 +92,11 @@ pub fn policy_figures(report: &GateReport) -> BTreeMap<String, i64> {
         ("breaches", whole(figures.breaches)),
         ("from_mode", rank(report.from)),
         ("stage_version", whole(report.stage_version)),
+        // Without an advisor there is never a proposal, and no sample.
+        (
+            "advised",
+            i64::from(kind_of(report.target.operation).is_some()),
+        ),
     ]
     .into_iter()
     .map(|(name, figure)| (name.to_owned(), figure))

@@ -498,6 +498,10 @@ fn the_same_rows_give_the_same_report() {
     assert_eq!(figures["from_mode"], 3);
     assert_eq!(figures["stage_version"], 3);
     assert_eq!(figures["denied_permille"], 334);
+    assert_eq!(figures["advised"], 1);
+    let mut unadvised = first.clone();
+    unadvised.target.operation = contracts::Operation::CommsOutbound;
+    assert_eq!(policy_figures(&unadvised)["advised"], 0);
 
     autonomy.stages[0].version = 4;
     assert_ne!(

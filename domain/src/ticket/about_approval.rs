@@ -11,7 +11,7 @@ use contracts::{
 use super::Plan;
 use crate::{
     Effect, Facts, Rejection,
-    approval::{Acted, ApprovalFacts, act, already},
+    approval::{Acted, ApprovalFacts, act, already, not_asked_before},
 };
 
 /// Refuses to do anything with what ended before, and says who ended it and when: the second
@@ -33,6 +33,9 @@ pub(super) fn undecided(
 pub(super) fn plan(command: &Command, ticket: &Ticket, facts: &Facts) -> Result<Plan, Rejection> {
     let acted = acted(command, ticket, facts)?;
     let approval = acted.approval;
+    if matches!(command, Command::AmendApproval(_)) {
+        not_asked_before(&approval, &facts.asked_before, facts.now)?;
+    }
     let change_ended = approval.kind == ApprovalKind::ChangeOrder
         && matches!(
             acted.event,

@@ -9,11 +9,11 @@ use contracts::{
 use super::{Plan, check, finish, plan, table};
 use crate::{
     Decided, Effect, Facts, Rejection, TicketKey,
-    approval::{already, facts_sha256, owed, unexpired, word},
+    approval::{already, facts_sha256, not_asked_before, owed, unexpired, word},
 };
 
 /// Holds a command that could be carried out now. One that could not is refused at once: nobody
-/// should be asked about it.
+/// should be asked about it. Nor about one twice.
 pub fn hold(
     key: TicketKey,
     ticket: &Ticket,
@@ -24,6 +24,7 @@ pub fn hold(
     check::expected_version(Some(ticket), facts)?;
     table::step(command.operation(), ticket, facts.template.as_ref())?;
     plan(key, ticket, command, facts)?;
+    not_asked_before(&approval, &facts.asked_before, facts.now)?;
     let event = TicketEvent::ApprovalRequested {
         approval_id: approval.id,
         kind: approval.kind,

@@ -1,10 +1,25 @@
 # What software does by itself is capped per clock hour (UTC) and tenant. What a person has released
-# is not done by itself.
+# is not done by itself. What it asks people for is capped per ticket.
 package dispatch
 
 capped if {
 	autonomous_change
 	not input.release
+}
+
+# People can look at so much. Released or not, what waits on the ticket is no more than this; an amendment
+# adds nothing.
+deny contains unmet("AUTONOMY_CAP_HELD", message, to_pass) if {
+	capped
+	count(waiting) > 0
+	not input.approval.id
+	most := data.autonomy.caps.held_per_ticket
+	input.ticket.held_by_software >= most
+	message := sprintf("%d commands of software wait for people on this ticket; at most %d may.", [
+		input.ticket.held_by_software,
+		most,
+	])
+	to_pass := "Wait until people have decided some of them, withdraw one, or let a person do it."
 }
 
 later := "Wait for the next hour (UTC), or let a person do it."

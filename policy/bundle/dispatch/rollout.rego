@@ -94,8 +94,17 @@ deny contains unmet("GATE_SAMPLE", message, to_pass) if {
 	least := gate.min_sample
 	not at_least("sample", least)
 	message := sprintf("The report rests on %v pairs of a proposal with what people did.", [figure_text("sample")])
-	to_pass := sprintf("Collect at least %d, over a longer time.", [least])
+	to_pass := to_collect(least)
 }
+
+# What nothing is ever proposed for has no sample, however long one waits.
+to_collect(least) := sprintf("No advisor speaks of %s, so its sample is 0 for ever and waiting does not help: have a bundle activated whose gate for %s wants no sample.", [
+	input.body.target.operation,
+	input.body.to,
+]) if {
+	least > 0
+	input.report.figures.advised == 0
+} else := sprintf("Collect at least %d, over a longer time.", [least])
 
 deny contains unmet("GATE_AGREEMENT", message, to_pass) if {
 	least := gate.min_agreement_permille

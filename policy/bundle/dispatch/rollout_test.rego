@@ -65,6 +65,18 @@ test_each_figure_is_judged_to_the_last_unit if {
 	codes(judged("AUTO", {"age_minutes": 1441})) == {"GATE_AGE"}
 }
 
+without_sample(advised) := judged("AUTO", {"figures": object.union(good, {"sample": 0, "advised": advised})})
+
+test_a_sample_that_never_comes_is_told_apart_from_a_small_one if {
+	deny := data.dispatch.deny with input as without_sample(0)
+	{reason.to_pass | some reason in deny} == {"No advisor speaks of dispatch, so its sample is 0 for ever and waiting does not help: have a bundle activated whose gate for AUTO wants no sample."}
+}
+
+test_a_small_sample_grows if {
+	deny := data.dispatch.deny with input as without_sample(1)
+	{reason.to_pass | some reason in deny} == {"Collect at least 200, over a longer time."}
+}
+
 test_what_fails_is_all_said if {
 	request := object.union(promotion("AUTO"), {"report": object.union(
 		object.remove(report, ["figures"]),

@@ -431,6 +431,7 @@ pub fn ticket() -> PolicyTicket {
         .map(slug)
         .into(),
         customer_awaited: false,
+        held_by_software: 0,
     }
 }
 

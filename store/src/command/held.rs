@@ -1,6 +1,6 @@
 //! What a command on an approval is about, before anything is locked.
 
-use contracts::{ApprovalId, approval::Approval, policy::PolicyActor};
+use contracts::{ApprovalId, TicketId, approval::Approval, policy::PolicyActor};
 use serde::Deserialize;
 use sqlx::types::Json;
 
@@ -27,4 +27,30 @@ pub async fn held(tx: &mut TenantTx, id: ApprovalId) -> Result<Option<HeldRow>, 
         .fetch_one(tx.connection())
         .await?;
     Ok(row.map(|Json(row)| row))
+}
+
+/// Approvals of this proposer that hold this command and of which something is still to come, the first
+/// one first. Asked for under the ticket's lock, so that of two at once the second finds the first.
+pub async fn asked_before(
+    tx: &mut TenantTx,
+    ticket: Option<TicketId>,
+    proposer: &str,
+    request_sha256: &str,
+) -> Result<Vec<Approval>, Error> {
+    // Planned with the values at hand: with a ticket there is an index.
+    let rows: Vec<Json<Approval>> = sqlx::query_scalar(
+        "select approval_json(a) from approvals a
+          where a.tenant_id = $1 and a.state in ('pending', 'approved')
+            and (a.ticket_id = $2 or $2::uuid is null and a.ticket_id is null)
+            and a.requested_by = $3 and a.request_sha256 = $4
+          order by a.requested_at, a.id",
+    )
+    .persistent(false)
+    .bind(tx.tenant_id().as_uuid())
+    .bind(ticket.map(|id| id.as_uuid()))
+    .bind(proposer)
+    .bind(request_sha256)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|Json(approval)| approval).collect())
 }

@@ -271,6 +271,9 @@ pub struct OpenFacts {
     pub technician_known: bool,
     /// The approval, if it exists and is about this ticket.
     pub approval: Option<Approval>,
+    /// Approvals that hold the very command that is to be held; read apart.
+    #[serde(skip)]
+    pub asked_before: Vec<Approval>,
     /// State of the ticket to merge into.
     pub merge_target: Option<TicketState>,
     /// Whether the contact has an address on the channel; `true` when none is asked for.
@@ -376,6 +379,9 @@ pub struct FilingRow {
     pub absences: Vec<TimeWindow>,
     /// Whether the site exists; `true` when none is asked for.
     pub site_known: bool,
+    /// Whether anything that the kill switch stops was ever seen; `None` where there always is.
+    #[serde(default)]
+    pub scope_seen: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -55,6 +55,7 @@ const SWITCHES: &str = "
                            'ticket:' || wire_id('tkt', a.ticket_id))
          group by s.scope)
     select s.scope, s.stops, s.generation, s.reason, s.turned_by, s.turned_at, s.expires_at,
+           s.stops and not coalesce(kill_scope_seen($1, s.scope), true) as never_seen,
            (select count(*) from messages m where m.scope = s.scope and m.ended_at is null)
                as messages,
            exists (select from control_events c
@@ -76,6 +77,7 @@ struct SwitchRow {
     turned_by: String,
     turned_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    never_seen: bool,
     messages: i64,
     telling: bool,
     told: i64,
@@ -106,6 +108,7 @@ impl SwitchRow {
             turned_by: sees.of_others(self.turned_by),
             turned_at: self.turned_at,
             expires_at: self.expires_at,
+            never_seen: self.never_seen,
             under_way: self.stops.then_some(UnderWay {
                 messages: self.messages.unsigned_abs(),
                 telling: self.telling,

@@ -23,8 +23,8 @@ pub use approvals::{ApprovalRow, Inbox, approval, delegations, inbox, lent};
 pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
-    Homes, absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites, technician,
-    technicians,
+    Homes, absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites,
+    technician, technicians,
 };
 pub use kill_switch::{
     ExpiredSwitch, TurnedSwitch, drills, expired_switches, kill_switch, turned_switches,

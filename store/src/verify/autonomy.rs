@@ -677,6 +677,7 @@ mod tests {
             reason: reason(),
             scope,
             expires_at: None,
+            warning: None,
         };
         let release = |scope: KillScope| Filed::KillSwitchReleased {
             generation: 2,

@@ -231,7 +231,11 @@ async fn gates(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error>
     .await?;
     for (sha256, subject, document, figures) in rows {
         let sound = serde_json::from_str::<GateReport>(&document).is_ok_and(|report| {
-            report.target.key() == subject && json!(policy_figures(&report)) == figures
+            let told = policy_figures(&report);
+            // A version of before it said whether there is an advisor kept one figure less.
+            let mut told_less = told.clone();
+            told_less.remove("advised");
+            report.target.key() == subject && [json!(told), json!(told_less)].contains(&figures)
         });
         if !sound {
             let what = "a gate report whose figures are not those of its document";

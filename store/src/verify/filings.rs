@@ -377,6 +377,7 @@ fn turn<'a>(row: &AuditRow, filed: &'a Filed) -> Option<(u64, &'a KillScope, Val
             reason,
             scope,
             expires_at,
+            warning: _,
         } => (true, *generation, reason, scope, *expires_at),
         Filed::KillSwitchReleased {
             generation,

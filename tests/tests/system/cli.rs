@@ -287,6 +287,57 @@ fn a_watcher_sees_what_happens_and_ends_as_told() {
 }
 
 #[test]
+fn a_kill_switch_is_engaged_over_a_ticket_in_short_and_warns_of_a_wrong_name() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let terminal = Terminal::new(&stack, Who::TenantAdmin);
+        let id = job.id().to_string();
+        let scope = format!("ticket:{}", &id[id.len() - 8..]);
+        let with = |verb: &'static str, scope: &str| {
+            let words = ["killswitch", verb, "--scope", scope, "--reason", "typo"];
+            words.map(ToOwned::to_owned)
+        };
+        let told = async |verb, scope: &str| {
+            let words = with(verb, scope);
+            terminal.text(&words.each_ref().map(String::as_str)).await
+        };
+        let engaged = told("engage", &scope).await;
+        assert!(
+            engaged.starts_with(&format!("ticket:{id}: STOP")) && !engaged.contains("warning"),
+            "{engaged}"
+        );
+        let released = told("release", &scope).await;
+        assert!(
+            released.contains(&format!("ticket:{id}: released")),
+            "{released}"
+        );
+
+        let warned = told("engage", "agent:agt_typo").await;
+        let (first, rest) = warned.split_once('\n').unwrap();
+        assert_eq!(
+            first,
+            "warning: no software of this id has been seen in this tenant; the switch stands \
+             nevertheless"
+        );
+        assert!(
+            rest.contains("agent:agt_typo: STOP") && rest.contains("was ever seen in this tenant"),
+            "{rest}"
+        );
+        for (scope, code) in [
+            ("ticket:ffffffff".to_owned(), 1),
+            (format!("ticket:tkt_{}", "f".repeat(32)), 1),
+            ("ticket:".to_owned(), 2),
+        ] {
+            let words = with("engage", &scope);
+            let refused = terminal
+                .refused(&words.each_ref().map(String::as_str))
+                .await;
+            assert_eq!(refused.0, Some(code), "{scope}: {refused:?}");
+        }
+    });
+}
+
+#[test]
 fn what_goes_wrong_is_told_with_its_code_and_the_way_out() {
     with_api(async |stack| {
         let mut terminal = Terminal::new(&stack, Who::Dispatcher);

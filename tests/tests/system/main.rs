@@ -3,6 +3,7 @@
 
 mod adversary;
 mod approvals;
+mod asked_twice;
 mod audit;
 mod bad_input;
 mod bundles;
@@ -21,6 +22,7 @@ mod idempotency;
 mod infrastructure;
 mod invariants;
 mod kill_race;
+mod kill_scopes;
 mod kill_switch;
 mod model;
 mod proposals;
@@ -28,6 +30,7 @@ mod reads;
 mod rollout;
 mod rules;
 mod sender;
+mod stages_left;
 mod tenancy;
 mod time_machine;
 mod timeline;

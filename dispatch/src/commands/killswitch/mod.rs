@@ -4,16 +4,18 @@ mod drill;
 
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
-use client::{CallOptions, FilingAnswer};
+use client::{CallOptions, Client, FilingAnswer};
 use contracts::{
     Role, Slug,
     command::{EngageKillSwitch, ReleaseKillSwitch},
     directory::KillSwitchView,
+    filing::Filed,
     kill_switch::{KillScope, StopPhase, SwitchStatus},
 };
 
 use crate::{
     cli::Global,
+    commands::ticket::resolve,
     desk::{Connection, Desk},
     exit::Failure,
     table::{Mark, clean},
@@ -46,9 +48,10 @@ pub struct StatusArgs {
 /// Which switch.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
-    /// Where: everything, tenant, operation:NAME, channel:NAME, agent:SUBJECT or ticket:ID
+    /// Where: everything, tenant, operation:NAME, channel:NAME, agent:SUBJECT or ticket:ID; a ticket's
+    /// id may be shortened to its beginning or its last 8 digits
     #[arg(long, value_name = "SCOPE", default_value = "tenant", value_parser = parse_scope)]
-    pub scope: KillScope,
+    pub scope: Scope,
 
     /// Why: a word such as wrong_dispatches
     #[arg(long, value_name = "WORD")]
@@ -79,13 +82,37 @@ pub struct ReleaseArgs {
     pub connection: Connection,
 }
 
-fn parse_scope(text: &str) -> Result<KillScope, String> {
-    KillScope::of_key(text).ok_or_else(|| {
-        format!(
-            "`{text}` is no scope: everything, tenant, operation:dispatch, channel:sms, \
-             agent:SUBJECT or ticket:tkt_…"
-        )
-    })
+/// A scope as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it is said.
+    Whole(KillScope),
+    /// A ticket by the beginning or the end of its id: which one, dispatch-api knows.
+    Ticket(String),
+}
+
+impl Scope {
+    async fn resolve(&self, api: &Client) -> Result<KillScope, Failure> {
+        match self {
+            Self::Whole(scope) => Ok(scope.clone()),
+            Self::Ticket(text) => Ok(KillScope::Ticket {
+                ticket_id: resolve(api, text).await?,
+            }),
+        }
+    }
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    let short = text.strip_prefix("ticket:").filter(|id| !id.is_empty());
+    let whole = KillScope::of_key(text).map(Scope::Whole);
+    whole
+        .or_else(|| Some(Scope::Ticket(short?.to_owned())))
+        .ok_or_else(|| {
+            format!(
+                "`{text}` is no scope: everything, tenant, operation:dispatch, channel:sms, \
+                 agent:SUBJECT or ticket:tkt_…"
+            )
+        })
 }
 
 /// Looks at the switches, turns one, or tries one out.
@@ -98,7 +125,7 @@ pub async fn run(global: &Global, command: KillSwitchCommand) -> Result<(), Fail
     };
     // Software of all tenants is stopped by those who run the installation.
     let usual = match scope {
-        Some(KillScope::Everything) => Role::PlatformAdmin,
+        Some(Scope::Whole(KillScope::Everything)) => Role::PlatformAdmin,
         _ => Role::TenantAdmin,
     };
     let desk = Desk::open(global, connection, usual)?;
@@ -115,18 +142,19 @@ async fn turn(desk: &Desk, command: &KillSwitchCommand) -> Result<(), Failure> {
         KillSwitchCommand::Engage(args) => {
             let body = EngageKillSwitch {
                 reason: args.which.reason.clone(),
-                scope: args.which.scope.clone(),
+                scope: args.which.scope.resolve(&desk.api).await?,
                 expires_at: args.expires_in.map(|time| Utc::now() + time),
             };
             let receipt = desk.api.engage_kill_switch(&body, &options).await?;
             if desk.json {
                 return desk.print_json(&receipt);
             }
+            desk.print(&desk.screen.paint(&warned(&receipt.filed)))?;
         }
         KillSwitchCommand::Release(args) => {
             let body = ReleaseKillSwitch {
                 reason: args.which.reason.clone(),
-                scope: args.which.scope.clone(),
+                scope: args.which.scope.resolve(&desk.api).await?,
             };
             match desk.api.release_kill_switch(&body, &options).await? {
                 FilingAnswer::Held(held) if desk.json => return desk.print_json(&held),
@@ -154,6 +182,17 @@ async fn turn(desk: &Desk, command: &KillSwitchCommand) -> Result<(), Failure> {
         return desk.print_json(&view);
     }
     desk.print(&desk.screen.paint(&text(&view)))
+}
+
+/// What an engagement should make whoever asked for it look at.
+fn warned(filed: &Filed) -> String {
+    match filed {
+        Filed::KillSwitchEngaged {
+            warning: Some(warning),
+            ..
+        } => format!("{}: {}\n", Mark::Bad.on("warning"), clean(warning)),
+        _ => String::new(),
+    }
 }
 
 fn text(view: &KillSwitchView) -> String {
@@ -200,6 +239,9 @@ fn line(switch: &SwitchStatus) -> String {
         (false, Some(end)) => line += &format!("; released itself at {}", words::time(end)),
         (_, None) => {}
     }
+    if switch.never_seen {
+        line += "; nothing that it stops was ever seen in this tenant";
+    }
     if let Some(under_way) = switch.under_way {
         line += &match switch.stop_millis {
             Some(0) => "; no effect of software came after it".to_owned(),
@@ -237,6 +279,7 @@ mod tests {
             turned_by: Some("usr_1".to_owned()),
             turned_at: Utc::now(),
             expires_at: None,
+            never_seen: false,
             under_way: Some(UnderWay {
                 told: Some(7),
                 ..UnderWay::default()
@@ -251,6 +294,48 @@ mod tests {
             ..KillSwitchView::default()
         };
         Screen::PIPE.paint(&text(&view))
+    }
+
+    #[test]
+    fn a_ticket_may_be_named_in_short() {
+        let short = |id: &str| Ok(Scope::Ticket(id.to_owned()));
+        assert_eq!(parse_scope("ticket:1234abcd"), short("1234abcd"));
+        assert_eq!(parse_scope("ticket:tkt_0193"), short("tkt_0193"));
+        let id = format!("tkt_{}", "0".repeat(32));
+        let whole = KillScope::Ticket {
+            ticket_id: id.parse().unwrap(),
+        };
+        assert_eq!(
+            parse_scope(&format!("ticket:{id}")),
+            Ok(Scope::Whole(whole))
+        );
+        assert_eq!(parse_scope("tenant"), Ok(Scope::Whole(KillScope::Tenant)));
+        for wrong in ["ticket:", "agent:", "operation:fly", "1234abcd"] {
+            assert!(parse_scope(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_seen_is_said() {
+        let engaged = |warning: Option<&str>| Filed::KillSwitchEngaged {
+            generation: 1,
+            reason: "typo".parse().unwrap(),
+            scope: KillScope::Tenant,
+            expires_at: None,
+            warning: warning.map(ToOwned::to_owned),
+        };
+        let said = |warning| Screen::PIPE.paint(&warned(&engaged(warning)));
+        assert_eq!(said(Some("look twice")), "warning: look twice\n");
+        assert_eq!(said(None), "");
+        let unseen = told(SwitchStatus {
+            scope: "agent:typo".to_owned(),
+            never_seen: true,
+            ..switch()
+        });
+        assert!(
+            unseen.contains("agent:typo: STOPPED") && unseen.contains("was ever seen"),
+            "{unseen}"
+        );
     }
 
     #[test]
