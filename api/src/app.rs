@@ -5,17 +5,18 @@ use std::{fmt, sync::Arc};
 use axum::body::Bytes;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bundles::Bundles,
-    config::Limits,
+    config::{Limits, Watched},
+    cursor::CursorKeys,
     endpoint::{PREFIXES, endpoints},
+    identity::Authenticator,
     metrics::Metrics,
     openapi,
     pipeline::Pipeline,
     readiness::Readiness,
-    token::Verifier,
 };
 
 /// The state of the router. Clones are the same thing.
@@ -27,11 +28,14 @@ struct Shared {
     pool: PgPool,
     bundles: Arc<Bundles>,
     readiness: Readiness,
-    verifier: Verifier,
+    authenticator: Authenticator,
     limits: Limits,
     metrics: Metrics,
     room: Semaphore,
+    waiting_room: Semaphore,
     commands: TaskTracker,
+    stopping: CancellationToken,
+    cursors: CursorKeys,
     openapi: [Bytes; PREFIXES.len()],
 }
 
@@ -47,8 +51,10 @@ impl App {
         pipeline: Pipeline,
         pool: PgPool,
         bundles: Arc<Bundles>,
-        verifier: Verifier,
+        authenticator: Authenticator,
         limits: Limits,
+        cursors: CursorKeys,
+        watched: Watched,
     ) -> Self {
         let commands = endpoints()
             .into_iter()
@@ -56,14 +62,17 @@ impl App {
             .collect();
         Self(Arc::new(Shared {
             pipeline,
-            readiness: Readiness::new(pool.clone(), Arc::clone(&bundles)),
+            readiness: Readiness::new(pool.clone(), Arc::clone(&bundles), watched),
             pool,
             bundles,
-            verifier,
+            authenticator,
             limits,
             metrics: Metrics::new(commands).expect("names and labels are constant and distinct"),
             room: Semaphore::new(limits.in_flight),
+            waiting_room: Semaphore::new(limits.in_flight / 4),
             commands: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            cursors,
             openapi: PREFIXES.map(|prefix| openapi::text_under(prefix).into()),
         }))
     }
@@ -84,8 +93,8 @@ impl App {
         &self.0.readiness
     }
 
-    pub(crate) fn verifier(&self) -> &Verifier {
-        &self.0.verifier
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -99,6 +108,21 @@ impl App {
     /// One permit per request being worked on.
     pub(crate) fn room(&self) -> &Semaphore {
         &self.0.room
+    }
+
+    /// One permit per request that waits for an end; they leave room for those that do not.
+    pub(crate) fn waiting_room(&self) -> &Semaphore {
+        &self.0.waiting_room
+    }
+
+    /// Cancelled when the process was asked to stop: nobody waits any longer.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// The keys that cursors are signed with.
+    pub(crate) fn cursor_keys(&self) -> &CursorKeys {
+        &self.0.cursors
     }
 
     /// Commands that have begun and must end before the process does.

@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use contracts::event::AutonomyMode;
 use policy::{BundleSource, Trust};
 
+use crate::identity::IssuerConfig;
+
 /// Text that prints masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -36,6 +38,9 @@ pub struct ApiConfig {
     pub metrics_listen: SocketAddr,
     /// Postgres as the application login.
     pub database_url: Secret,
+    /// Whether row-level security must bind the application login. Without it tenants are not
+    /// separated: for development only.
+    pub row_level_security: bool,
     /// Postgres as the maintenance login: the sealer reads all tenants' chain heads with it.
     pub maintenance_url: Secret,
     /// Connections to Postgres for requests.
@@ -44,6 +49,9 @@ pub struct ApiConfig {
     pub tokens: TokenConfig,
     /// Key that audit checkpoints are sealed with.
     pub sealing_key: Secret,
+    /// Keys that cursors are signed with: the first signs, all are good, and so is the sealing key,
+    /// which signs where there is none.
+    pub cursor_keys: Vec<Secret>,
     /// How often new chain heads are sealed.
     pub sealing_interval: Duration,
     /// Where policy bundles come from.
@@ -52,6 +60,8 @@ pub struct ApiConfig {
     pub trust: Trust,
     /// The most that software may do by itself in this environment, whatever the stages say.
     pub ceiling: AutonomyMode,
+    /// Parts that others need: told of, and no reason not to serve.
+    pub watched: Watched,
     /// Bounds.
     pub limits: Limits,
     /// Arms the failpoint that the environment names ([`store::failpoint`]). For tests only.
@@ -69,22 +79,35 @@ impl fmt::Debug for ApiConfig {
     }
 }
 
+/// Parts of the system that this process does not use itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// `host:port` of Temporal's frontend, when this process knows it.
+    pub temporal: Option<String>,
+    /// Row-level security does not bind the application login ([`ApiConfig::row_level_security`]).
+    pub unprotected: bool,
+}
+
 /// How bearer tokens are checked.
 #[derive(Debug, Clone)]
 pub struct TokenConfig {
-    /// Shared HS256 secret, at least [`crate::token::MIN_SECRET_BYTES`] long.
+    /// Shared HS256 secret, at least [`crate::identity::MIN_SECRET_BYTES`] long.
     pub secret: Secret,
-    /// What `iss` must be.
+    /// What `iss` must be in tokens that are signed with it.
     pub issuer: String,
-    /// What `aud` must be.
+    /// What `aud` must be in them.
     pub audience: String,
     /// How far clocks may differ.
     pub leeway: Duration,
+    /// Who else may say who calls.
+    pub issuers: Vec<IssuerConfig>,
 }
 
 /// Bounds of what one caller can make the process do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of a path with its query.
+    pub uri_bytes: usize,
     /// Bytes of a request body.
     pub body_bytes: usize,
     /// Nesting of a request body.
@@ -112,6 +135,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            uri_bytes: 4 * 1024,
             body_bytes: 256 * 1024,
             json_depth: 32,
             head_bytes: 16 * 1024,

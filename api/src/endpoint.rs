@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use axum::routing::MethodRouter;
 use contracts::{
-    ApprovalId, ErrorCode, Operation,
+    ApiPermission, ApprovalId, ErrorCode, Operation, ReadPermission, TenantId,
     approval::ApprovalKind,
     command::{CommandBody, CommandReceipt},
     filing::FilingReceipt,
@@ -43,6 +43,8 @@ pub struct Endpoint {
     pub(crate) path: String,
     pub(crate) id: String,
     pub(crate) command: Option<Operation>,
+    /// What its callers need; public operations need nothing.
+    pub(crate) permission: Option<ApiPermission>,
     pub(crate) summary: &'static str,
     pub(crate) description: &'static str,
     /// What `{id}` in the path is, when it is no ticket.
@@ -86,9 +88,18 @@ pub(crate) struct Success {
 /// What every guarded operation can answer.
 const ALWAYS: &[ErrorCode] = &[
     ErrorCode::InvalidParameter,
+    ErrorCode::UriTooLong,
     ErrorCode::Unauthenticated,
     ErrorCode::Internal,
     ErrorCode::Unavailable,
+];
+
+/// What everything that is read under a permission can answer besides.
+const READ: &[ErrorCode] = &[
+    ErrorCode::Forbidden,
+    // Of a tenant that was erased there is nothing.
+    ErrorCode::NotFound,
+    ErrorCode::PolicyUnavailable,
 ];
 
 /// What everything with a body can answer besides.
@@ -106,6 +117,7 @@ const COMMAND: &[ErrorCode] = &[
     ErrorCode::PolicyDenied,
     ErrorCode::KillSwitch,
     ErrorCode::Stage,
+    ErrorCode::TenantSuspended,
     ErrorCode::IdempotencyMismatch,
     ErrorCode::InFlight,
     ErrorCode::PolicyUnavailable,
@@ -114,6 +126,25 @@ const COMMAND: &[ErrorCode] = &[
 /// Whether the path's id is an approval.
 pub(crate) fn is_about_approval(path: &str) -> bool {
     path.contains("/approvals/{id}")
+}
+
+/// Whether the path's id is a tenant.
+pub(crate) fn is_about_tenant(path: &str) -> bool {
+    path.contains("/tenants/{id}")
+}
+
+/// What a command's path names, when it is no ticket.
+fn path_id(path: &str) -> Option<PathParameter> {
+    if is_about_approval(path) {
+        return Some(PathParameter {
+            description: "The approval.",
+            schema: |generator| generator.subschema_for::<ApprovalId>(),
+        });
+    }
+    is_about_tenant(path).then_some(PathParameter {
+        description: "The tenant.",
+        schema: |generator| generator.subschema_for::<TenantId>(),
+    })
 }
 
 fn dry_run() -> Parameter {
@@ -147,12 +178,10 @@ impl Endpoint {
             path: format!("{PREFIX}{}", operation.path()),
             id: operation.to_string(),
             command: Some(operation),
+            permission: Some(ApiPermission::Command(operation)),
             summary: "",
             description: "",
-            path_id: is_about_approval(operation.path()).then_some(PathParameter {
-                description: "The approval.",
-                schema: |generator| generator.subschema_for::<ApprovalId>(),
-            }),
+            path_id: path_id(operation.path()),
             parameters: vec![dry_run()],
             request: Some(|generator| generator.root_schema_for::<B>()),
             success: Success {
@@ -188,6 +217,7 @@ impl Endpoint {
             path: format!("{PREFIX}{path}"),
             id: id.to_owned(),
             command: None,
+            permission: None,
             summary: "",
             description: "",
             path_id: None,
@@ -204,6 +234,13 @@ impl Endpoint {
             problems: ALWAYS.iter().copied().collect(),
             route,
         }
+    }
+
+    /// What its callers need: the router tells the handler, and [`crate::request::ReadRequest`] opens
+    /// nothing without it.
+    pub(crate) fn needs(mut self, permission: ReadPermission) -> Self {
+        self.permission = Some(ApiPermission::Read(permission));
+        self.problems(READ)
     }
 
     pub(crate) fn summary(mut self, summary: &'static str) -> Self {
@@ -224,8 +261,9 @@ impl Endpoint {
         self
     }
 
-    /// Several commands in one request; each is one of the list, so this is none itself.
+    /// Several commands of one kind in one request; each is one of the list, so this is none itself.
     pub(crate) fn bulk<B: JsonSchema, T: JsonSchema>(
+        each: Operation,
         id: &'static str,
         path: &str,
         route: MethodRouter<App>,
@@ -233,6 +271,7 @@ impl Endpoint {
         let read = Self::read::<T>(id, path, route);
         Self {
             method: Method::POST,
+            permission: Some(ApiPermission::Command(each)),
             parameters: vec![dry_run()],
             request: Some(|generator| generator.root_schema_for::<B>()),
             problems: read.problems.iter().chain(PARSED).copied().collect(),
@@ -276,16 +315,20 @@ impl Endpoint {
         self
     }
 
-    /// The answer is text, not JSON.
-    pub(crate) fn plain_text(mut self) -> Self {
-        self.success.media_type = "text/plain";
+    /// The answer is not JSON.
+    pub(crate) fn media_type(mut self, media_type: &'static str) -> Self {
+        self.success.media_type = media_type;
         self
     }
 
+    /// The answer is text, not JSON.
+    pub(crate) fn plain_text(self) -> Self {
+        self.media_type("text/plain")
+    }
+
     /// The answer is one JSON document a line.
-    pub(crate) fn lines(mut self) -> Self {
-        self.success.media_type = NDJSON;
-        self
+    pub(crate) fn lines(self) -> Self {
+        self.media_type(NDJSON)
     }
 
     pub(crate) fn etag(mut self) -> Self {
@@ -307,6 +350,15 @@ impl Endpoint {
     /// The path below the prefixes.
     pub(crate) fn below(&self) -> &str {
         self.path.strip_prefix(PREFIX).unwrap_or(&self.path)
+    }
+
+    /// Whether the answer may be of something that has yet to end: a command that can be held, and
+    /// the decision that releases one.
+    pub(crate) fn can_wait(&self) -> bool {
+        self.command.is_some_and(|operation| {
+            let released = operation == Operation::DecideApproval;
+            released || ApprovalKind::of_held(operation).is_some()
+        })
     }
 
     /// Whether no token is asked for: the path, as routed, is on the list.
@@ -357,6 +409,8 @@ pub struct OperationInfo {
     pub id: String,
     /// The command, unless it is a read.
     pub command: Option<Operation>,
+    /// What its callers need, unless it is public.
+    pub permission: Option<ApiPermission>,
     /// Whether it needs no token.
     pub public: bool,
 }
@@ -371,6 +425,7 @@ pub fn operations() -> Vec<OperationInfo> {
             path: endpoint.path,
             id: endpoint.id,
             command: endpoint.command,
+            permission: endpoint.permission,
         })
         .collect()
 }

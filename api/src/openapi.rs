@@ -3,7 +3,7 @@
 //! The committed copy is `api/openapi.json`; a test compares the two. OpenAPI 3.1 schemas are JSON
 //! Schema 2020-12, so the schemas of the contract types go in unchanged.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use contracts::{
     CorrelationId, ErrorCode, Operation, Problem, TicketId,
@@ -16,9 +16,12 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    endpoint::{Endpoint, PREFIX, endpoints, is_about_approval},
+    endpoint::{Endpoint, PREFIX, endpoints, is_about_approval, is_about_tenant},
     problem::PROBLEM_JSON,
-    request::{APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER},
+    request::{
+        APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, LONGEST_WAIT, PREFER, PREFERENCE_APPLIED,
+        REQUEST_ID_MEMBER, TENANT_MEMBER,
+    },
 };
 
 /// The whole document, with the paths under one of [`crate::endpoint::PREFIXES`].
@@ -83,6 +86,33 @@ codes they can answer. A correlation id and a W3C trace context are taken, assig
 given back. Every operation is served below /api/v1 and below /api, which names no version and leads to \
 the newest; each of the two has a document of its own.";
 
+/// Exchanges that were had with the real system, by operation; `ID 202` for one that was held. A test
+/// of the whole system writes them and holds them to the schemas.
+static EXAMPLES: LazyLock<Value> = LazyLock::new(|| {
+    let text = include_str!("../examples.json");
+    serde_json::from_str(text).expect("api/examples.json is JSON")
+});
+
+/// The body with which the operation answered with this status, if that is among the examples.
+fn example_of(endpoint: &Endpoint, status: &str) -> Option<&'static Value> {
+    let plain = EXAMPLES.get(&endpoint.id);
+    let held = EXAMPLES.get(format!("{} {status}", endpoint.id));
+    let mut both = plain.into_iter().chain(held);
+    let found = both.find(|example| example["status"].to_string() == status)?;
+    found.get("response")
+}
+
+/// The body of each code's page, by code.
+fn examples_of(codes: &[ErrorCode]) -> Value {
+    let example = |code: &ErrorCode| {
+        let (_, rest) = code.page().split_once("```json\n")?;
+        let text = rest.split_once("\n```")?.0;
+        let value: Value = serde_json::from_str(text).ok()?;
+        Some((code.to_string(), json!({ "value": value })))
+    };
+    Value::Object(codes.iter().filter_map(example).collect())
+}
+
 fn operation(
     endpoint: &Endpoint,
     generator: &mut SchemaGenerator,
@@ -101,19 +131,33 @@ fn operation(
         "parameters": operation_parameters(endpoint, generator),
         "responses": responses(endpoint, generator, shared),
     });
-    if !endpoint.description.is_empty() {
-        operation["description"] = endpoint.description.into();
+    let permission = endpoint.permission.map(|permission| permission.to_string());
+    let needs = permission
+        .as_ref()
+        .map(|permission| format!("Needs the permission `{permission}`."));
+    let told = [Some(endpoint.description.to_owned()), needs];
+    let told: Vec<_> = told
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.is_empty())
+        .collect();
+    if !told.is_empty() {
+        operation["description"] = told.join(" ").into();
+    }
+    if let Some(permission) = permission {
+        operation["x-permission"] = permission.into();
     }
     if public {
         operation["security"] = json!([]);
     }
     if let Some(schema) = endpoint.request {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": { "application/json": {
-                "schema": command_body(endpoint, schema(generator).to_value()),
-            }},
-        });
+        let schema = command_body(endpoint, schema(generator).to_value());
+        let mut content = json!({ "schema": schema });
+        if let Some(example) = EXAMPLES.get(&endpoint.id) {
+            content["example"] = example["request"].clone();
+        }
+        operation["requestBody"] =
+            json!({ "required": true, "content": { "application/json": content } });
     }
     operation
 }
@@ -143,10 +187,13 @@ fn command_body(endpoint: &Endpoint, mut schema: Value) -> Value {
         }),
     );
     // The path says it.
-    if is_about_approval(&endpoint.path)
-        && let Some(Value::Array(required)) = schema.get_mut("required")
-    {
-        required.retain(|name| name != APPROVAL_MEMBER);
+    let said = match &endpoint.path {
+        path if is_about_approval(path) => Some(APPROVAL_MEMBER),
+        path if is_about_tenant(path) => Some(TENANT_MEMBER),
+        _ => None,
+    };
+    if let (Some(said), Some(Value::Array(required))) = (said, schema.get_mut("required")) {
+        required.retain(|name| name != said);
     }
     schema
 }
@@ -173,6 +220,9 @@ fn operation_parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) ->
     if endpoint.command.is_some() {
         list.extend(["IdempotencyKey", "IfMatch", "ToolName"].map(reference));
     }
+    if endpoint.can_wait() {
+        list.push(reference("Prefer"));
+    }
     if endpoint.success.etag {
         list.push(reference("IfNoneMatch"));
     }
@@ -190,17 +240,29 @@ fn responses(
     let common = common_headers(endpoint);
     let success = &endpoint.success;
     let mut success_headers = common.clone();
+    if endpoint.can_wait() {
+        success_headers[PREFERENCE_APPLIED] = header("PreferenceApplied");
+    }
+    let can_be_held = endpoint
+        .command
+        .is_some_and(|operation| ApprovalKind::of_held(operation).is_some());
     if success.etag {
         success_headers["etag"] = header("ETag");
     }
+    let waits = success_headers.clone();
     let mut responses = Map::new();
+    let content = |status: &str, schema: Value| match example_of(endpoint, status) {
+        Some(example) => json!({ "schema": schema, "example": example }),
+        None => json!({ "schema": schema }),
+    };
     let mut done = |status: &str, description: &str, generator: &mut SchemaGenerator| {
+        let content = content(status, (success.schema)(generator).to_value());
         responses.insert(
             status.to_owned(),
             json!({
                 "description": description,
                 "headers": success_headers,
-                "content": { success.media_type: { "schema": (success.schema)(generator) } },
+                "content": { success.media_type: content },
             }),
         );
     };
@@ -216,18 +278,17 @@ fn responses(
         }
         false => done("200", success.description, generator),
     }
-    if endpoint
-        .command
-        .is_some_and(|o| ApprovalKind::of_held(o).is_some())
-    {
+    if can_be_held {
         responses.insert(
             "202".into(),
             json!({
-                "description": "Held until people decide; nothing else was done.",
-                "headers": common,
-                "content": { "application/json": {
-                    "schema": generator.subschema_for::<HeldReceipt>(),
-                }},
+                "description": "Held until people decide; nothing else was done. To who waited: how \
+                                it ended, in `approval.state`.",
+                "headers": waits,
+                "content": { "application/json": content(
+                    "202",
+                    generator.subschema_for::<HeldReceipt>().to_value(),
+                )},
             }),
         );
     }
@@ -270,6 +331,7 @@ impl SharedResponses {
             Some(_) => "command",
             None => "read",
         };
+        let examples = examples_of(codes);
         let codes: Vec<_> = codes
             .iter()
             .map(|code| (code.to_string(), code.title()))
@@ -290,10 +352,13 @@ impl SharedResponses {
             let response = json!({
                 "description": sentences.join(" "),
                 "headers": headers,
-                "content": { PROBLEM_JSON: { "schema": { "allOf": [
-                    { "$ref": "#/components/schemas/Problem" },
-                    { "properties": { "code": { "enum": names } } },
-                ]}}},
+                "content": { PROBLEM_JSON: {
+                    "schema": { "allOf": [
+                        { "$ref": "#/components/schemas/Problem" },
+                        { "properties": { "code": { "enum": names } } },
+                    ]},
+                    "examples": examples,
+                }},
             });
             self.0.insert(key.clone(), response);
         }
@@ -345,8 +410,17 @@ fn parameters(generator: &mut SchemaGenerator) -> Value {
         ),
         "IfMatch": header(
             "if-match",
-            "The version that the ticket must have, in quotes: its ETag.",
-            &json!({ "type": "string", "pattern": "^\"[0-9]{1,20}\"$" }),
+            "The version that the ticket must have, in quotes: its ETag as it came, or the number alone.",
+            &json!({ "type": "string", "pattern": "^\"[0-9]{1,20}(\\.[0-9a-f]{8})?\"$" }),
+        ),
+        "Prefer": header(
+            PREFER,
+            &format!(
+                "`wait=n` (RFC 7240): what is held, or released by this, is waited for up to n seconds, \
+                 {} at most; in time the answer tells how it ended.",
+                LONGEST_WAIT.as_secs()
+            ),
+            &text,
         ),
         "IfNoneMatch": header("if-none-match", "An ETag that is known already.", &text),
         "ToolName": header("x-tool-name", "The tool an agent used; recorded.", &visible),
@@ -373,7 +447,8 @@ fn headers() -> Value {
             "To agents and workflows: how the kill switches stand, `generation=7` and what is stopped \
              of it, `; stopped=all` or `; stopped=dispatch,triage`.",
         ),
-        "ETag": header("The ticket's version, in quotes."),
+        "ETag": header("The version, in quotes."),
+        "PreferenceApplied": header("`wait=n`: for how many seconds this was waited for at most."),
         "WwwAuthenticate": header("RFC 6750."),
         "RetryAfter": header("Seconds to wait before the same request is sent again."),
     })

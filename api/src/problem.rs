@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, error::Error, fmt::Write};
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use chrono::{DateTime, Utc};
 use contracts::{ErrorCode, Problem, problem::FieldError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -30,6 +33,7 @@ pub fn problem(
         detail: detail.into(),
         instance: format!("urn:uuid:{instance}"),
         code,
+        request_id: None,
         errors: Vec::new(),
         reasons: Vec::new(),
         command_id: None,
@@ -96,6 +100,14 @@ impl Failure {
         )
     }
 
+    /// The cursor is not one of ours, or not of this question.
+    pub fn no_cursor() -> Self {
+        Self::parameter(
+            "cursor",
+            "`cursor` was not made by this list; leave it out to begin anew.",
+        )
+    }
+
     /// Names the place in the body.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
@@ -152,9 +164,10 @@ impl Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::InvalidCursor => Self::parameter(
-                "cursor",
-                "`cursor` was not made by this list; leave it out to begin anew.",
+            store::Error::InvalidCursor => Self::no_cursor(),
+            store::Error::Erased => Self::new(
+                ErrorCode::NotFound,
+                "This tenant was erased: nothing of it is read any more.",
             ),
             error if error.is_unavailable() => {
                 Self::unavailable("The database cannot be reached right now. Try again.")
@@ -183,7 +196,25 @@ fn answer(problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).expect("a problem holds strings and numbers only");
     let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     response.extensions_mut().insert(problem.code);
+    response.extensions_mut().insert(Nameless(problem.clone()));
     response
+}
+
+/// A problem of an answer that does not say which request it is about.
+#[derive(Debug, Clone)]
+struct Nameless(Problem);
+
+/// Puts the id of the request into the problem that it is answered with. A [`Failure`] can arise
+/// where nobody knows the request any more, so this is done once, on the way out.
+pub(crate) fn name(response: Response, request_id: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Some(Nameless(mut problem)) = parts.extensions.remove() else {
+        return Response::from_parts(parts, body);
+    };
+    problem.request_id = Some(request_id.to_owned());
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = serde_json::to_vec(&problem).expect("a problem holds strings and numbers only");
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// The whole chain of causes in one line: nothing prints its source by itself.

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::{
-    Router,
+    Extension, Router,
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
@@ -16,13 +16,22 @@ use crate::{
     App,
     endpoint::{Endpoint, PREFIX, PREFIXES, endpoints},
     problem::Failure,
-    request::{guard, observe},
+    request::{Needed, guard, observe},
 };
 
 /// The operations below the prefixes that need no token. Everything else is guarded, because the
 /// guard is put on each *route* that is not listed: there is no path to be matched twice and
 /// differently. They are served without a prefix too, where probes look for them.
-pub const PUBLIC: &[&str] = &["/health", "/health/live", "/health/ready", "/openapi.json"];
+pub const PUBLIC: &[&str] = &[
+    "/docs",
+    "/docs/{id}",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    "/problems",
+    "/problems/{id}",
+];
 
 /// The API.
 pub fn router(app: App) -> Router {
@@ -38,7 +47,8 @@ fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
             endpoint.route
         } else {
             let guard = from_fn_with_state(app.clone(), guard);
-            endpoint.route.route_layer(guard)
+            let needed = Extension(Needed(endpoint.permission));
+            endpoint.route.route_layer(needed).route_layer(guard)
         };
         for prefix in PREFIXES {
             router = router.route(&format!("{prefix}{below}"), route.clone());

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     App,
     bundles::Bundles,
-    config::ApiConfig,
+    config::{ApiConfig, Watched},
+    identity::{Authenticator, IdentityError},
+    cursor::CursorKeys,
+    login::{self, UnfitLogin},
     net,
     pipeline::{Pipeline, PipelineOptions},
     router::{metrics_router, router},
-    token::{Verifier, WeakSecret},
 };
 
 /// Why a dispatch-api could not start.
@@ -31,12 +33,15 @@ pub enum ServeError {
         /// Why not.
         source: io::Error,
     },
-    /// The token secret is too short.
+    /// Nobody could be authenticated like this.
     #[error(transparent)]
-    Secret(#[from] WeakSecret),
+    Identity(#[from] IdentityError),
     /// The failpoint variable cannot be read.
     #[error(transparent)]
     Failpoint(#[from] InvalidFailpoint),
+    /// The login would not keep tenants apart, or the way to it would mix callers up.
+    #[error(transparent)]
+    Login(#[from] UnfitLogin),
     /// The database cannot be used.
     #[error("the database cannot be used")]
     Store(#[from] store::Error),
@@ -66,12 +71,13 @@ impl Server {
         if config.failpoints {
             failpoint::arm(std::env::var(failpoint::VARIABLE).ok().as_deref())?;
         }
-        let verifier = Verifier::new(&config.tokens)?;
+        let authenticator = Authenticator::new(&config.tokens)?;
         let api = listen(config.listen).await?;
         let metrics = listen(config.metrics_listen).await?;
         let mut settings = PoolSettings::new("dispatch-api");
         settings.max_connections = config.pool_size;
         let pool = store::connect(config.database_url.expose(), &settings).await?;
+        login::check(&config, &pool).await?;
         let mut settings = PoolSettings::new("dispatch-sealer");
         settings.max_connections = 1;
         let maintenance = store::connect(config.maintenance_url.expose(), &settings).await?;
@@ -89,7 +95,18 @@ impl Server {
                 ..PipelineOptions::default()
             },
         );
-        let app = App::new(pipeline, pool, bundles, verifier, config.limits);
+        let app = App::new(
+            pipeline,
+            pool,
+            bundles,
+            authenticator,
+            config.limits,
+            cursor_keys(&config),
+            Watched {
+                unprotected: !config.row_level_security,
+                ..config.watched.clone()
+            },
+        );
         Ok(Self {
             config,
             api,
@@ -126,9 +143,14 @@ impl Server {
             config.sealing_interval,
             shutdown.clone(),
         );
+        let stop = async {
+            shutdown.cancelled().await;
+            app.stopping().cancel();
+        };
         tokio::join!(
+            stop,
             net::serve(api, router(app.clone()), limits, shutdown.clone()),
-            net::serve(metrics, metrics_router(app.clone()), limits, shutdown),
+            net::serve(metrics, metrics_router(app.clone()), limits, shutdown.clone()),
             sealer,
         );
         app.commands().close();
@@ -140,6 +162,13 @@ impl Server {
         }
         app.pool().close().await;
         maintenance.close().await;
+    }
+}
+
+fn cursor_keys(config: &ApiConfig) -> CursorKeys {
+    match config.cursor_keys.split_first() {
+        Some((today, before)) => CursorKeys::new(today, before.iter().chain([&config.sealing_key])),
+        None => CursorKeys::new(&config.sealing_key, []),
     }
 }
 

@@ -10,11 +10,11 @@ use axum::body::Body;
 use chrono::Utc;
 use contracts::{ActorKind, TenantId, actor::TokenClaims};
 use dispatch_api::{
-    App, Limits, PREFIX, Secret, TokenConfig,
+    App, CursorKeys, Limits, PREFIX, Secret, TokenConfig, Watched,
     bundles::Bundles,
+    identity::{Authenticator, mint},
     pipeline::{Pipeline, PipelineOptions},
     router,
-    token::{Verifier, mint},
 };
 use http::Request;
 use policy::{StarterBundles, Trust};
@@ -45,6 +45,7 @@ fn app() -> App {
         issuer: "issuer".into(),
         audience: "audience".into(),
         leeway: Duration::from_secs(5),
+        issuers: Vec::new(),
     };
     // Port 1 is nobody's: the command ends in a 503, which is logged like any other answer.
     let pool = PgPoolOptions::new()
@@ -56,8 +57,10 @@ fn app() -> App {
     let waker = OutboxWaker::start((*pool.connect_options()).clone());
     let options = PipelineOptions::default();
     let pipeline = Pipeline::new(pool.clone(), bundles.clone(), waker, options);
-    let verifier = Verifier::new(&config).unwrap();
-    App::new(pipeline, pool, bundles, verifier, Limits::default())
+    let authenticator = Authenticator::new(&config).unwrap();
+    let (limits, watched) = (Limits::default(), Watched::default());
+    let keys = CursorKeys::new(&config.secret, []);
+    App::new(pipeline, pool, bundles, authenticator, limits, keys, watched)
 }
 
 fn token() -> String {

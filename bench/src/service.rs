@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
+use api::{ApiConfig, Limits, Secret, Server, TokenConfig, Watched};
 use chrono::{TimeDelta, Utc};
 use contracts::event::AutonomyMode;
 use contracts::{Actor, actor::TokenClaims};
@@ -125,6 +125,7 @@ pub async fn run() -> Result<()> {
         listen: any,
         metrics_listen: any,
         database_url: Secret::new(start.database_url),
+        row_level_security: true,
         maintenance_url: Secret::new(start.maintenance_url),
         pool_size: start.pool_size,
         tokens: TokenConfig {
@@ -132,12 +133,15 @@ pub async fn run() -> Result<()> {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
             leeway: Duration::from_secs(5),
+            issuers: Vec::new(),
         },
         sealing_key: Secret::new(SEALING_KEY),
+        cursor_keys: Vec::new(),
         sealing_interval: start.sealing,
         bundles: Arc::new(StarterBundles::new()?),
         trust: Trust::Anybody,
         ceiling: AutonomyMode::Auto,
+        watched: Watched::default(),
         limits: Limits::default(),
         failpoints: false,
     })
@@ -161,7 +165,7 @@ pub async fn run() -> Result<()> {
 /// A token for this actor, valid for a day.
 pub fn token(actor: &Actor) -> Result<String> {
     let now = Utc::now();
-    Ok(api::token::mint(
+    Ok(api::identity::mint(
         SECRET,
         &TokenClaims {
             iss: ISSUER.to_owned(),

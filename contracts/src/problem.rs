@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::{ids::*, policy::Reason};
 
+/// Where dispatch-api serves the documentation page of each code.
+pub const PROBLEM_PAGES: &str = "/problems";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
         /// Stable codes. Each has a page in `docs/errors/`; a test holds the two together.
@@ -20,6 +23,13 @@ macro_rules! codes {
             /// The HTTP status.
             pub const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)+ }
+            }
+
+            /// The documentation page, in Markdown.
+            pub const fn page(self) -> &'static str {
+                match self {
+                    $(Self::$name => include_str!(concat!("../../docs/errors/", $code, ".md")),)+
+                }
             }
 
             /// The title, the same for each occurrence.
@@ -47,6 +57,8 @@ codes! {
     KillSwitch = "KILL_SWITCH", 403, "Stopped by the kill switch";
     /// The autonomy stage forbids software to do this by itself.
     Stage = "STAGE", 403, "Not allowed at this autonomy stage";
+    /// The tenant is suspended, is being deleted, or was erased.
+    TenantSuspended = "TENANT_SUSPENDED", 403, "The tenant is suspended";
     /// There is no such thing, or it is not yours.
     NotFound = "NOT_FOUND", 404, "Not found";
     /// The path exists, the method does not.
@@ -55,6 +67,8 @@ codes! {
     VersionConflict = "VERSION_CONFLICT", 409, "The ticket has changed";
     /// The command does not lead from the ticket's state anywhere.
     IllegalTransition = "ILLEGAL_TRANSITION", 409, "Not possible in this state";
+    /// There is another one of this name.
+    AlreadyExists = "ALREADY_EXISTS", 409, "It is there already";
     /// The request id was used for another request.
     IdempotencyMismatch = "IDEMPOTENCY_MISMATCH", 409, "Request id used for another request";
     /// The same request, or another one on this ticket, is being worked on.
@@ -73,6 +87,8 @@ codes! {
     Expired = "EXPIRED", 410, "Expired";
     /// The body is too large.
     TooLarge = "TOO_LARGE", 413, "The body is too large";
+    /// The path with its query is too long.
+    UriTooLong = "URI_TOO_LONG", 414, "The address is too long";
     /// The body is not JSON.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported content type";
     /// A value is of the right shape but not valid.
@@ -92,7 +108,8 @@ codes! {
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// Address of the code's documentation page.
+    /// Address of the code's documentation page, relative to the server. Answers that were stored
+    /// before version 0.4 hold `urn:real-dispatch:error:` and the code; `code` is the same in both.
     #[serde(rename = "type")]
     pub type_uri: String,
     /// The code's title.
@@ -105,6 +122,10 @@ pub struct Problem {
     pub instance: String,
     /// Stable code.
     pub code: ErrorCode,
+    /// The request id of the command; for a request without one, the one that was assigned to it.
+    /// Our log line of the request has the same. Absent from answers stored before version 0.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// Where in the body, one entry per wrong field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -135,8 +156,9 @@ pub struct FieldError {
 }
 
 impl ErrorCode {
-    /// Address of the documentation page.
+    /// Address of the documentation page: a path on the server that answers, the same behind every
+    /// host name and prefix (RFC 9457 §3.1.1 allows a relative reference).
     pub fn type_uri(self) -> String {
-        format!("urn:real-dispatch:error:{self}")
+        format!("{PROBLEM_PAGES}/{self}")
     }
 }

@@ -380,9 +380,10 @@ pub struct TimelineEntry {
 /// Whether a part works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
-    /// `ok`, or `unavailable` when a part is not.
+    /// `ok`; `degraded` when a part is away that others need; `unavailable` when this process cannot
+    /// serve.
     pub status: String,
-    /// The parts by name, `ok` or what is wrong.
+    /// The parts by name: `ok`, `not configured`, or what is wrong.
     pub parts: BTreeMap<String, String>,
     /// Version of the program.
     pub version: String,

@@ -4,7 +4,10 @@
 
 use std::{future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
-use ::api::ServeError;
+use ::api::{
+    ServeError,
+    identity::{ClaimNames, IssuerConfig, KeysAt, Tenants},
+};
 use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
@@ -17,7 +20,10 @@ use store::{PoolSettings, bootstrap::Passwords};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{CommsEndpoint, Database, Environment, Mode, OnUnknown, Settings},
+    config::{
+        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Mode, OnUnknown, RowLevelSecurity,
+        Settings,
+    },
     exit::{Failure, chain},
     secret::Secret,
     temporal::Temporal,
@@ -25,8 +31,6 @@ use crate::{
 
 /// How often new heads of the audit chains are sealed.
 const SEALING_INTERVAL: Duration = Duration::from_secs(5);
-/// How far the clock of a token's issuer may be ahead of ours.
-const TOKEN_LEEWAY: Duration = Duration::from_secs(30);
 /// For one call to Temporal.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long new search attributes may take to come into effect.
@@ -89,6 +93,47 @@ pub async fn bootstrap(
     settings.maintenance_url = Some(Secret::new(addresses.maintenance));
     settings.reader_url = Some(Secret::new(addresses.reader));
     Ok(())
+}
+
+/// Whether `database.rls` switches row-level security off. Refused in production.
+pub fn is_unprotected(settings: &Settings) -> Result<bool, Failure> {
+    match (settings.database.rls, settings.system.environment) {
+        (RowLevelSecurity::On, _) => Ok(false),
+        (RowLevelSecurity::Off, Environment::Development | Environment::Test) => Ok(true),
+        (RowLevelSecurity::Off, Environment::Production) => Err(Failure::usage(
+            "`database.rls` is off, and `system.environment` is production: without row-level security \
+             tenants are not separated. Take `database.rls` out of the configuration, or set it to on; \
+             on one person's machine set `system.environment` to development",
+        )),
+    }
+}
+
+/// Where dispatch-api connects: as the login of `database.app_url`, or as the one beside it that
+/// row-level security does not bind.
+pub fn app_url(settings: &Settings) -> Result<String, Failure> {
+    const KEY: &str = "database.app_url";
+    let url = required(KEY, settings.database.app_url.as_ref())?;
+    match is_unprotected(settings)? {
+        false => Ok(url.to_owned()),
+        true => store::bootstrap::address_without_rls(url).map_err(|error| database(KEY, &error)),
+    }
+}
+
+/// Creates the login that row-level security does not bind, where `database.rls` asks for it.
+pub async fn login_without_rls(
+    settings: &Settings,
+    name: &str,
+    passwords: &Passwords,
+) -> Result<bool, Failure> {
+    const KEY: &str = "database.admin_url";
+    if !is_unprotected(settings)? {
+        return Ok(false);
+    }
+    let admin = required(KEY, settings.database.admin_url.as_ref())?;
+    store::bootstrap::create_login_without_rls(admin, name, &passwords.app)
+        .await
+        .map_err(|error| database(KEY, &error))?;
+    Ok(true)
 }
 
 /// When `migrate` makes this installation's bundle the one that decides.
@@ -240,20 +285,31 @@ pub fn api(
     let config = ::api::ApiConfig {
         listen: settings.api.listen,
         metrics_listen: settings.api.metrics_listen,
-        database_url: secret("database.app_url", sources.app_url.as_ref())?,
+        database_url: ::api::Secret::new(app_url(settings)?),
+        row_level_security: !is_unprotected(settings)?,
         maintenance_url: secret("database.maintenance_url", sources.maintenance_url.as_ref())?,
         pool_size: settings.api.pool,
         tokens: ::api::TokenConfig {
             secret: secret("auth.jwt_secret", auth.jwt_secret.as_ref())?,
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
-            leeway: TOKEN_LEEWAY,
+            leeway: Duration::from_secs(auth.leeway_seconds.into()),
+            issuers: issuers(auth)?,
         },
         sealing_key: secret("audit.seal_key", settings.audit.seal_key.as_ref())?,
+        cursor_keys: [&settings.api.cursor_key, &settings.api.earlier_cursor_key]
+            .into_iter()
+            .flatten()
+            .map(|key| ::api::Secret::new(key.expose()))
+            .collect(),
         sealing_interval: SEALING_INTERVAL,
         bundles: bundles(settings)?,
         trust: trust(settings)?,
         ceiling: settings.autonomy.ceiling,
+        watched: ::api::Watched {
+            temporal: crate::temporal::given()?.0.or_else(|| settings.temporal.address.clone()),
+            ..::api::Watched::default()
+        },
         limits: ::api::Limits::default(),
         failpoints: settings.system.failpoints,
     };
@@ -261,10 +317,56 @@ pub fn api(
         ::api::serve(config, shutdown).await.map_err(|error| {
             let text = chain(&error);
             match error {
-                ServeError::Secret(_) | ServeError::Failpoint(_) => Failure::usage(text),
+                ServeError::Identity(_) | ServeError::Failpoint(_) | ServeError::Login(_) => {
+                    Failure::usage(text)
+                }
                 _ => Failure::infrastructure(text),
             }
         })
+    })
+}
+
+/// The issuers beside our own, as dispatch-api wants them.
+pub fn issuers(auth: &Auth) -> Result<Vec<IssuerConfig>, Failure> {
+    auth.issuers.iter().map(issuer).collect()
+}
+
+fn issuer(given: &AuthIssuer) -> Result<IssuerConfig, Failure> {
+    let tenants = match (given.tenant, given.tenants.is_empty(), given.any_tenant) {
+        (Some(tenant), true, false) => Tenants::One(tenant),
+        (None, false, false) => Tenants::Named(given.tenants.clone()),
+        (None, true, true) => Tenants::Any,
+        _ => {
+            return Err(Failure::usage(format!(
+                "`auth.issuers`: {} must have exactly one of `tenant`, `tenants` and `any_tenant = \
+                 true`: which tenants it speaks for",
+                given.name
+            )));
+        }
+    };
+    let defaults = ClaimNames::default();
+    let claims = given.claims.clone();
+    Ok(IssuerConfig {
+        name: given.name.clone(),
+        issuer: given.issuer.clone(),
+        audiences: given.audiences.clone(),
+        algorithm: given.algorithm,
+        keys: given
+            .jwks_url
+            .clone()
+            .map_or(KeysAt::Discovery, KeysAt::Url),
+        tenants,
+        kinds: given.kinds.clone(),
+        default_kind: given.default_kind,
+        roles: given.roles.clone(),
+        claims: ClaimNames {
+            subject: claims.subject.unwrap_or(defaults.subject),
+            tenant: claims.tenant.unwrap_or(defaults.tenant),
+            kind: claims.kind,
+            roles: claims.roles,
+            technician: claims.technician,
+        },
+        max_lifetime: Duration::from_secs(given.max_lifetime_seconds.get().into()),
     })
 }
 

@@ -238,6 +238,10 @@ const fn why(code: ErrorCode) -> &'static str {
             "The same command of the same caller waited for an approval already; it passes once that \
              one has ended."
         }
+        ErrorCode::TenantSuspended => {
+            "The tenant was not active; it passes once a platform administrator lets it work again."
+        }
+        ErrorCode::AlreadyExists => "The name was taken; it passes with another one.",
         ErrorCode::InvalidBundle => {
             "The policy bundle could not be used; it passes with one that `dispatch policy check` \
              accepts."
@@ -276,6 +280,7 @@ const fn why(code: ErrorCode) -> &'static str {
         | ErrorCode::Unauthenticated
         | ErrorCode::MethodNotAllowed
         | ErrorCode::TooLarge
+        | ErrorCode::UriTooLong
         | ErrorCode::UnsupportedMediaType => "The request could not be read.",
     }
 }
@@ -340,6 +345,13 @@ const fn intent(operation: Operation) -> &'static str {
         Operation::ApplyStageChange => "apply a change of a stage",
         Operation::UploadBundle => "keep a policy bundle",
         Operation::ActivateBundle => "activate a policy bundle",
+        Operation::CreateTenant => "make a tenant",
+        Operation::ConfigureTenant => "set a tenant up",
+        Operation::SuspendTenant => "suspend a tenant",
+        Operation::ResumeTenant => "let a suspended tenant work again",
+        Operation::RequestTenantDeletion => "have a tenant deleted",
+        Operation::CancelTenantDeletion => "keep a tenant that was to be deleted",
+        Operation::EraseTenant => "erase what is personal of a tenant",
     }
 }
 
@@ -429,10 +441,12 @@ fn event(event: &TicketEvent, place: &Place) -> String {
             verdict,
             nte_cents,
             reason,
+            void,
         } => format!(
             "Approval {} was {}{}; not to exceed {}.",
             approval_id.short(),
             match verdict {
+                _ if *void => "given and does not count",
                 Verdict::Approve => "given",
                 Verdict::Reject => "refused",
             },

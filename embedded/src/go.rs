@@ -160,13 +160,14 @@ pub(crate) fn find_on_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{opa, temporal};
+    use crate::{oasdiff, opa, temporal};
 
     #[test]
     fn the_sources_are_complete() {
         for (program, folder) in [
             (&temporal::PROGRAM, "temporal-dev"),
             (&opa::PROGRAM, "opa-dev"),
+            (&oasdiff::PROGRAM, "oasdiff-dev"),
         ] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("..")

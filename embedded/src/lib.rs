@@ -17,6 +17,8 @@
 mod cache;
 mod error;
 mod go;
+pub mod oasdiff;
+pub mod oidc;
 pub mod opa;
 pub mod pgbouncer;
 pub mod postgres;
@@ -27,6 +29,8 @@ mod version;
 
 pub use cache::default_cache_dir;
 pub use error::{EmbeddedError, MissingInfrastructure, required};
+pub use oasdiff::Oasdiff;
+pub use oidc::{Oidc, OidcProvider, OidcStart};
 pub use opa::{Opa, OpaOptions, OpaServer};
 pub use pgbouncer::{PgBouncer, PgBouncerOptions, PgBouncerServer, PoolerOptions};
 pub use postgres::{Durability, Postgres, PostgresOptions, PostgresSource};

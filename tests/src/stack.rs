@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
+use api::{ApiConfig, Limits, Secret, Server, TokenConfig, Watched, identity::IssuerConfig};
 use client::{Client, RetryPolicy};
 use contracts::{Operation, TicketId, event::AutonomyMode};
 use reqwest::Method;
@@ -53,8 +53,14 @@ pub struct ApiOptions {
     pub sealing_interval: Duration,
     /// Where Postgres is, when not where the database says: a proxy in front of it.
     pub database_at: Option<SocketAddr>,
+    /// Whether row-level security binds dispatch-api's login.
+    pub row_level_security: bool,
     /// The most that software may do by itself.
     pub ceiling: AutonomyMode,
+    /// Who may say who calls, besides the tests' own issuer.
+    pub issuers: Vec<IssuerConfig>,
+    /// Where Temporal is said to be; it is asked for its health only.
+    pub temporal_at: Option<SocketAddr>,
 }
 
 impl Default for ApiOptions {
@@ -64,7 +70,10 @@ impl Default for ApiOptions {
             limits: Limits::default(),
             sealing_interval: Duration::from_millis(200),
             database_at: None,
+            row_level_security: true,
             ceiling: AutonomyMode::Auto,
+            issuers: Vec::new(),
+            temporal_at: None,
         }
     }
 }
@@ -258,7 +267,12 @@ fn base_client(address: SocketAddr) -> Client {
 }
 
 fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> ApiConfig {
-    let mut url = url::Url::parse(&database.addresses.app).expect("an address");
+    let app = match options.row_level_security {
+        true => database.addresses.app.clone(),
+        false => store::bootstrap::address_without_rls(&database.addresses.app)
+            .expect("the server's own address"),
+    };
+    let mut url = url::Url::parse(&app).expect("an address");
     if let Some(proxy) = options.database_at {
         url.set_ip_host(proxy.ip()).expect("a URL with a host");
         url.set_port(Some(proxy.port())).expect("a URL with a host");
@@ -267,6 +281,7 @@ fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> 
         listen,
         metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         database_url: Secret::new(url),
+        row_level_security: options.row_level_security,
         maintenance_url: Secret::new(&database.addresses.maintenance),
         pool_size: options.pool_size,
         tokens: TokenConfig {
@@ -274,12 +289,18 @@ fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> 
             issuer: ISSUER.into(),
             audience: AUDIENCE.into(),
             leeway: Duration::from_secs(5),
+            issuers: options.issuers.clone(),
         },
         sealing_key: Secret::new(SEALING_KEY),
+        cursor_keys: Vec::new(),
         sealing_interval: options.sealing_interval,
         bundles: bundles(),
         trust: policy::Trust::Anybody,
         ceiling: options.ceiling,
+        watched: Watched {
+            temporal: options.temporal_at.map(|address| address.to_string()),
+            ..Watched::default()
+        },
         limits: options.limits,
         failpoints: false,
     }

@@ -74,6 +74,7 @@ pub(super) fn new(
         }
         Outcome::Refused(refusal) => {
             let mut problem = problem(refusal.code, &*refusal.detail, ids.command.as_uuid(), at);
+            problem.request_id = Some(call.request_id.clone());
             problem.errors.clone_from(&refusal.errors);
             problem.reasons.clone_from(&refusal.reasons);
             problem.meta.clone_from(&refusal.meta);

@@ -24,6 +24,9 @@ pub(super) enum Unrecorded {
     Evaluation(#[from] EvaluationError),
     #[error("the token's tenant does not exist")]
     UnknownTenant,
+    /// Others on the same ticket came first, and took too long.
+    #[error("the command's turn did not come in time")]
+    NoTurn,
     /// Not for callers: policy lets the command pass, and what it brings is to be checked first.
     #[error("the bundle that the command brings was not checked")]
     Unchecked,
@@ -32,7 +35,7 @@ pub(super) enum Unrecorded {
 impl Unrecorded {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Store(store::Error::LockTimeout(_)) => ErrorCode::InFlight,
+            Self::Store(store::Error::LockTimeout(_)) | Self::NoTurn => ErrorCode::InFlight,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Unchecked => ErrorCode::Internal,
             Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
@@ -109,6 +112,7 @@ impl Unrecorded {
             _ => tracing::warn!(%instance, operation, error = %self, cause, "command not recorded"),
         }
         let mut problem = problem(code, detail, instance, call.received_at);
+        problem.request_id = Some(call.request_id.clone());
         if let Some(reason) = self.reason() {
             problem.meta.insert("reason".into(), reason.into());
         }

@@ -5,13 +5,12 @@ use contracts::{
     proposal::{AdvisorInput, ProposalKind},
 };
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get, missing};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get, missing};
 
 async fn handler(
     TicketPath(id): TicketPath,
     request: ReadRequest,
 ) -> Result<Json<AdvisorInput>, Failure> {
-    request.machinery_only()?;
     let query = request.query(&["kind", "clock"])?;
     let kind: Option<ProposalKind> = query.word("kind")?;
     let kind = kind.ok_or_else(|| missing("kind"))?;
@@ -57,8 +56,8 @@ pub(super) fn endpoint() -> Endpoint {
         "/tickets/{id}/advisor-input",
         get(handler),
     )
+    .needs(ReadPermission::Machinery)
     .summary("Everything that an advisor looks at")
-    .description("For the ticket's workflow, auditors and platform administrators.")
     .query::<ProposalKind>("kind", true, "What the advice is about.")
     .query::<Slug>(
         "clock",
@@ -68,7 +67,6 @@ pub(super) fn endpoint() -> Endpoint {
     .problems(&[
         ErrorCode::IllegalTransition,
         ErrorCode::NotFound,
-        ErrorCode::Forbidden,
         ErrorCode::PolicyUnavailable,
     ])
 }

@@ -1,20 +1,8 @@
 //! `GET /api/v1/proposals/agreement`
 
-use contracts::{
-    ErrorCode, Role,
-    proposal::{Agreement, AgreementFilter, ProposalKind},
-};
+use contracts::proposal::{Agreement, AgreementFilter, ProposalKind};
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
-
-/// How good the advice is, is a matter of those who lead the work or look after the system.
-const READERS: [Role; 5] = [
-    Role::Dispatcher,
-    Role::AccountManager,
-    Role::Auditor,
-    Role::TenantAdmin,
-    Role::PlatformAdmin,
-];
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 async fn handler(request: ReadRequest) -> Result<Json<Agreement>, Failure> {
     let query = request.query(&["kind", "from", "to"])?;
@@ -23,15 +11,6 @@ async fn handler(request: ReadRequest) -> Result<Json<Agreement>, Failure> {
         from: query.get("from")?,
         to: query.get("to")?,
     };
-    if !READERS
-        .iter()
-        .any(|role| request.actor().roles.contains(role))
-    {
-        return Err(Failure::new(
-            ErrorCode::Forbidden,
-            "Only dispatchers, account managers, auditors and administrators may read this.",
-        ));
-    }
     let mut tx = request.open().await?;
     let agreement = store::read::agreement(&mut tx, &filter).await?;
     tx.commit().await?;
@@ -44,10 +23,11 @@ pub(super) fn endpoint() -> Endpoint {
         "/proposals/agreement",
         get(handler),
     )
+    .needs(ReadPermission::Agreement)
     .summary("How far people did what software would have done")
     .description(
         "Counts per kind of proposal: how acts compared with it, apart for those whose actor had \
-         read the proposal before. For dispatchers, account managers, auditors and administrators.",
+         read the proposal before.",
     )
     .query::<ProposalKind>("kind", false, "Only proposals about this.")
     .query::<chrono::DateTime<chrono::Utc>>(
@@ -60,5 +40,4 @@ pub(super) fn endpoint() -> Endpoint {
         false,
         "Only proposals recorded before this moment.",
     )
-    .problems(&[ErrorCode::Forbidden])
 }

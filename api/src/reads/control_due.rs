@@ -5,12 +5,15 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Command, ErrorCode, Operation, Slug, TenantId,
+    Command, Operation, Slug, TenantId,
     approval::Approval,
     autonomy::{ControlDue, DueCommand},
-    command::{ApplyStageChange, DemoteStage, RecordApprovalStep, ReleaseKillSwitch},
+    command::{
+        ApplyStageChange, DemoteStage, EraseTenant, RecordApprovalStep, ReleaseKillSwitch,
+    },
     kill_switch::KillScope,
     rollout::StageChange,
+    tenant::TenantState,
 };
 use domain::{Autonomy, rollout};
 use serde_json::json;
@@ -20,13 +23,22 @@ use store::{
 };
 use uuid::Uuid;
 
-use super::{Endpoint, Failure, Json, ReadRequest, get, rollout::standing};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get, rollout::standing};
 
 async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
-    request.machinery_only()?;
     request.query(&[])?;
     let (tenant, now) = (request.actor().tenant_id, request.received_at());
     let mut tx = request.open().await?;
+    // Of a tenant that is not active nothing is due but its end.
+    let stands = store::tenants::standing(&mut tx).await?;
+    if let Some((state, erase_after)) = stands
+        && state != TenantState::Active
+    {
+        let due = erase_after.filter(|at| *at <= now);
+        let commands = due.map(|at| erased(tenant, at)).into_iter().collect();
+        tx.commit().await?;
+        return Ok(Json(ControlDue { commands }));
+    }
     let (autonomy, rows, _) = standing(&request, &mut tx).await?;
     // What goes back comes before what goes ahead: it makes the latter void.
     let mut commands = breached(&mut tx, tenant, &autonomy, &rows, now).await?;
@@ -145,6 +157,13 @@ fn released(tenant: TenantId, switch: ExpiredSwitch) -> DueCommand {
     command(tenant, "release", &about, switch.generation, body)
 }
 
+/// Its time of grace is over.
+fn erased(tenant: TenantId, after: DateTime<Utc>) -> DueCommand {
+    let body = EraseTenant { tenant_id: tenant };
+    let about = after.timestamp_micros().to_string();
+    command(tenant, "erase", &about, 1, body)
+}
+
 /// Its key follows from what it is about and which version of that: the same reason, the same key.
 fn command(
     tenant: TenantId,
@@ -165,14 +184,14 @@ fn command(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ControlDue>("get_control_due", "/control/due", get(handler))
+        .needs(ReadPermission::Machinery)
         .summary("What is due for a tenant without a ticket")
         .description(
             "Stages whose guardrails do not hold, steps of approvals, changes of stages and ends of \
              kill switches whose time has come: as commands that the tenant's control is to send. \
-             A change that a kill switch stopped when its time came is not among them, then or later. \
-             For the workflow, auditors and platform administrators.",
+             Of a tenant that is not active nothing is due but its erasure, once its time of grace is over. \
+             A change that a kill switch stopped when its time came is not among them, then or later.",
         )
-        .problems(&[ErrorCode::Forbidden, ErrorCode::PolicyUnavailable])
 }
 
 #[cfg(test)]

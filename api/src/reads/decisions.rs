@@ -4,14 +4,14 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use contracts::{
-    DecisionId, ErrorCode, Role, TicketId,
+    DecisionId, ErrorCode, TicketId,
     read::{DecisionDetail, DecisionFilter, DecisionPage},
 };
 use futures::{StreamExt, stream};
 use http::header;
 use store::read::Exported;
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
+use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get};
 use crate::{endpoint::NDJSON, request::Query};
 
 const MAX_LIMIT: u32 = 200;
@@ -24,24 +24,6 @@ const FILTERS: [&str; 7] = [
     "from",
     "to",
 ];
-
-/// Refuses everybody but those who answer for what is done: decisions tell who tried what.
-fn overseers_only(request: &ReadRequest) -> Result<(), Failure> {
-    const MAY: [Role; 4] = [
-        Role::Auditor,
-        Role::TenantAdmin,
-        Role::PlatformAdmin,
-        Role::AccountManager,
-    ];
-    match MAY.iter().any(|role| request.actor().roles.contains(role)) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            ErrorCode::Forbidden,
-            "Only auditors, account managers, tenant and platform administrators may read \
-             decisions.",
-        )),
-    }
-}
 
 fn filter(query: &Query) -> Result<DecisionFilter, Failure> {
     Ok(DecisionFilter {
@@ -58,16 +40,16 @@ fn filter(query: &Query) -> Result<DecisionFilter, Failure> {
 }
 
 async fn list(request: ReadRequest) -> Result<Json<DecisionPage>, Failure> {
-    overseers_only(&request)?;
     let query = request.query(&[&FILTERS[..], &["cursor", "limit"]].concat())?;
     let filter = DecisionFilter {
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.limit(MAX_LIMIT)?,
         ..filter(&query)?
     };
     let mut tx = request.open().await?;
-    let page = store::read::decisions(&mut tx, &filter).await?;
+    let mut page = store::read::decisions(&mut tx, &filter).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
@@ -75,7 +57,6 @@ async fn one(
     PathId(id): PathId<DecisionId>,
     request: ReadRequest,
 ) -> Result<Json<DecisionDetail>, Failure> {
-    overseers_only(&request)?;
     request.query(&[])?;
     let mut tx = request.open().await?;
     let decision = store::read::decision(&mut tx, id).await?;
@@ -113,7 +94,6 @@ impl Export {
 }
 
 async fn export(request: ReadRequest) -> Result<Response, Failure> {
-    overseers_only(&request)?;
     let filter = filter(&request.query(&FILTERS)?)?;
     let so_far = Exported::nothing(request.received_at());
     let export = Export {
@@ -147,15 +127,14 @@ fn filtered(endpoint: Endpoint) -> Endpoint {
         .query::<String>("reason", false, "Only with this reason's code.")
         .query::<DateTime<Utc>>("from", false, "Only from this instant on.")
         .query::<DateTime<Utc>>("to", false, "Only before this instant.")
-        .problems(&[ErrorCode::Forbidden])
 }
 
 pub(super) fn endpoints() -> [Endpoint; 3] {
     let list = Endpoint::read::<DecisionPage>("list_decisions", "/decisions", get(list))
+        .needs(ReadPermission::Decisions)
         .summary("List recorded decisions")
         .description(
-            "Newest first. For auditors, account managers, tenant and platform administrators. \
-             All given filters must hold; several values of one, separated by commas, are \
+            "Newest first. All given filters must hold; several values of one, separated by commas, are \
              alternatives. A page looks at no more than 5000 decisions, so it may be short, even \
              empty, and still have a `next_cursor`: the list ends where there is none. A cursor \
              belongs to its filters.",
@@ -165,21 +144,20 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
         "/decisions/export",
         get(export),
     )
+    .needs(ReadPermission::Decisions)
     .summary("Export recorded decisions")
     .description(
         "Oldest first, as JSON Lines: one decision with its input a line, all that the filters \
              leave of what was decided before the request. A body that breaks off without its end \
-             is not complete. For the same callers as the list.",
+             is not complete.",
     )
     .lines();
     let one = Endpoint::read::<DecisionDetail>("get_decision", "/decisions/{id}", get(one))
         .of::<DecisionId>("The decision.")
+        .needs(ReadPermission::Decisions)
         .summary("Get a recorded decision")
-        .description(
-            "With what the policy was asked: the same under the same bundle decides the same. For \
-             the same callers as the list.",
-        )
-        .problems(&[ErrorCode::Forbidden, ErrorCode::NotFound]);
+        .description("With what the policy was asked: the same under the same bundle decides the same.")
+        .problems(&[ErrorCode::NotFound]);
     [
         filtered(list)
             .query::<String>("cursor", false, "`next_cursor` of the page before.")

@@ -2,7 +2,7 @@
 
 use contracts::{ErrorCode, directory::EvidencePage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
 
 async fn handler(
     TicketPath(id): TicketPath,
@@ -17,6 +17,7 @@ async fn handler(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<EvidencePage>("list_evidence", "/tickets/{id}/evidence", get(handler))
+        .needs(ReadPermission::Tickets)
         .summary("The evidence on record")
         .description(
             "Oldest first. What a visit handed in with its last step stands in the ticket's visits.",

@@ -7,7 +7,7 @@ use contracts::{ActorKind, ApprovalId, CommandId, CommentId, ErrorCode, inbox::A
 use domain::approval::{ApprovalFacts, may_decide};
 use uuid::Uuid;
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, get, list_approvals::summary};
+use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, get, list_approvals::summary};
 
 async fn handler(
     PathId(id): PathId<ApprovalId>,
@@ -63,6 +63,7 @@ async fn handler(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ApprovalDetail>("get_approval", "/approvals/{id}", get(handler))
+        .needs(ReadPermission::Approvals)
         .summary("Get an approval")
         .of::<ApprovalId>("The approval.")
         .description(

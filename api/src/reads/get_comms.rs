@@ -1,16 +1,15 @@
 //! `GET /api/v1/comms/{id}` and its raw payload.
 
 use axum::response::IntoResponse;
-use contracts::{ActorKind, ErrorCode, MessageId, Role, comms::CommsEnvelope};
+use contracts::{ErrorCode, MessageId, comms::CommsEnvelope};
 use http::header;
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
+use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get};
 
 async fn one(
     PathId(id): PathId<MessageId>,
     request: ReadRequest,
 ) -> Result<Json<CommsEnvelope>, Failure> {
-    request.correspondence(&[])?;
     request.query(&[])?;
     let mut tx = request.open().await?;
     let message = store::read::message(&mut tx, id).await?;
@@ -18,20 +17,8 @@ async fn one(
     message.map(Json).ok_or_else(no_message)
 }
 
-/// What the provider sent says more than the message: it is for whoever looks into how messages
-/// come in.
+/// What the provider sent says more than the message: it has a permission of its own.
 async fn raw(PathId(id): PathId<MessageId>, request: ReadRequest) -> Result<Response, Failure> {
-    let actor = request.actor();
-    let allowed = match actor.kind {
-        ActorKind::Person | ActorKind::Integration => actor.roles.contains(&Role::TenantAdmin),
-        ActorKind::Agent | ActorKind::Workflow => false,
-    };
-    if !allowed {
-        return Err(Failure::new(
-            ErrorCode::Forbidden,
-            "Only people and integrations with role tenant_admin may read what a provider sent.",
-        ));
-    }
     request.query(&[])?;
     let mut tx = request.open().await?;
     let raw = store::read::raw_message(&mut tx, id).await?;
@@ -60,15 +47,17 @@ fn no_message() -> Failure {
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::read::<CommsEnvelope>("get_comms", "/comms/{id}", get(one))
+            .needs(ReadPermission::Messages)
             .summary("Get a message")
             .of::<MessageId>("The message.")
             .description("With where it came from, where it belongs and how far it got.")
-            .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden]),
+            .problems(&[ErrorCode::NotFound]),
         Endpoint::read::<String>("get_comms_raw", "/comms/{id}/raw", get(raw))
+            .needs(ReadPermission::RawMessages)
             .summary("What the provider sent, byte for byte")
             .of::<MessageId>("The message.")
-            .description("Plain text, for people and integrations with role `tenant_admin`.")
+            .description("Plain text.")
             .plain_text()
-            .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden]),
+            .problems(&[ErrorCode::NotFound]),
     ]
 }

@@ -2,24 +2,23 @@
 
 use contracts::{ContactId, ErrorCode, directory::ContactRecord};
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, get};
+use super::{Endpoint, Failure, PathId, ReadPermission, ReadRequest, Response, get, versioned};
 
-async fn handler(
-    PathId(id): PathId<ContactId>,
-    request: ReadRequest,
-) -> Result<Json<ContactRecord>, Failure> {
-    request.personal_data()?;
+async fn handler(PathId(id): PathId<ContactId>, request: ReadRequest) -> Result<Response, Failure> {
     request.query(&[])?;
     let mut tx = request.open().await?;
     let found = store::read::contact(&mut tx, id).await?;
     tx.commit().await?;
-    found.map(Json).ok_or_else(|| Failure::no_such("contact"))
+    let found = found.ok_or_else(|| Failure::no_such("contact"))?;
+    Ok(versioned(&request, &found.version.to_string(), found))
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ContactRecord>("get_contact", "/contacts/{id}", get(handler))
+        .needs(ReadPermission::Contacts)
+        .etag()
         .summary("Get a contact")
-        .description("Personal data: for those who plan and do the work.")
+        .description("Personal data.")
         .of::<ContactId>("The contact.")
-        .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden])
+        .problems(&[ErrorCode::NotFound])
 }

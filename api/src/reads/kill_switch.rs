@@ -2,7 +2,7 @@
 
 use contracts::{directory::KillSwitchView, kill_switch::DrillPage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 async fn switches(request: ReadRequest) -> Result<Json<KillSwitchView>, Failure> {
     request.query(&[])?;
@@ -23,6 +23,7 @@ async fn drills(request: ReadRequest) -> Result<Json<DrillPage>, Failure> {
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::read::<KillSwitchView>("get_kill_switch", "/kill-switch", get(switches))
+            .needs(ReadPermission::KillSwitch)
             .summary("Whether software is stopped")
             .description(
                 "Every switch that was ever turned. `generation` is the version that a turn expects; \
@@ -32,6 +33,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                  many workflows were told.",
             ),
         Endpoint::read::<DrillPage>("list_drills", "/kill-switch/drills", get(drills))
+            .needs(ReadPermission::KillSwitch)
             .summary("Drills of the kill switch")
             .description("The newest first."),
     ]

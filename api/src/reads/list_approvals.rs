@@ -7,7 +7,7 @@ use contracts::{
     inbox::{ApprovalFilter, ApprovalPage, ApprovalSummary, ApprovalTicket},
 };
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 const MAX_LIMIT: u32 = 200;
 
@@ -35,7 +35,7 @@ async fn handler(request: ReadRequest) -> Result<Json<ApprovalPage>, Failure> {
         waiting_minutes: query.get("waiting_minutes")?,
         sla_at_risk: query.get("sla_at_risk")?.unwrap_or(false),
         sla_within_minutes: query.get("sla_within_minutes")?,
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.limit(MAX_LIMIT)?,
     };
     let now = request.received_at();
@@ -49,7 +49,7 @@ async fn handler(request: ReadRequest) -> Result<Json<ApprovalPage>, Failure> {
             .map(|(approval, ticket)| summary(approval, ticket, now))
             .collect(),
         counts: inbox.counts,
-        next_cursor: inbox.next_cursor,
+        next_cursor: request.next_cursor(inbox.next_cursor),
     }))
 }
 
@@ -77,6 +77,7 @@ pub(super) fn summary(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ApprovalPage>("list_approvals", "/approvals", get(handler))
+        .needs(ReadPermission::Approvals)
         .summary("List approvals")
         .description(
             "The inbox: what waits for people, the least time left first, with whose word is still \

@@ -5,12 +5,11 @@ use contracts::{
     comms::{Channel, CommsFilter, CommsPage, DeliveryState, Direction, Purpose},
 };
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 const MAX_LIMIT: u32 = 200;
 
 async fn handler(request: ReadRequest) -> Result<Json<CommsPage>, Failure> {
-    request.correspondence(&[])?;
     let query = request.query(&[
         "direction",
         "channel",
@@ -30,7 +29,7 @@ async fn handler(request: ReadRequest) -> Result<Json<CommsPage>, Failure> {
         held: query.get("held")?,
         ticket_id: query.get("ticket_id")?,
         contact_id: query.get("contact_id")?,
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.get("limit")?,
     };
     if filter
@@ -41,13 +40,15 @@ async fn handler(request: ReadRequest) -> Result<Json<CommsPage>, Failure> {
         return Err(Failure::parameter("limit", detail));
     }
     let mut tx = request.open().await?;
-    let page = store::read::messages(&mut tx, &filter).await?;
+    let mut page = store::read::messages(&mut tx, &filter).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<CommsPage>("list_comms", "/comms", get(handler))
+        .needs(ReadPermission::Messages)
         .summary("List messages")
         .description(
             "Newest first; with `held=true` what a person has to place, oldest first. All given \
@@ -66,5 +67,5 @@ pub(super) fn endpoint() -> Endpoint {
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
         .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
-        .problems(&[ErrorCode::Forbidden])
+        .problems(&[ErrorCode::NotFound])
 }

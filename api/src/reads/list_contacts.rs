@@ -2,24 +2,25 @@
 
 use contracts::{ErrorCode, SiteId, Slug, directory::ContactPage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
 
 async fn handler(request: ReadRequest) -> Result<Json<ContactPage>, Failure> {
-    request.personal_data()?;
     let filter = directory_filter(&request, &["site_id"])?;
     let mut tx = request.open().await?;
-    let page = store::read::contacts(&mut tx, &filter).await?;
+    let mut page = store::read::contacts(&mut tx, &filter).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ContactPage>("list_contacts", "/contacts", get(handler))
+        .needs(ReadPermission::Contacts)
         .summary("List contacts")
-        .description("Newest first; all given filters must hold. Personal data: for those who plan and do the work.")
+        .description("Newest first; all given filters must hold. Personal data.")
         .query::<Slug>("code", false, "Only the one with this code.")
         .query::<SiteId>("site_id", false, "Only at this site.")
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
         .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
-        .problems(&[ErrorCode::Forbidden])
+        .problems(&[ErrorCode::NotFound])
 }

@@ -2,7 +2,7 @@
 
 use contracts::{Role, inbox::DelegationList};
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 async fn handler(request: ReadRequest) -> Result<Json<DelegationList>, Failure> {
     request.query(&[])?;
@@ -19,6 +19,7 @@ async fn handler(request: ReadRequest) -> Result<Json<DelegationList>, Failure> 
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<DelegationList>("list_delegations", "/delegations", get(handler))
+        .needs(ReadPermission::Approvals)
         .summary("List rights to decide that were lent")
         .description(
             "Those that the caller lent or was lent; all of the tenant for its administrators and \

@@ -2,18 +2,20 @@
 
 use contracts::{Slug, directory::SitePage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
 
 async fn handler(request: ReadRequest) -> Result<Json<SitePage>, Failure> {
     let filter = directory_filter(&request, &[])?;
     let mut tx = request.open().await?;
-    let page = store::read::sites(&mut tx, &filter).await?;
+    let mut page = store::read::sites(&mut tx, &filter).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<SitePage>("list_sites", "/sites", get(handler))
+        .needs(ReadPermission::Directory)
         .summary("List sites")
         .description("Newest first; all given filters must hold.")
         .query::<Slug>("code", false, "Only the one with this code.")

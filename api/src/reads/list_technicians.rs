@@ -2,18 +2,20 @@
 
 use contracts::{Slug, directory::TechnicianPage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, directory_filter, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
 
 async fn handler(request: ReadRequest) -> Result<Json<TechnicianPage>, Failure> {
     let filter = directory_filter(&request, &["skill", "active"])?;
     let mut tx = request.open().await?;
-    let page = store::read::technicians(&mut tx, &filter, request.homes()).await?;
+    let mut page = store::read::technicians(&mut tx, &filter, request.homes()).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TechnicianPage>("list_technicians", "/technicians", get(handler))
+        .needs(ReadPermission::Directory)
         .summary("List technicians")
         .description(
             "Newest first; all given filters must hold. Where a technician starts from is for \

@@ -6,7 +6,7 @@ use contracts::{
     read::{IdOrCode, TicketFilter, TicketPage, TicketSort},
 };
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 use crate::request::Query;
 
 const MAX_LIMIT: u32 = 200;
@@ -41,12 +41,13 @@ async fn handler(request: ReadRequest) -> Result<Json<TicketPage>, Failure> {
         q: text(&query)?,
         sort: query.word("sort")?.unwrap_or_default(),
         counts: query.get("counts")?.unwrap_or_default(),
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.limit(MAX_LIMIT)?,
     };
     let mut tx = request.open().await?;
-    let page = store::read::tickets(&mut tx, &filter).await?;
+    let mut page = store::read::tickets(&mut tx, &filter).await?;
     tx.commit().await?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
     Ok(Json(page))
 }
 
@@ -84,6 +85,7 @@ fn text(query: &Query) -> Result<Option<String>, Failure> {
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketPage>("list_tickets", "/tickets", get(handler))
+        .needs(ReadPermission::Tickets)
         .summary("List tickets")
         .description(
             "All given filters must hold; several values of one, separated by commas, are \

@@ -1,8 +1,9 @@
 //! The reads, one file each.
 //!
 //! A read is a question of one tenant at one moment: row-level security shows the caller's own rows
-//! and nothing else, so another tenant's ticket does not exist here (404). Any authenticated caller
-//! of the tenant may ask about its tickets; what the workflow alone needs is narrower.
+//! and nothing else, so another tenant's ticket does not exist here (404). Each needs a permission,
+//! which is said beside its route and is the active bundle's to give; `docs/permissions.md` has them
+//! all. What depends on the row besides (a technician's own jobs, say) stands in the read.
 
 mod advisor_input;
 mod agreement;
@@ -28,11 +29,13 @@ mod list_sites;
 mod list_technicians;
 mod list_tickets;
 mod openapi;
+mod pages;
 mod policy_bundles;
 mod proposals;
 mod rollout;
 mod snapshot;
 mod technician_calendar;
+mod tenants;
 mod ticket_comms;
 mod ticket_status;
 mod timeline;
@@ -43,8 +46,14 @@ use crate::{
     problem::Failure,
     request::{PathId, ReadRequest, TicketPath, missing},
 };
-use axum::{Json, response::Response, routing::get};
-use contracts::directory::DirectoryFilter;
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use contracts::{ReadPermission, directory::DirectoryFilter};
+use http::{StatusCode, header};
+use serde::Serialize;
 
 /// All reads.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -80,9 +89,25 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(policy_bundles::endpoints());
     all.extend(rollout::endpoints());
     all.push(ledger::endpoint());
+    all.extend(tenants::endpoints());
     all.push(control_due::endpoint());
+    all.extend(pages::endpoints());
     all.extend(health::endpoints());
     all
+}
+
+/// What has a version, with it as its ETag; nothing but that when the caller knows it (RFC 9110 §13.1.2).
+fn versioned(request: &ReadRequest, version: &str, body: impl Serialize) -> Response {
+    let etag = format!("\"{version}\"");
+    let known = request.header(header::IF_NONE_MATCH).unwrap_or_default();
+    let unchanged = known
+        .split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*");
+    match unchanged {
+        true => (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response(),
+        false => ([(header::ETAG, etag)], Json(body)).into_response(),
+    }
 }
 
 /// The filter of a list of the directory: `code`, what the list filters by besides, and the page.
@@ -97,7 +122,7 @@ fn directory_filter(
         site_id: query.get("site_id")?,
         skill: query.get("skill")?,
         active: query.get("active")?,
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.get("limit")?,
     };
     match filter.limit {

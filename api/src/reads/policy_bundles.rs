@@ -2,7 +2,7 @@
 
 use contracts::read::{BundleActivations, StoredBundles};
 
-use super::{Endpoint, Failure, Json, ReadRequest, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 async fn bundles(request: ReadRequest) -> Result<Json<StoredBundles>, Failure> {
     request.query(&[])?;
@@ -23,6 +23,7 @@ async fn activations(request: ReadRequest) -> Result<Json<BundleActivations>, Fa
 pub(super) fn endpoints() -> [Endpoint; 2] {
     [
         Endpoint::read::<StoredBundles>("list_policy_bundles", "/policy/bundles", get(bundles))
+            .needs(ReadPermission::Policy)
             .summary("List policy bundles")
             .description("Every bundle that was uploaded, and which of them decides; for platform administrators \
                  also who uploaded it."),
@@ -31,6 +32,7 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
             "/policy/activations",
             get(activations),
         )
+        .needs(ReadPermission::Policy)
         .summary("List activations of policy bundles")
         .description("Which bundle decided from when on; for platform administrators also who activated it \
              and why."),

@@ -8,7 +8,7 @@
 
 use contracts::{ActorKind, ErrorCode, read::ProposalPage};
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
 
 async fn handler(
     TicketPath(id): TicketPath,
@@ -31,6 +31,7 @@ async fn handler(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<ProposalPage>("list_proposals", "/tickets/{id}/proposals", get(handler))
+        .needs(ReadPermission::Proposals)
         .summary("What software would have done")
         .description(
             "Oldest first, with what a person did instead or likewise, and whether they had read \

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::{
-    ErrorCode, Operation, Role,
+    ErrorCode, Operation,
     autonomy::{StageSetting, StageTarget},
     rollout::{KeptReport, RolloutView, StageChange, StageHistory, StageView},
 };
@@ -12,33 +12,10 @@ use policy::Bundle;
 use store::{TenantTx, read::StageRow};
 use strum::VariantArray;
 
-use super::{Endpoint, Failure, Json, ReadRequest, get, missing};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get, missing};
 
 /// The most changes that are told.
 const MOST: i64 = 200;
-
-/// Those who lead the work, decide about software, or look after the system.
-const READERS: [Role; 6] = [
-    Role::Dispatcher,
-    Role::Approver,
-    Role::AccountManager,
-    Role::Auditor,
-    Role::TenantAdmin,
-    Role::PlatformAdmin,
-];
-
-/// Refuses everybody else.
-pub(super) fn readers_only(request: &ReadRequest) -> Result<(), Failure> {
-    let roles = &request.actor().roles;
-    match READERS.iter().any(|role| roles.contains(role)) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            ErrorCode::Forbidden,
-            "Only dispatchers, approvers, account managers, auditors and administrators may read \
-             this.",
-        )),
-    }
-}
 
 /// The rules that decide and the stages that are set, without the kill switches.
 pub(super) async fn standing(
@@ -71,7 +48,6 @@ pub(super) async fn standing(
 
 async fn show(request: ReadRequest) -> Result<Json<RolloutView>, Failure> {
     request.query(&[])?;
-    readers_only(&request)?;
     let mut tx = request.open().await?;
     let (autonomy, rows, _) = standing(&request, &mut tx).await?;
     let to_come = store::read::stage_changes_to_come(&mut tx).await?;
@@ -131,7 +107,6 @@ fn view(autonomy: &Autonomy, rows: &[StageRow], to_come: &[StageChange]) -> Roll
 
 async fn history(request: ReadRequest) -> Result<Json<StageHistory>, Failure> {
     let operation = request.query(&["operation"])?.word("operation")?;
-    readers_only(&request)?;
     let mut tx = request.open().await?;
     let items = store::read::stage_changes(&mut tx, operation, MOST).await?;
     tx.commit().await?;
@@ -141,7 +116,6 @@ async fn history(request: ReadRequest) -> Result<Json<StageHistory>, Failure> {
 async fn report(request: ReadRequest) -> Result<Json<KeptReport>, Failure> {
     let sha256: Option<String> = request.query(&["sha256"])?.get("sha256")?;
     let sha256 = sha256.ok_or_else(|| missing("sha256"))?;
-    readers_only(&request)?;
     let mut tx = request.open().await?;
     let report = store::read::report(&mut tx, &sha256).await?;
     tx.commit().await?;
@@ -151,21 +125,22 @@ async fn report(request: ReadRequest) -> Result<Json<KeptReport>, Failure> {
 pub(super) fn endpoints() -> [Endpoint; 3] {
     [
         Endpoint::read::<RolloutView>("get_rollout", "/rollout", get(show))
+            .needs(ReadPermission::Rollout)
             .summary("How far software may go, kind of command by kind of command")
             .description(
                 "What is set and what holds (no more than the environment allows), by whom and \
                  since when, and changes to come.",
-            )
-            .problems(&[ErrorCode::Forbidden, ErrorCode::PolicyUnavailable]),
+            ),
         Endpoint::read::<StageHistory>("get_rollout_history", "/rollout/history", get(history))
+            .needs(ReadPermission::Rollout)
             .summary("How the stages came where they are")
             .description("The newest changes first; at most 200.")
-            .query::<Operation>("operation", false, "Only of this kind of command.")
-            .problems(&[ErrorCode::Forbidden]),
+            .query::<Operation>("operation", false, "Only of this kind of command."),
         Endpoint::read::<KeptReport>("get_rollout_report", "/rollout/reports", get(report))
+            .needs(ReadPermission::Rollout)
             .summary("A kept report")
             .description("Its document is what the hash is over, as canonical JSON.")
             .query::<String>("sha256", true, "The report's hash.")
-            .problems(&[ErrorCode::NotFound, ErrorCode::Forbidden]),
+            .problems(&[ErrorCode::NotFound]),
     ]
 }

@@ -2,13 +2,12 @@
 
 use contracts::{ErrorCode, signal::TicketSnapshot};
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
 
 async fn handler(
     TicketPath(id): TicketPath,
     request: ReadRequest,
 ) -> Result<Json<TicketSnapshot>, Failure> {
-    request.machinery_only()?;
     request.query(&[])?;
     let mut tx = request.open().await?;
     let rows = store::read::snapshot(&mut tx, id).await?;
@@ -33,11 +32,10 @@ fn no_policy() -> Failure {
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketSnapshot>("get_snapshot", "/tickets/{id}/snapshot", get(handler))
+        .needs(ReadPermission::Machinery)
         .summary("The truth that heals a workflow")
-        .description("For the ticket's workflow, auditors and platform administrators.")
         .problems(&[
             ErrorCode::NotFound,
-            ErrorCode::Forbidden,
             ErrorCode::PolicyUnavailable,
         ])
 }

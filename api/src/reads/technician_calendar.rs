@@ -9,7 +9,7 @@ use contracts::{
 use domain::calendar::Calendar;
 use store::read::Homes;
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, get};
+use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, get};
 
 const DEFAULT_DAYS: u64 = 14;
 const MOST_DAYS: i64 = 62;
@@ -20,7 +20,7 @@ async fn handler(
 ) -> Result<Json<TechnicianCalendar>, Failure> {
     let query = request.query(&["from", "to"])?;
     let (from, to) = (query.get("from")?, query.get("to")?);
-    let mut tx = request.open().await?;
+    let (mut tx, rights) = request.open_with_rights().await?;
     let technician = store::read::technician(&mut tx, id, Homes::None).await?;
     let technician = technician.ok_or_else(|| Failure::no_such("technician"))?;
     let calendar = Calendar::new(&technician.calendar).map_err(Failure::internal)?;
@@ -35,7 +35,7 @@ async fn handler(
     let visits = store::read::booked_visits(&mut tx, id, &window).await?;
     tx.commit().await?;
     // That somebody is away is for everybody who plans with it; why may say how they are.
-    if request.personal_data().is_err() {
+    if !rights.may(ReadPermission::Contacts) {
         for absence in &mut absences {
             absence.reason = None;
         }
@@ -81,6 +81,7 @@ pub(super) fn endpoint() -> Endpoint {
         "/technicians/{id}/calendar",
         get(handler),
     )
+    .needs(ReadPermission::Directory)
     .summary("When a technician works, is away and is booked")
     .description(
         "Days are local days of the technician's time zone. Why a technician is away is shown to \

@@ -2,7 +2,7 @@
 
 use contracts::{ErrorCode, read::TicketStatus};
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
 
 async fn handler(
     TicketPath(id): TicketPath,
@@ -36,6 +36,7 @@ async fn handler(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketStatus>("get_ticket_status", "/tickets/{id}/status", get(handler))
+        .needs(ReadPermission::Tickets)
         .summary("Where a ticket stands and what can be done now")
         .description(
             "What it waits for, which deadline comes next, which decisions are owed, which \

@@ -8,7 +8,7 @@ use contracts::{
 };
 use strum::VariantArray;
 
-use super::{Endpoint, Failure, Json, ReadRequest, TicketPath, get};
+use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
 
 const MAX_LIMIT: u32 = 200;
 
@@ -36,13 +36,15 @@ async fn handler(
         event: event.map(event_type).transpose()?,
         from: query.get("from")?,
         to: query.get("to")?,
-        cursor: query.get("cursor")?,
+        cursor: request.cursor(&query)?,
         limit: query.limit(MAX_LIMIT)?,
     };
     let mut tx = request.open().await?;
     let page = store::read::timeline(&mut tx, id, &filter).await?;
     tx.commit().await?;
-    page.map(Json).ok_or_else(Failure::no_ticket)
+    let mut page = page.ok_or_else(Failure::no_ticket)?;
+    page.next_cursor = request.next_cursor(page.next_cursor);
+    Ok(Json(page))
 }
 
 fn event_type(name: String) -> Result<EventType, Failure> {
@@ -57,6 +59,7 @@ fn event_type(name: String) -> Result<EventType, Failure> {
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TimelinePage>("get_timeline", "/tickets/{id}/timeline", get(handler))
+        .needs(ReadPermission::Timeline)
         .summary("What was attempted and what happened")
         .description(
             "Oldest first, refusals too. Folding the `changes` of all entries gives the ticket. \

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{
-    ApprovalId, Command, ErrorCode, Problem, TicketId, actor::TOOL_NAME_HEADER,
+    ApprovalId, Command, ErrorCode, Problem, TenantId, TicketId, actor::TOOL_NAME_HEADER,
     command::CommandBody, kill_switch::KILL_SWITCH_HEADER,
 };
 use futures::StreamExt;
@@ -26,7 +26,13 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use super::{Caller, PathId, Query, TicketPath, context::header as text, decode::decode, json};
+use super::{
+    Caller, PathId, Query, TicketPath,
+    context::header as text,
+    decode::decode,
+    json,
+    wait::{PREFERENCE_APPLIED, preferred, until_ended},
+};
 use crate::{
     App,
     config::Limits,
@@ -42,6 +48,8 @@ pub const REQUEST_ID_MEMBER: &str = "request_id";
 pub const EXPECTED_VERSION_MEMBER: &str = "expected_version";
 /// The member of a body that is the approval, where the path does not name it.
 pub const APPROVAL_MEMBER: &str = "approval_id";
+/// The member of a body that is the tenant, where the path does not name it.
+pub const TENANT_MEMBER: &str = "tenant_id";
 /// The query parameter of a trial.
 pub const DRY_RUN: &str = "dry_run";
 
@@ -50,6 +58,7 @@ pub const DRY_RUN: &str = "dry_run";
 pub struct CommandRequest<B> {
     app: App,
     call: Call,
+    wait: Option<Duration>,
     body: std::marker::PhantomData<fn(B)>,
 }
 
@@ -59,8 +68,11 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let envelope = Envelope::read(request, app).await?;
         let (named, mut members) = (envelope.named, envelope.members);
-        if let Named::Approval(id) = named {
-            about_approval(id, &mut members)?;
+        let wait = envelope.wait;
+        match named {
+            Named::Approval(id) => about(APPROVAL_MEMBER, "approval", &id, &mut members)?,
+            Named::Tenant(id) => about(TENANT_MEMBER, "tenant", &id, &mut members)?,
+            Named::Nothing | Named::Ticket(_) => {}
         }
         let command: Command = decode::<B>(&Value::Object(members))?.into();
 
@@ -70,6 +82,7 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
                 ticket_id: named.ticket().or(command.ticket_id()),
                 ..envelope.of.call(command)?
             },
+            wait,
             body: std::marker::PhantomData,
         })
     }
@@ -78,12 +91,28 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
 impl<B> CommandRequest<B> {
     /// Runs the command. It runs in a task of its own: once begun it is finished, whether or not
     /// its caller waits for it, and the process does not stop before (within its grace time).
+    ///
+    /// Who prefers to wait is told how it ended, if that comes in time.
     pub async fn execute(self) -> Result<Response, Failure> {
-        let Self { app, call, .. } = self;
-        let commands = app.commands().clone();
-        let run = async move { app.pipeline().execute(call).await };
-        let answer = commands.spawn(run.in_current_span()).await;
-        reply(answer.map_err(Failure::internal)?)
+        let Self {
+            app, call, wait, ..
+        } = self;
+        let tenant_id = call.actor.tenant_id;
+        let doing = app.clone();
+        let run = async move { doing.pipeline().execute(call).await };
+        let answer = app.commands().spawn(run.in_current_span()).await;
+        let answer = answer.map_err(Failure::internal)?;
+        let (answer, waited) = match wait {
+            Some(wait) => until_ended(&app, tenant_id, answer, wait).await,
+            None => (answer, None),
+        };
+        let mut response = reply(answer)?;
+        if let Some(waited) = waited {
+            let applied = HeaderValue::try_from(format!("wait={}", waited.as_secs()));
+            let applied = applied.map_err(Failure::internal)?;
+            response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        }
+        Ok(response)
     }
 }
 
@@ -92,6 +121,7 @@ impl<B> CommandRequest<B> {
 struct Envelope {
     named: Named,
     members: Map<String, Value>,
+    wait: Option<Duration>,
     of: Sender,
 }
 
@@ -114,7 +144,11 @@ impl Envelope {
         let dry_run = Query::read(&parts, &[DRY_RUN])?.get(DRY_RUN)?;
         let tool_name = tool_name(&parts.headers)?;
         let header_id = request_id_header(&parts.headers)?;
+        if let Some(id) = &header_id {
+            caller.context.set_request_id(id);
+        }
         let if_match = if_match(&parts.headers)?;
+        let wait = preferred(&parts.headers);
 
         let bytes = receive(body, app.limits()).await?;
         let mut members = match json::parse(&bytes, app.limits().json_depth)? {
@@ -132,6 +166,7 @@ impl Envelope {
         Ok(Self {
             named,
             members,
+            wait,
             of: Sender {
                 caller,
                 request_id,
@@ -152,6 +187,8 @@ impl Sender {
             correlation_id: context.correlation_id()?.clone(),
             trace: context.trace.clone(),
             tool_name: self.tool_name.clone(),
+            home: None,
+            slug_taken: false,
             ticket_id: None,
             expected_version: self.expected_version,
             dry_run: self.dry_run,
@@ -216,6 +253,7 @@ enum Named {
     Nothing,
     Ticket(TicketId),
     Approval(ApprovalId),
+    Tenant(TenantId),
 }
 
 impl Named {
@@ -232,6 +270,9 @@ impl Named {
             route if route.contains("/approvals/{id}") => {
                 Self::Approval(parts.extract_with_state::<PathId<_>, _>(app).await?.0)
             }
+            route if route.contains("/tenants/{id}") => {
+                Self::Tenant(parts.extract_with_state::<PathId<_>, _>(app).await?.0)
+            }
             _ => Self::Nothing,
         })
     }
@@ -239,25 +280,29 @@ impl Named {
     const fn ticket(self) -> Option<TicketId> {
         match self {
             Self::Ticket(id) => Some(id),
-            Self::Nothing | Self::Approval(_) => None,
+            Self::Nothing | Self::Approval(_) | Self::Tenant(_) => None,
         }
     }
 }
 
-/// The path says which approval is meant; a body may say it too, but not another one.
-fn about_approval(id: ApprovalId, members: &mut Map<String, Value>) -> Result<(), Failure> {
-    match members.get(APPROVAL_MEMBER) {
+/// The path says which approval or tenant is meant; a body may say it too, but not another one.
+fn about(
+    member: &'static str,
+    what: &str,
+    id: &impl ToString,
+    members: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let id = id.to_string();
+    match members.get(member) {
         None => {}
-        Some(Value::String(said)) if *said == id.to_string() => {}
+        Some(Value::String(said)) if *said == id => {}
         Some(_) => {
-            const RULE: &str = "must be the approval that the path names, or be left out";
-            return Err(
-                Failure::new(ErrorCode::InvalidField, format!("`approval_id` {RULE}."))
-                    .at(format!("/{APPROVAL_MEMBER}"), RULE),
-            );
+            let rule = format!("must be the {what} that the path names, or be left out");
+            let detail = format!("`{member}` {rule}.");
+            return Err(Failure::new(ErrorCode::InvalidField, detail).at(format!("/{member}"), rule));
         }
     }
-    members.insert(APPROVAL_MEMBER.into(), id.to_string().into());
+    members.insert(member.into(), id.into());
     Ok(())
 }
 
@@ -402,6 +447,11 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let version = value
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
+        // What an ETag says behind the version is of no account here.
+        .map(|tag| match tag.split_once('.') {
+            Some((version, mark)) if is_mark(mark) => version,
+            _ => tag,
+        })
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok());
     match version {
@@ -411,6 +461,11 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
             "If-Match must be one version in quotes, such as `\"3\"`: the ETag of the ticket.",
         )),
     }
+}
+
+/// What stands behind the version in the ETag of a ticket with open approvals.
+fn is_mark(mark: &str) -> bool {
+    mark.len() == 8 && mark.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn expected_version(
@@ -578,7 +633,18 @@ mod tests {
             read(Some("\"3\""), json!({"expected_version": 4})),
             Err(ErrorCode::InvalidParameter)
         );
-        for etag in ["3", "W/\"3\"", "*", "\"\"", "\"3\", \"4\"", "\"+3\""] {
+        assert_eq!(read(Some("\"3.00ff00ff\""), json!({})), Ok(Some(3)));
+        for etag in [
+            "3",
+            "W/\"3\"",
+            "*",
+            "\"\"",
+            "\"3\", \"4\"",
+            "\"+3\"",
+            "\"3.\"",
+            "\"3.5\"",
+            "\".00ff00ff\"",
+        ] {
             assert_eq!(
                 read(Some(etag), json!({})),
                 Err(ErrorCode::InvalidParameter),
@@ -592,7 +658,7 @@ mod tests {
         let id: ApprovalId = format!("apr_{}", "1".repeat(32)).parse().unwrap();
         let read = |body: Value| {
             let mut members = members(body);
-            about_approval(id, &mut members)
+            about(APPROVAL_MEMBER, "approval", &id, &mut members)
                 .map(|()| members[APPROVAL_MEMBER].clone())
                 .map_err(|failure| failure.code())
         };

@@ -20,12 +20,17 @@ use contracts::{
     trace::{CORRELATION_HEADER, LEGACY_TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
     value::InvalidValue,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use rand::RngExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{App, endpoint::route_name, problem::Failure};
+use crate::{
+    App,
+    config::Limits,
+    endpoint::route_name,
+    problem::{self, Failure},
+};
 
 /// The frame of one request; shared by all layers through the request's extensions.
 #[derive(Debug)]
@@ -79,8 +84,14 @@ impl RequestContext {
         let _ = self.caller.set(Arc::new(actor));
     }
 
+    /// The caller's own id of the request comes first; it is the same wherever it is said.
     pub(super) fn set_request_id(&self, id: &str) {
         let _ = self.request_id.set(id.to_owned());
+    }
+
+    /// The id of the request: the caller's, or one that is assigned now.
+    fn request_id(&self) -> &str {
+        self.request_id.get_or_init(|| Uuid::now_v7().to_string())
     }
 }
 
@@ -132,7 +143,13 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
         trace_id = context.trace.trace_id(),
     );
     let limit = app.limits().request_timeout;
-    let answered = tokio::time::timeout(limit, next.run(request)).instrument(span.clone());
+    let run = async {
+        match address(&request, app.limits()) {
+            Ok(()) => next.run(request).await,
+            Err(failure) => failure.into_response(),
+        }
+    };
+    let answered = tokio::time::timeout(limit, run).instrument(span.clone());
     let mut response = answered.await.unwrap_or_else(|_| {
         let late = "No answer was ready in time. A command may still take effect: send it again \
                     with the same request id to learn what became of it.";
@@ -140,6 +157,10 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     });
 
     name(&mut response, &context);
+    // The answer to HEAD has no body.
+    if !response.status().is_success() && method != Method::HEAD {
+        response = problem::name(response, context.request_id());
+    }
     let code = response.extensions().get::<ErrorCode>().copied();
     let elapsed = started.elapsed();
     app.metrics().finish(&method, &route, &response, elapsed);
@@ -161,6 +182,20 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
         );
     }
     response
+}
+
+/// Refuses an address that is longer than any of ours.
+fn address(request: &Request, limits: &Limits) -> Result<(), Failure> {
+    let uri = request.uri().path_and_query();
+    let most = limits.uri_bytes;
+    match uri.is_none_or(|uri| uri.as_str().len() <= most) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            ErrorCode::UriTooLong,
+            format!("The path with its query may have {most} bytes."),
+        )
+        .fact("limit_bytes", most)),
+    }
 }
 
 /// The names of the request go back with each answer, so that a caller can quote them.

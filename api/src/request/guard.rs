@@ -14,7 +14,7 @@ use contracts::{Actor, ErrorCode};
 use http::{HeaderMap, header, request::Parts};
 
 use super::RequestContext;
-use crate::{App, problem::Failure};
+use crate::{App, identity::Refusal, problem::Failure};
 
 /// Who asks: proof that the request was authenticated.
 #[derive(Debug, Clone)]
@@ -50,26 +50,24 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         return Failure::unavailable("Too many requests are being worked on. Try again.")
             .into_response();
     };
-    match authenticate(&app, &request) {
+    let (extensions, headers) = (request.extensions(), request.headers());
+    match authenticate(&app, extensions.get(), headers).await {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     }
 }
 
-fn authenticate(app: &App, request: &Request) -> Result<(), Failure> {
-    let context = context(request.extensions().get())?;
-    let token = bearer(request.headers())?;
-    let actor = app
-        .verifier()
-        .verify(token, context.received_at)
-        .map_err(|error| {
-            let description = error.to_string();
-            unauthenticated(
-                format!("The bearer token is refused: {description}. Get a new one."),
-                &format!(r#"Bearer error="invalid_token", error_description="{description}""#),
-            )
-        })?;
-    context.set_caller(actor);
+async fn authenticate(
+    app: &App,
+    found: Option<&Arc<RequestContext>>,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let context = context(found)?;
+    let known = app.authenticator();
+    let actor = known
+        .authenticate(bearer(headers)?, context.received_at)
+        .await;
+    context.set_caller(actor.map_err(refused)?);
     context.correlation_id()?;
     Ok(())
 }
@@ -90,6 +88,18 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
             "The Authorization header must be `Bearer ` and one token, once.",
             r#"Bearer error="invalid_request""#,
         )),
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Token(error) => unauthenticated(
+            format!("The bearer token is refused: {error}. Get a new one."),
+            &format!(r#"Bearer error="invalid_token", error_description="{error}""#),
+        ),
+        Refusal::KeysUnavailable => Failure::unavailable(
+            "The keys of the token's issuer cannot be fetched right now. Try again.",
+        ),
     }
 }
 

@@ -5,14 +5,19 @@ mod context;
 mod decode;
 mod guard;
 mod instant;
-mod json;
+pub(crate) mod json;
 mod params;
 mod read;
+mod rights;
+mod wait;
 
 pub use command::{
     APPROVAL_MEMBER, BulkRequest, CommandRequest, EXPECTED_VERSION_MEMBER, REQUEST_ID_MEMBER,
+    TENANT_MEMBER,
 };
 pub use context::{RequestContext, observe};
 pub use guard::{Caller, guard};
 pub use params::{PathId, Query, TicketPath, missing};
 pub use read::ReadRequest;
+pub use rights::{Needed, Rights};
+pub use wait::{MOST as LONGEST_WAIT, PREFER, PREFERENCE_APPLIED};

@@ -2,21 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{RequestPartsExt, extract::FromRequestParts};
+use axum::{
+    RequestPartsExt,
+    extract::{FromRequestParts, MatchedPath},
+};
 use chrono::{DateTime, Utc};
-use contracts::{Actor, ActorKind, ErrorCode, Role, event::AutonomyMode};
+use contracts::{
+    Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode,
+};
 use http::request::Parts;
-use policy::Bundle;
+use policy::{Bundle, Reads};
 use store::{
     TenantTx,
     bundles::Place,
     read::{Homes, Sees},
 };
 
-use super::{Caller, Query};
-use crate::{App, bundles::NoBundle, problem::Failure};
+use super::{Caller, Needed, Query, Rights};
+use crate::{
+    App,
+    bundles::NoBundle,
+    cursor::{NotOurs, Place as PlaceInList},
+    endpoint::route_name,
+    problem::Failure,
+};
 
-/// An authenticated question; [`ReadRequest::open`] is the only way to rows, the caller's own.
+/// An authenticated question; [`ReadRequest::open`] is the only way to rows, the caller's own, and
+/// opens only for who may read them.
 #[derive(Debug)]
 pub struct ReadRequest {
     app: App,
@@ -43,25 +55,36 @@ impl ReadRequest {
         Query::read(&self.parts, known)
     }
 
+    /// Where the page that is asked for begins, if the caller gave a cursor; as `store` names it.
+    pub fn cursor(&self, query: &Query) -> Result<Option<String>, Failure> {
+        let Some(cursor) = query.get::<String>("cursor")? else {
+            return Ok(None);
+        };
+        let keys = self.app.cursor_keys();
+        match self.in_list(|list| keys.open(list, &cursor)) {
+            Ok(place) => Ok(Some(place)),
+            Err(NotOurs) => Err(Failure::no_cursor()),
+        }
+    }
+
+    /// The cursor of the next page, as it goes out.
+    pub fn next_cursor(&self, place: Option<String>) -> Option<String> {
+        let keys = self.app.cursor_keys();
+        place.map(|place| self.in_list(|list| keys.sign(list, &place)))
+    }
+
+    fn in_list<T>(&self, what: impl FnOnce(PlaceInList<'_>) -> T) -> T {
+        let matched = self.parts.extensions.get::<MatchedPath>();
+        let route = route_name(matched.map_or("", MatchedPath::as_str));
+        what(PlaceInList {
+            tenant: self.caller.actor.tenant_id,
+            route: &route,
+        })
+    }
+
     /// A header, when it is text.
     pub fn header(&self, name: http::HeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
-    }
-
-    /// Refuses everybody but the tenant's workflow, auditors and the platform's people: the answer
-    /// is about how the system works rather than about the job.
-    pub fn machinery_only(&self) -> Result<(), Failure> {
-        let actor = &self.caller.actor;
-        let allowed = actor.kind == ActorKind::Workflow
-            || actor.roles.contains(&Role::Auditor)
-            || actor.roles.contains(&Role::PlatformAdmin);
-        match allowed {
-            true => Ok(()),
-            false => Err(Failure::new(
-                ErrorCode::Forbidden,
-                "Only the ticket's workflow, auditors and platform administrators may read this.",
-            )),
-        }
     }
 
     /// How much the caller sees of what is the same for all tenants.
@@ -69,33 +92,6 @@ impl ReadRequest {
         match self.caller.actor.roles.contains(&Role::PlatformAdmin) {
             true => Sees::Everybody,
             false => Sees::OwnTenant,
-        }
-    }
-
-    /// Refuses everybody who has nothing to do with people: names, telephone numbers and addresses
-    /// are for those who plan and do the work. Another system needs a role for it as a person does:
-    /// what brings messages in need not know everybody.
-    pub fn personal_data(&self) -> Result<(), Failure> {
-        const MAY: [Role; 4] = [
-            Role::Dispatcher,
-            Role::AccountManager,
-            Role::Technician,
-            Role::TenantAdmin,
-        ];
-        let actor = &self.caller.actor;
-        let allowed = match actor.kind {
-            ActorKind::Person | ActorKind::Integration => {
-                MAY.iter().any(|role| actor.roles.contains(role))
-            }
-            ActorKind::Agent | ActorKind::Workflow => false,
-        };
-        match allowed {
-            true => Ok(()),
-            false => Err(Failure::new(
-                ErrorCode::Forbidden,
-                "Personal data is for people and integrations with role dispatcher, \
-                 account_manager, technician or tenant_admin.",
-            )),
         }
     }
 
@@ -114,27 +110,6 @@ impl ReadRequest {
             (true, _) => Homes::All,
             (false, Some(own)) => Homes::Of(own),
             (false, None) => Homes::None,
-        }
-    }
-
-    /// Refuses everybody who has no business with what customers write. Those who talk to customers
-    /// and the tenant's administrators may read it, and who has a role of `also`; people and
-    /// integrations alike, for bringing a message in is no reason to read the others.
-    pub fn correspondence(&self, also: &[Role]) -> Result<(), Failure> {
-        const MAY: [Role; 3] = [Role::Dispatcher, Role::AccountManager, Role::TenantAdmin];
-        let actor = &self.caller.actor;
-        let has = |role| actor.roles.contains(role);
-        let allowed = match actor.kind {
-            ActorKind::Person | ActorKind::Integration => MAY.iter().chain(also).any(has),
-            ActorKind::Agent | ActorKind::Workflow => false,
-        };
-        match allowed {
-            true => Ok(()),
-            false => Err(Failure::new(
-                ErrorCode::Forbidden,
-                "Messages are for people and integrations with role dispatcher, account_manager or \
-                 tenant_admin; for technicians those of tickets that they are sent to.",
-            )),
         }
     }
 
@@ -165,11 +140,72 @@ impl ReadRequest {
     pub async fn open_to_note(&self) -> Result<TenantTx, Failure> {
         const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
         let tenant_id = self.caller.actor.tenant_id;
-        Ok(TenantTx::begin(self.app.pool(), tenant_id, LOCK_TIMEOUT).await?)
+        let mut tx = TenantTx::begin(self.app.pool(), tenant_id, LOCK_TIMEOUT).await?;
+        tx.not_erased().await?;
+        Ok(tx)
     }
 
-    /// A read transaction of the caller's tenant.
+    /// Whether the caller runs the installation: a person of the platform, and no software.
+    pub fn runs_installation(&self) -> bool {
+        let actor = &self.caller.actor;
+        actor.kind == ActorKind::Person && actor.roles.contains(&Role::PlatformAdmin)
+    }
+
+    /// A read transaction of a tenant: the caller's own, or any for whoever runs the installation. To
+    /// the others there is no other.
+    pub async fn open_about(&self, tenant: TenantId) -> Result<TenantTx, Failure> {
+        let own = self.open().await?;
+        if tenant == own.tenant_id() {
+            return Ok(own);
+        }
+        own.commit().await?;
+        let none = || Failure::no_such("tenant");
+        if !self.runs_installation() {
+            return Err(none());
+        }
+        let mut tx = TenantTx::begin_oversight(self.app.pool(), tenant).await?;
+        match store::tenants::is_known(&mut tx).await? {
+            true => Ok(tx),
+            false => Err(none()),
+        }
+    }
+
+    /// A read transaction of the caller's tenant, for who has the permission that the route needs.
     pub async fn open(&self) -> Result<TenantTx, Failure> {
-        Ok(TenantTx::begin_read(self.app.pool(), self.caller.actor.tenant_id).await?)
+        Ok(self.open_with_rights().await?.0)
+    }
+
+    /// The same, and what else the caller may read. The bundle that is active in this transaction
+    /// says both: one that takes a right away takes it away from the next read on, in every process.
+    pub async fn open_with_rights(&self) -> Result<(TenantTx, Rights), Failure> {
+        let Some(Needed(Some(ApiPermission::Read(permission)))) = self.parts.extensions.get() else {
+            return Err(Failure::internal("the route needs no permission to read"));
+        };
+        let actor = &self.caller.actor;
+        let (mut tx, sha256) = TenantTx::begin_judged(self.app.pool(), actor.tenant_id).await?;
+        // Where no bundle decides yet, nothing can be done; what is there can still be seen.
+        let reads = match sha256 {
+            None => Reads::of_program(),
+            Some(sha256) => self.reads_of(&mut tx, &sha256).await?,
+        };
+        let rights = Rights::new(reads, Arc::clone(actor));
+        rights.demand(*permission)?;
+        Ok((tx, rights))
+    }
+
+    /// The table of a bundle, read on the connection that is held anyway: many readers that meet a
+    /// new bundle at once must not wait for a connection more.
+    async fn reads_of(&self, tx: &mut TenantTx, sha256: &str) -> Result<Arc<Reads>, Failure> {
+        match self.app.bundles().load(Place::Tx(tx), sha256).await {
+            Ok(bundle) => Ok(Arc::clone(bundle.reads())),
+            Err(NoBundle::Store(error)) => Err(error.into()),
+            Err(error) => Err(Failure::new(
+                ErrorCode::PolicyUnavailable,
+                "The active policy bundle cannot be loaded here, so it is not known who may read \
+                 this. Try again later; an operator finds the reason in the log.",
+            )
+            .fact("reason", "BUNDLE_UNUSABLE")
+            .caused_by(error)),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::body::{Body, to_bytes};
 use chrono::{DateTime, Utc};
-use contracts::{ActorKind, Operation, Problem, Role, actor::TokenClaims};
+use contracts::{Operation, Problem, ReadPermission, Role, actor::TokenClaims};
 use http::{HeaderMap, Request, StatusCode, header};
 use policy::{StarterBundles, Trust};
 use serde_json::{Value, json};
@@ -18,13 +18,15 @@ use super::*;
 use crate::{
     PLAIN_PREFIX,
     bundles::Bundles,
-    config::Limits,
-    operations,
-    pipeline::{Pipeline, PipelineOptions},
-    token::{
-        Verifier, mint,
+    config::{Limits, Secret, Watched},
+    cursor::CursorKeys,
+    identity::{
+        Authenticator, mint,
         tests::{SECRET, claims, config},
     },
+    operations,
+    pipeline::{Pipeline, PipelineOptions},
+    request::ReadRequest,
 };
 
 const TICKET: &str = "tkt_00000000000000000000000000000001";
@@ -49,8 +51,10 @@ fn app(limits: Limits) -> App {
         pipeline,
         pool,
         bundles,
-        Verifier::new(&config()).unwrap(),
+        Authenticator::new(&config()).unwrap(),
         limits,
+        CursorKeys::new(&Secret::new(SECRET), []),
+        Watched::default(),
     )
 }
 
@@ -124,9 +128,10 @@ fn create() -> Value {
 }
 
 fn path_of(template: &str) -> String {
-    let id = match template.contains("/approvals/{id}") {
-        true => TICKET.replace("tkt_", "apr_"),
-        false => TICKET.to_owned(),
+    let id = match template {
+        path if path.contains("/approvals/{id}") => TICKET.replace("tkt_", "apr_"),
+        path if path.contains("/tenants/{id}") => TICKET.replace("tkt_", "ten_"),
+        _ => TICKET.to_owned(),
     };
     template.replace("{id}", &id)
 }
@@ -370,28 +375,29 @@ async fn paths_queries_and_headers_are_read_strictly() {
     );
 }
 
+/// A handler that would tell rows to anybody.
+async fn careless(request: ReadRequest) -> Result<String, Failure> {
+    let tx = request.open().await?;
+    tx.commit().await?;
+    Ok("rows".to_owned())
+}
+
 #[tokio::test]
-async fn what_the_workflow_needs_is_not_for_everybody() {
-    for path in ["snapshot", "advisor-input?kind=triage"] {
-        let ask = async |change: fn(&mut TokenClaims)| {
-            let token = token(|claims, _| change(claims));
-            let request = Request::get(format!("{PREFIX}/tickets/{TICKET}/{path}"))
-                .header("authorization", format!("Bearer {token}"));
-            call(request, "").await.code()
-        };
-        assert_eq!(ask(|_| {}).await, ErrorCode::Forbidden);
-        assert_eq!(
-            ask(|c| c.kind = ActorKind::Agent).await,
-            ErrorCode::Forbidden
-        );
-        assert_eq!(
-            ask(|c| c.kind = ActorKind::Workflow).await,
-            ErrorCode::Unavailable
-        );
-        assert_eq!(
-            ask(|c| c.roles = [Role::Auditor].into()).await,
-            ErrorCode::Unavailable
-        );
+async fn a_read_whose_route_needs_nothing_opens_nothing() {
+    let route = || axum::routing::get(careless);
+    let (nothing, tickets) = ("/nothing", "/something");
+    let endpoints = vec![
+        Endpoint::read::<String>("nothing", nothing, route()),
+        Endpoint::read::<String>("something", tickets, route()).needs(ReadPermission::Tickets),
+    ];
+    let router = assemble(app(Limits::default()), endpoints);
+    for (path, code) in [
+        (nothing, ErrorCode::Internal),
+        // As far as the database, which says who may.
+        (tickets, ErrorCode::Unavailable),
+    ] {
+        let request = get(&format!("{PREFIX}{path}")).body(Body::empty()).unwrap();
+        assert_eq!(send(router.clone(), request).await.code(), code, "{path}");
     }
 }
 
@@ -525,4 +531,116 @@ async fn metrics_have_bounded_labels() {
         assert!(text.contains(line), "no `{line}` in\n{text}");
     }
     assert!(!text.contains("coffee"));
+}
+
+#[tokio::test]
+async fn a_cursor_that_nobody_was_given_does_not_get_as_far_as_the_database() {
+    let lists: Vec<_> = endpoints()
+        .into_iter()
+        .filter(|endpoint| endpoint.parameters.iter().any(|p| p.name == "cursor"))
+        .collect();
+    assert!(lists.len() >= 10, "{}", lists.len());
+    let everybody = token(|claims, _| claims.roles = Role::VARIANTS.iter().copied().collect());
+    for list in lists {
+        let path = path_of(&list.path);
+        // As `store` makes them; and as a caller would who had seen one.
+        for cursor in ["7401020304", &"A".repeat(80)] {
+            let request = Request::get(format!("{path}?cursor={cursor}"))
+                .header("authorization", format!("Bearer {everybody}"));
+            let reply = call(request, "").await;
+            // Where a permission is asked of the database first, that is as good.
+            if reply.code() != ErrorCode::Unavailable {
+                assert_eq!(reply.code(), ErrorCode::InvalidParameter, "{path}");
+                assert_eq!(reply.problem().meta["parameter"], "cursor", "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_bounded() {
+    let long = "x".repeat(4 * 1024);
+    for request in [
+        get(&format!("/api/v1/tickets?q={long}")),
+        get(&format!("/api/v1/{long}")),
+        Request::get(format!("/health?{long}")),
+    ] {
+        let reply = call(request, "").await;
+        assert_eq!(reply.code(), ErrorCode::UriTooLong);
+        assert_eq!(reply.problem().meta["limit_bytes"], 4 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn a_problem_names_its_request() {
+    let given = call(post("/tickets"), create().to_string()).await;
+    assert_eq!(given.problem().request_id.as_deref(), Some("k1"));
+    let mut body = create();
+    body["request_id"] = json!("k2");
+    body["template"] = json!("No Slug");
+    let in_body = Request::post(format!("{PREFIX}/tickets"))
+        .header("authorization", format!("Bearer {}", token(|_, _| {})))
+        .header("content-type", "application/json");
+    let in_body = call(in_body, body.to_string()).await;
+    assert_eq!(in_body.problem().request_id.as_deref(), Some("k2"));
+    let assigned = async || {
+        let reply = call(Request::get("/api/v1/nowhere"), "").await;
+        reply.problem().request_id.unwrap()
+    };
+    assert_ne!(assigned().await, assigned().await);
+    let head = Request::head("/api/v1/nowhere");
+    let reply = call(head, "").await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (404, 0));
+}
+
+#[tokio::test]
+async fn pages_for_people_are_at_every_prefix_and_load_nothing_from_elsewhere() {
+    for prefix in ["", PREFIX, PLAIN_PREFIX] {
+        let ask = async |path: &str| call(Request::get(format!("{prefix}{path}")), "").await;
+        for path in ["/docs", "/problems", "/problems/VERSION_CONFLICT"] {
+            let reply = ask(path).await;
+            assert_eq!(reply.status, 200, "{path}");
+            assert!(
+                reply.headers["content-security-policy"]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("default-src 'none'")
+            );
+            assert!(
+                !String::from_utf8(reply.body).unwrap().contains("://"),
+                "{path}"
+            );
+        }
+        for file in [
+            "swagger-ui.css",
+            "swagger-ui-bundle.js",
+            "start.js",
+            "page.css",
+        ] {
+            assert_eq!(ask(&format!("/docs/{file}")).await.status, 200, "{file}");
+        }
+        for nothing in ["/docs/x.js", "/docs/%ff", "/problems/version_conflict"] {
+            assert_eq!(ask(nothing).await.code(), ErrorCode::NotFound, "{nothing}");
+        }
+    }
+    // The page that a problem names is there.
+    let problem = call(Request::get("/api/v1/tickets"), "").await.problem();
+    assert_eq!(call(Request::get(problem.type_uri), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_late_is_not_waited_for() {
+    let limits = Limits {
+        request_timeout: std::time::Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let never = Endpoint::read::<String>("never", "/never", axum::routing::get(never));
+    let request = get("/api/v1/never").body(Body::empty()).unwrap();
+    let reply = send(assemble(app(limits), vec![never]), request).await;
+    assert_eq!(reply.code(), ErrorCode::Unavailable);
+    assert!(reply.headers.contains_key("retry-after"));
+}
+
+async fn never() -> &'static str {
+    std::future::pending().await
 }

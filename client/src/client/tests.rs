@@ -47,6 +47,7 @@ impl Script {
             detail: "said so".into(),
             instance: "urn:uuid:0".into(),
             code,
+            request_id: None,
             errors: vec![],
             reasons: vec![],
             command_id: None,

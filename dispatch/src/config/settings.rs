@@ -1,6 +1,7 @@
 //! All settings there are.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     marker::PhantomData,
     net::SocketAddr,
@@ -9,7 +10,8 @@ use std::{
     str::FromStr,
 };
 
-use contracts::{Slug, TenantId, comms::Channel, event::AutonomyMode};
+use api::identity::{Algorithm, ClaimName};
+use contracts::{ActorKind, Role, Slug, TenantId, comms::Channel, event::AutonomyMode};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -69,18 +71,29 @@ settings! {
         url: Url = Url::parse("http://127.0.0.1:8080").expect("a constant URL"),
         /// The bearer token of whoever uses `dispatch ticket`, `dispatch import` and the like.
         token: Option<Secret> = None,
+        /// The key that signs the cursors of lists; without it one derived from `audit.seal_key`.
+        cursor_key: Option<Secret> = None,
+        /// The one before it, while its cursors may still be about.
+        earlier_cursor_key: Option<Secret> = None,
         /// Connections to Postgres at most.
         #[serde(deserialize_with = "plain")]
         pool: u32 = 16,
     }
-    /// Tokens: HS256, RFC 7519.
+    /// Who may say who calls: JSON web tokens, RFC 7519.
     Auth {
-        /// The secret that signs them, at least 32 bytes.
+        /// The secret that signs our own tokens (HS256), at least 32 bytes.
         jwt_secret: Option<Secret> = None,
-        /// Who issues them.
+        /// Who issues our own.
         issuer: String = "real-dispatch".to_owned(),
-        /// Whom they are for.
+        /// Whom our own are for.
         audience: String = "dispatch-api".to_owned(),
+        /// How far clocks may differ from ours.
+        #[serde(deserialize_with = "plain")]
+        leeway_seconds: u32 = 30,
+        /// Who else issues tokens, mostly OpenID providers: `[[auth.issuers]]` in the file, a JSON
+        /// list in the variable.
+        #[serde(deserialize_with = "list")]
+        issuers: Vec<AuthIssuer> = Vec::new(),
     }
     /// Sealing of the audit log.
     Audit {
@@ -136,6 +149,9 @@ settings! {
         maintenance_url: Option<Secret> = None,
         /// Reads what was recorded, of all tenants: for `shadow replay` and `policy diff`.
         reader_url: Option<Secret> = None,
+        /// `on`, or `off`: dispatch-api then uses a login that row-level security does not bind, and
+        /// any read may show any tenant's rows. For development; refused in production.
+        rls: RowLevelSecurity = RowLevelSecurity::On,
     }
     /// The policy bundle.
     Policy {
@@ -188,6 +204,75 @@ settings! {
         /// Where `dispatch doctor` finds them when that is another machine, with `/metrics`.
         metrics_url: Option<Url> = None,
     }
+}
+
+/// An issuer of tokens with published keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthIssuer {
+    /// What it is called here; begins the ids of its actors, so it stays for ever.
+    pub name: Slug,
+    /// What `iss` says in its tokens, letter by letter.
+    pub issuer: String,
+    /// What `aud` may say.
+    pub audiences: Vec<String>,
+    /// The one algorithm: `RS256`, `ES256` or `EdDSA`.
+    pub algorithm: Algorithm,
+    /// Where its keys are; without it where `<issuer>/.well-known/openid-configuration` says.
+    #[serde(default)]
+    pub jwks_url: Option<Url>,
+    /// The tenant of all its actors.
+    #[serde(default)]
+    pub tenant: Option<TenantId>,
+    /// Its tenants: what its claim says, and our id.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, TenantId>,
+    /// Whether its claim may name any tenant, by our id.
+    #[serde(default)]
+    pub any_tenant: bool,
+    /// Which kinds of actors it may speak for.
+    #[serde(default = "persons")]
+    pub kinds: BTreeSet<ActorKind>,
+    /// The kind of whoever has none in their token.
+    #[serde(default = "person")]
+    pub default_kind: ActorKind,
+    /// What its roles or groups mean here; others mean nothing.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<Role>>,
+    /// Where it puts what: names of claims, or JSON pointers (`/realm_access/roles`).
+    #[serde(default)]
+    pub claims: AuthClaims,
+    /// How long its tokens may live.
+    #[serde(default = "a_day")]
+    pub max_lifetime_seconds: NonZeroU32,
+}
+
+/// Where an issuer of tokens puts what.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthClaims {
+    /// A stable id; `sub` without it.
+    pub subject: Option<ClaimName>,
+    /// The tenant; `tenant` without it.
+    pub tenant: Option<ClaimName>,
+    /// The kind of actor, in our words.
+    pub kind: Option<ClaimName>,
+    /// Roles or groups.
+    pub roles: Option<ClaimName>,
+    /// A technician's id, in our form.
+    pub technician: Option<ClaimName>,
+}
+
+fn persons() -> BTreeSet<ActorKind> {
+    [person()].into()
+}
+
+const fn person() -> ActorKind {
+    ActorKind::Person
+}
+
+const fn a_day() -> NonZeroU32 {
+    NonZeroU32::new(86_400).expect("86,400 is not 0")
 }
 
 /// A receiver of messages: signed requests by Standard Webhooks.
@@ -243,6 +328,16 @@ pub enum Environment {
     Development,
     /// A test run.
     Test,
+}
+
+/// Whether row-level security binds dispatch-api.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowLevelSecurity {
+    /// It sees one tenant at a time.
+    On,
+    /// It sees all of them.
+    Off,
 }
 
 /// What becomes of events.

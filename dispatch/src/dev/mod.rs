@@ -342,7 +342,7 @@ async fn wait_ready(api: &client::Client) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_BOUND;
     loop {
         let health = api.ready().await?;
-        if health.status == "ok" {
+        if health.status != "unavailable" {
             return Ok(());
         }
         if Instant::now() > deadline {

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiConfig, Limits, Secret, Server, TokenConfig};
+use api::{ApiConfig, Limits, Secret, Server, TokenConfig, Watched};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::Utc;
 use contracts::{
-    CommandId, ErrorCode, Operation, Role, TicketState,
+    CommandId, ErrorCode, Operation, ReadPermission, Role, TicketState,
     approval::ApprovalState,
     command::HeldReceipt,
     filing::{Filed, FilingReceipt},
@@ -200,6 +200,8 @@ async fn count(stack: &Stack, query: &'static str) -> i64 {
         .unwrap()
 }
 
+/// Where a bundle says who may read what.
+const READS: &str = "reads/data.json";
 const KEPT: &str = "select count(*) from policy_bundles";
 const ACTIVATIONS: &str = "select count(*) from bundle_activations";
 
@@ -225,6 +227,7 @@ async fn process_with(
         listen: any,
         metrics_listen: any,
         database_url: Secret::new(&addresses.app),
+        row_level_security: true,
         maintenance_url: Secret::new(&addresses.maintenance),
         pool_size: 8,
         tokens: TokenConfig {
@@ -232,12 +235,15 @@ async fn process_with(
             issuer: ISSUER.into(),
             audience: AUDIENCE.into(),
             leeway: Duration::from_secs(5),
+            issuers: Vec::new(),
         },
         sealing_key: Secret::new(SEALING_KEY),
+        cursor_keys: Vec::new(),
         sealing_interval: Duration::from_millis(200),
         bundles: near,
         trust,
         ceiling: contracts::event::AutonomyMode::Auto,
+        watched: Watched::default(),
         limits: Limits::default(),
         failpoints: false,
     };
@@ -822,6 +828,89 @@ fn where_keys_are_known_only_what_they_signed_decides() {
     });
 }
 
+/// The starter's reads table with another row for one permission.
+fn reads(permission: ReadPermission, holders: Value) -> String {
+    let bundle = Bundle::starter().unwrap();
+    let (_, text) = bundle
+        .files()
+        .iter()
+        .find(|(path, _)| *path == READS)
+        .unwrap();
+    let mut table: Value = serde_json::from_str(text).unwrap();
+    table[permission.to_string()] = holders;
+    table.to_string()
+}
+
+#[test]
+fn a_bundle_that_takes_a_read_away_takes_it_away_at_once_and_everywhere() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let path = format!("/tickets/{}", job.id());
+        let (part, other) = process(&stack, Trust::Anybody).await;
+        let status = async |http: &Http, who: Who| {
+            let ask = http.get(&path).token(who.token(stack.tenant()));
+            let reply = ask.send().await;
+            if reply.status == 403 {
+                let problem = reply.no_attempt(ErrorCode::Forbidden);
+                assert_eq!(problem.meta["permission"], "read:tickets");
+                assert!(problem.detail.contains("person with role dispatcher"), "{problem:?}");
+            }
+            reply.status.as_u16()
+        };
+        for http in [stack.http(), &other] {
+            assert_eq!(status(http, Who::Technician).await, 200);
+        }
+        let narrow = reads(ReadPermission::Tickets, json!({ "person": ["dispatcher"] }));
+        let narrow = quick("narrow-1", &[(READS, &narrow), ("dispatch/p_test.rego", PLAIN_TEST)]);
+        decides(&stack, stack.http(), &narrow).await;
+        for http in [stack.http(), &other] {
+            for who in [Who::Technician, Who::Intake, Who::Workflow, Who::Agent] {
+                assert_eq!(status(http, who).await, 403, "{who:?}");
+            }
+            assert_eq!(status(http, Who::Dispatcher).await, 200);
+            // Another permission is another matter.
+            let timeline = format!("{path}/timeline");
+            let ask = http.get(timeline).token(Who::Technician.token(stack.tenant()));
+            assert_eq!(ask.send().await.status, 200);
+        }
+        receipt(&activate(&stack, &other, &starter()).await);
+        for http in [stack.http(), &other] {
+            assert_eq!(status(http, Who::Technician).await, 200);
+        }
+        part.stop().await;
+    });
+}
+
+#[test]
+fn a_bundle_that_lets_software_read_about_people_is_refused() {
+    with_api(async |stack| {
+        for (permission, holders, says) in [
+            (
+                ReadPermission::Contacts,
+                json!({ "agent": ["any"] }),
+                "permission `contacts`",
+            ),
+            (
+                ReadPermission::Machinery,
+                json!({ "person": ["any"] }),
+                "permission `machinery`",
+            ),
+            (
+                ReadPermission::Tickets,
+                json!({ "person": ["dispatch"] }),
+                "\"dispatch\" is no role",
+            ),
+        ] {
+            let table = reads(permission, holders);
+            let files = quick("spoilt-1", &[(READS, &table), ("dispatch/p_test.rego", PLAIN_TEST)]);
+            let problem = upload(&stack, stack.http(), &files).await;
+            let problem = problem.problem(ErrorCode::InvalidBundle);
+            assert!(problem.detail.contains(says), "{}", problem.detail);
+        }
+        assert_eq!(count(&stack, KEPT).await, 1);
+    });
+}
+
 #[test]
 fn a_starter_of_an_earlier_version_needs_no_signature_either() {
     with_api(async |stack| {
@@ -851,6 +940,12 @@ fn a_starter_of_an_earlier_version_needs_no_signature_either() {
         let (part, keyed) = process(&stack, signed_by("2026-1", keys::PUBLIC)).await;
         let done = note(&stack, &keyed, &job).await.receipt();
         assert_eq!(decided_by(&stack, done.command_id).await, named.sha256);
+        // It says nothing about reads: they are as they were when it was made.
+        let contact = format!("/contacts/{}", stack.tenant().contact);
+        for (who, status) in [(Who::Dispatcher, 200), (Who::Qa, 403), (Who::Agent, 404)] {
+            let ask = keyed.get(&contact).token(who.token(stack.tenant()));
+            assert_eq!(ask.send().await.status, status, "{who:?}");
+        }
         // Over to today's, and back.
         for sha256 in [starter(), named.sha256] {
             receipt(&activate(&stack, &keyed, &sha256).await);

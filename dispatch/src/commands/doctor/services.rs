@@ -72,12 +72,12 @@ async fn api(settings: &Settings) -> Check {
             let ill: Vec<_> = health
                 .parts
                 .iter()
-                .filter(|(_, state)| *state != "ok")
+                .filter(|(_, state)| !["ok", "not configured"].contains(&state.as_str()))
                 .map(|(part, state)| format!("{part}: {state}"))
                 .collect();
             Check::ill(
                 PART,
-                format!("not ready: {}", ill.join("; ")),
+                format!("{}: {}", health.status, ill.join("; ")),
                 "mend those parts first",
             )
         }

@@ -1,0 +1,166 @@
+//! `GET /api/v1/tenants`, `/tenants/{id}`, `/tenants/{id}/export`
+
+use std::{pin::pin, time::Duration};
+
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use contracts::{
+    ErrorCode, ReadPermission, Slug, TenantId,
+    tenant::{ExportLine, TenantPage, TenantState, TenantView},
+};
+use futures::{SinkExt, TryStreamExt, channel::mpsc};
+use http::header;
+use store::{TenantTx, tenants};
+use tracing::Instrument;
+
+use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
+use crate::endpoint::NDJSON;
+
+const USUAL_LIMIT: u32 = 200;
+const MAX_LIMIT: u32 = 1000;
+/// How long one table may take, its reader included: who reads more slowly is cut off.
+const TABLE: Duration = Duration::from_secs(15 * 60);
+/// Lines are handed on in parts of about this size.
+const PART: usize = 64 * 1024;
+
+async fn list(request: ReadRequest) -> Result<Json<TenantPage>, Failure> {
+    let query = request.query(&["after", "state", "limit"])?;
+    let (after, state) = (query.get::<Slug>("after")?, query.get::<TenantState>("state")?);
+    let limit = query.limit(MAX_LIMIT)?.unwrap_or(USUAL_LIMIT);
+    let mut tx = request.open().await?;
+    let page = match request.runs_installation() {
+        true => tenants::list(&mut tx, after.as_ref(), state, limit).await?,
+        false => {
+            let own = tenants::view(&mut tx).await?.map(|own| own.summary);
+            let fits = |own: &_| is_in(own, after.as_ref(), state);
+            TenantPage {
+                items: own.filter(fits).into_iter().collect(),
+                next_after: None,
+            }
+        }
+    };
+    tx.commit().await?;
+    Ok(Json(page))
+}
+
+fn is_in(
+    own: &contracts::tenant::TenantSummary,
+    after: Option<&Slug>,
+    state: Option<TenantState>,
+) -> bool {
+    after.is_none_or(|after| own.slug > *after) && state.is_none_or(|state| own.state == state)
+}
+
+async fn one(
+    PathId(id): PathId<TenantId>,
+    request: ReadRequest,
+) -> Result<Json<TenantView>, Failure> {
+    request.query(&[])?;
+    let mut tx = request.open_about(id).await?;
+    let found = tenants::view(&mut tx).await?;
+    tx.commit().await?;
+    found.map(Json).ok_or_else(|| Failure::no_such("tenant"))
+}
+
+/// All of it as of one moment. The transaction is open for as long as the caller reads, and ends with
+/// them.
+async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Response, Failure> {
+    request.query(&[])?;
+    let mut tx = request.open_about(id).await?;
+    tx.allow(TABLE).await?;
+    let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
+    let mut writer = Writer {
+        lines: Vec::with_capacity(PART),
+        parts,
+    };
+    let write = async move {
+        if let Err(error) = writer.write(tx).await {
+            // The status is sent: what is left is to end the body where nobody takes it for the end.
+            tracing::warn!(error = &error as &dyn std::error::Error, "an export broke off");
+            let broken = std::io::Error::other("the export broke off");
+            let _ = writer.parts.send(Err(broken)).await;
+        }
+    };
+    tokio::spawn(write.in_current_span());
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(body)).into_response())
+}
+
+/// Why an export broke off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("nobody reads on")]
+    Left,
+    #[error("a row cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+struct Writer {
+    lines: Vec<u8>,
+    parts: mpsc::Sender<Result<Bytes, std::io::Error>>,
+}
+
+impl Writer {
+    async fn write(&mut self, mut tx: TenantTx) -> Result<(), Broken> {
+        let mut rows = 0;
+        for table in tenants::export_tables(&mut tx).await? {
+            let mut lines = pin!(tenants::export(&mut tx, &table));
+            while let Some(line) = lines.try_next().await? {
+                rows += 1;
+                self.line(&line).await?;
+            }
+        }
+        tx.commit().await?;
+        self.line(&ExportLine::End { rows }).await?;
+        self.flush().await
+    }
+
+    async fn line(&mut self, line: &ExportLine) -> Result<(), Broken> {
+        serde_json::to_writer(&mut self.lines, line)?;
+        self.lines.push(b'\n');
+        match self.lines.len() < PART {
+            true => Ok(()),
+            false => self.flush().await,
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Broken> {
+        let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(PART));
+        let sent = self.parts.send(Ok(lines.into())).await;
+        sent.map_err(|_| Broken::Left)
+    }
+}
+
+pub(super) fn endpoints() -> [Endpoint; 3] {
+    [
+        Endpoint::read::<TenantPage>("list_tenants", "/tenants", get(list))
+            .needs(ReadPermission::Tenant)
+            .summary("List tenants")
+            .description(
+                "By their slug. People with role platform_admin see all of the installation, others \
+                 their own.",
+            )
+            .query::<Slug>("after", false, "`next_after` of the page before.")
+            .query::<TenantState>("state", false, "Only those that stand here.")
+            .query::<u32>("limit", false, "Rows per page, 1 to 1000; 200 without it."),
+        Endpoint::read::<TenantView>("get_tenant", "/tenants/{id}", get(one))
+            .of::<TenantId>("The tenant.")
+            .needs(ReadPermission::Tenant)
+            .summary("Get a tenant")
+            .description("How it is set up and where it stands.")
+            .problems(&[ErrorCode::NotFound]),
+        Endpoint::read::<ExportLine>("export_tenant", "/tenants/{id}/export", get(export))
+            .of::<TenantId>("The tenant.")
+            .needs(ReadPermission::TenantExport)
+            .summary("Export a tenant")
+            .description(
+                "Everything that is kept of it as of one moment, as JSON Lines: one row of a table a \
+                 line, tables by name and rows by key, personal data included, secrets and stored \
+                 answers left out. The last line says how many rows there were; a body without it is \
+                 not complete.",
+            )
+            .problems(&[ErrorCode::NotFound])
+            .lines(),
+    ]
+}

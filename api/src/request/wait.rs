@@ -1,0 +1,228 @@
+//! `Prefer: wait=n` (RFC 7240): an answer that tells how it ended, if it ends soon.
+//!
+//! A command that was held, and a yes that releases one, are answered at once; what becomes of them
+//! is for people and the workflow to say. Who asks to wait is kept until the approval has ended or
+//! the time is over, and gets the same receipt as of that moment, under the same status: clients of
+//! before know no other. The command itself is done before, under
+//! its request id: whoever goes away meanwhile changes nothing, and asking again with the same id
+//! waits again.
+//!
+//! Waiting holds no connection to Postgres between two looks. It is bounded in time below the time
+//! of a request, in number so that those who wait cannot fill the house, and ends when the process
+//! is asked to stop.
+
+use std::time::Duration;
+
+use contracts::{
+    ApprovalId, TenantId,
+    approval::{Approval, ApprovalKind, ApprovalState},
+    command::{CommandReceipt, HeldReceipt},
+    ticket::Ticket,
+};
+use http::HeaderMap;
+use serde::Serialize;
+use store::TenantTx;
+use tokio::time::{Instant, sleep_until};
+
+use super::context::header;
+use crate::{App, pipeline::Answer, problem::Failure};
+
+/// The request header.
+pub const PREFER: &str = "prefer";
+/// The header of an answer that waited.
+pub const PREFERENCE_APPLIED: &str = "preference-applied";
+/// The longest that anybody waits.
+pub const MOST: Duration = Duration::from_secs(30);
+
+/// What is left of a request's time for everything but the waiting.
+const MARGIN: Duration = Duration::from_secs(5);
+/// Between the first two looks; each pause is twice the last, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the caller would wait; what is no number of seconds is no preference (RFC 7240 §2).
+pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = header(headers, PREFER)?;
+    let mut values = preferences.split(',').filter_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let is_wait = name.trim().eq_ignore_ascii_case("wait");
+        is_wait.then(|| value.trim().trim_matches('"').to_owned())
+    });
+    // The first of a name counts.
+    let seconds: u64 = values.next()?.parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(MOST))
+}
+
+/// An answer whose end is still to come.
+enum Open {
+    Held(HeldReceipt),
+    Released(CommandReceipt),
+}
+
+impl Open {
+    fn of(answer: &Answer) -> Option<Self> {
+        match answer.status {
+            202 => serde_json::from_str(&answer.body).ok().map(Self::Held),
+            200 => {
+                let receipt: CommandReceipt = serde_json::from_str(&answer.body).ok()?;
+                let released = receipt.approval_state == Some(ApprovalState::Approved);
+                released.then_some(Self::Released(receipt))
+            }
+            _ => None,
+        }
+        .filter(|open| !open.is_trial())
+    }
+
+    fn is_trial(&self) -> bool {
+        match self {
+            Self::Held(receipt) => receipt.dry_run,
+            Self::Released(receipt) => receipt.dry_run,
+        }
+    }
+
+    fn approval(&self) -> Option<ApprovalId> {
+        match self {
+            Self::Held(receipt) => Some(receipt.approval.id),
+            Self::Released(receipt) => receipt.approval_id,
+        }
+    }
+
+    /// The same receipt as of the end.
+    fn ended(self, end: End) -> String {
+        match self {
+            Self::Held(receipt) => text(&HeldReceipt {
+                approval: end.approval,
+                ..receipt
+            }),
+            Self::Released(receipt) => text(&CommandReceipt {
+                approval_state: Some(end.approval.state),
+                ticket: end.ticket.unwrap_or(receipt.ticket),
+                ..receipt
+            }),
+        }
+    }
+}
+
+fn text(receipt: &impl Serialize) -> String {
+    serde_json::to_string(receipt).expect("receipts hold strings and integers only")
+}
+
+/// What an approval came to, and what its ticket is now.
+struct End {
+    approval: Approval,
+    ticket: Option<Ticket>,
+}
+
+/// Whether nothing more will become of it by itself.
+fn has_ended(approval: &Approval) -> bool {
+    match approval.state {
+        ApprovalState::Pending => false,
+        // What was held is carried out next; a change order took effect with the last yes.
+        ApprovalState::Approved => approval.kind != ApprovalKind::HeldCommand,
+        ApprovalState::Rejected
+        | ApprovalState::Withdrawn
+        | ApprovalState::Expired
+        | ApprovalState::Stale
+        | ApprovalState::Executed => true,
+    }
+}
+
+/// The answer as of its end, if that comes in time; else as it is. With it, for how long was waited
+/// at most: `None` when there is nothing to wait for or no room to wait in.
+pub(super) async fn until_ended(
+    app: &App,
+    tenant_id: TenantId,
+    answer: Answer,
+    preferred: Duration,
+) -> (Answer, Option<Duration>) {
+    let Some((open, id)) = Open::of(&answer).and_then(|open| {
+        let id = open.approval()?;
+        Some((open, id))
+    }) else {
+        return (answer, None);
+    };
+    let Ok(_room) = app.waiting_room().try_acquire() else {
+        return (answer, None);
+    };
+    let most = app.limits().request_timeout.saturating_sub(MARGIN);
+    let wait = preferred.min(most);
+    let end = look_until(app, tenant_id, id, Instant::now() + wait).await;
+    let answer = match end {
+        Some(end) => Answer {
+            body: open.ended(end),
+            // It is not the stored one any more.
+            replayed: false,
+            ..answer
+        },
+        None => answer,
+    };
+    (answer, Some(wait))
+}
+
+async fn look_until(
+    app: &App,
+    tenant_id: TenantId,
+    id: ApprovalId,
+    deadline: Instant,
+) -> Option<End> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match look(app, tenant_id, id).await {
+            Ok(Some(end)) => return Some(end),
+            Ok(None) => {}
+            // The command is done: its answer is worth more than the news that waiting failed.
+            Err(failure) => {
+                tracing::warn!(code = %failure.code(), "a caller does not wait any longer");
+                return None;
+            }
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return None;
+        }
+        let next = (now + pause).min(deadline);
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = app.stopping().cancelled() => return None,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn look(app: &App, tenant_id: TenantId, id: ApprovalId) -> Result<Option<End>, Failure> {
+    let mut tx = TenantTx::begin_read(app.pool(), tenant_id).await?;
+    let found = store::read::approval(&mut tx, id).await?;
+    let ended = found.map(|row| row.approval).filter(has_ended);
+    let ticket = match ended.as_ref().and_then(|approval| approval.ticket_id) {
+        Some(ticket) => store::read::ticket(&mut tx, ticket).await?,
+        None => None,
+    };
+    tx.commit().await?;
+    Ok(ended.map(|approval| End { approval, ticket }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(values: &[&str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(PREFER, value.parse().unwrap());
+        }
+        preferred(&headers).map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn a_preference_is_bounded_and_what_cannot_be_read_is_none() {
+        assert_eq!(wait(&["wait=10"]), Some(10));
+        assert_eq!(wait(&["respond-async, Wait = \"10\"; foo=1"]), Some(10));
+        assert_eq!(wait(&["return=minimal", "wait=7"]), Some(7));
+        assert_eq!(wait(&["wait=7, wait=9"]), Some(7));
+        assert_eq!(wait(&["wait=31"]), Some(30));
+        for none in ["wait=0", "wait=-1", "wait=soon", "wait", "waiting=3", ""] {
+            assert_eq!(wait(&[none]), None, "{none}");
+        }
+        assert_eq!(wait(&[]), None);
+    }
+}
