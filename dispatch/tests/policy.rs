@@ -252,6 +252,53 @@ fn a_mistake_is_shown_where_it_stands() {
 }
 
 #[test]
+fn who_may_read_is_the_bundles_to_say() {
+    let desk = Desk::with_rules();
+    let may = |desk: &Desk, permission: &str| desk.ok(&["who-may", permission, "rules"]);
+    assert_eq!(
+        may(&desk, "read:raw_messages"),
+        "read:raw_messages: person or integration with role tenant_admin\n"
+    );
+    let told = desk.json(&["who-may", "command:qa_verify", "--json"]);
+    let holders = json!({ "person": ["qa"], "agent": ["any"], "workflow": ["any"] });
+    assert_eq!(told["holders"], holders);
+    desk.refused(&["who-may", "read:everything"], 2, &["read:tickets"]);
+    assert!(!desk.ok(&["check", "rules"]).contains("note:"));
+
+    // What the table leaves out nobody may read, and its author is told.
+    desk.edit(
+        "rules/reads/data.json",
+        "\"raw_messages\": {\n    \"person\": [\"tenant_admin\"],\n    \"integration\": [\"tenant_admin\"]\n  },",
+        "",
+    );
+    let checked = desk.ok(&["check", "rules"]);
+    assert!(
+        checked.contains("note: ") && checked.contains("`raw_messages`"),
+        "{checked}"
+    );
+    assert_eq!(
+        may(&desk, "read:raw_messages"),
+        "read:raw_messages: nobody\n"
+    );
+
+    // Without a table the program's own holds, and that is told too.
+    let table = desk.path("rules/reads/data.json");
+    let text = fs::read_to_string(&table).unwrap();
+    fs::remove_file(&table).unwrap();
+    let notes = desk.json(&["check", "rules", "--json"])["notes"].clone();
+    assert!(
+        notes[0].as_str().unwrap().contains("reads/data.json"),
+        "{notes}"
+    );
+    assert!(may(&desk, "read:raw_messages").contains("tenant_admin"));
+
+    // Software does not read about people, whoever writes that it does.
+    let spoilt = text.replacen("\"contacts\": {", "\"contacts\": {\"agent\": [\"any\"],", 1);
+    fs::write(&table, spoilt).unwrap();
+    desk.refused(&["check", "rules"], 1, &["`contacts`", "not for `agent`"]);
+}
+
+#[test]
 fn a_failing_test_is_named() {
     let desk = Desk::with_rules();
     let text = "package dispatch_test.mine\n\ntest_mine if 1 == 2\n\ntest_other if 1 == 1\n";

@@ -11,9 +11,22 @@
 use std::time::Duration;
 
 use contracts::TenantId;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, pool::PoolConnection, raw_sql};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row, pool::PoolConnection, raw_sql};
 
 use crate::Error;
+
+/// Begins what only reads, unless the tenant was erased. The id is typed, so nothing can be injected.
+fn read_only(tenant_id: TenantId) -> String {
+    format!("{}, tenant_read()", read_only_of_any(tenant_id))
+}
+
+fn read_only_of_any(tenant_id: TenantId) -> String {
+    format!(
+        "begin isolation level repeatable read read only; \
+         select set_config('app.tenant_id', '{}', true)",
+        tenant_id.as_uuid(),
+    )
+}
 
 /// A transaction bound to one tenant. Dropping it rolls back.
 #[derive(Debug)]
@@ -42,22 +55,73 @@ impl TenantTx {
     }
 
     /// Begins a transaction that only reads, all of it as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::Erased`] for a tenant that was erased.
     pub async fn begin_read(pool: &PgPool, tenant_id: TenantId) -> Result<Self, Error> {
+        Self::open(pool, tenant_id, read_only(tenant_id)).await
+    }
+
+    /// The same, with the hash of the bundle that is active at that moment, in the same round trip.
+    pub async fn begin_judged(
+        pool: &PgPool,
+        tenant_id: TenantId,
+    ) -> Result<(Self, Option<String>), Error> {
         let sql = format!(
-            "begin isolation level repeatable read read only; \
-             select set_config('app.tenant_id', '{}', true)",
-            tenant_id.as_uuid(),
+            "{}; select bundle_sha256 from deployment",
+            read_only(tenant_id),
         );
-        Self::open(pool, tenant_id, sql).await
+        let mut tx = Self::new(pool, tenant_id).await?;
+        let rows = raw_sql(AssertSqlSafe(sql))
+            .fetch_all(tx.connection())
+            .await?;
+        // The first is that of the setting.
+        let sha256 = rows.get(1).map(|row| row.try_get(0)).transpose()?;
+        Ok((tx, sha256.flatten()))
+    }
+
+    /// [`begin_read`](Self::begin_read) for whoever runs the installation: of an erased tenant they see
+    /// what is left.
+    pub async fn begin_oversight(pool: &PgPool, tenant_id: TenantId) -> Result<Self, Error> {
+        Self::open(pool, tenant_id, read_only_of_any(tenant_id)).await
     }
 
     async fn open(pool: &PgPool, tenant_id: TenantId, sql: String) -> Result<Self, Error> {
-        let mut tx = Self {
-            connection: Some(pool.acquire().await?),
-            tenant_id,
-        };
+        let mut tx = Self::new(pool, tenant_id).await?;
         raw_sql(AssertSqlSafe(sql)).execute(tx.connection()).await?;
         Ok(tx)
+    }
+
+    /// The guard of what is about to begin.
+    async fn new(pool: &PgPool, tenant_id: TenantId) -> Result<Self, Error> {
+        Ok(Self {
+            connection: Some(pool.acquire().await?),
+            tenant_id,
+        })
+    }
+
+    /// Of a tenant that was erased nothing is read, though the transaction may write.
+    ///
+    /// # Errors
+    /// [`Error::Erased`] for such a tenant.
+    pub async fn not_erased(&mut self) -> Result<(), Error> {
+        raw_sql("select tenant_read()")
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Lets a statement run this long: one that goes through all rows of a tenant.
+    pub async fn allow(&mut self, lasts: Duration) -> Result<(), Error> {
+        // A number: nothing can be injected.
+        let sql = format!(
+            "select set_config('statement_timeout', '{}ms', true)",
+            lasts.as_millis(),
+        );
+        raw_sql(AssertSqlSafe(sql))
+            .execute(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// Lets the statements that follow wait for locks up to `patience`, whatever the login's usual

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use contracts::{
-    ErrorCode, Problem,
+    ErrorCode, Operation, Problem,
     approval::ApprovalState,
     command::DecideApproval,
     inbox::{DecideMany, DecidedMany, OneDecision, OneOutcome},
@@ -86,6 +86,7 @@ fn outcome(
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::bulk::<DecideMany, DecidedMany>(
+        Operation::DecideApproval,
         "decide_approvals",
         "/approvals/decide",
         post(handler),

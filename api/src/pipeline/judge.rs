@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, Command, ErrorCode, Slug, TemplateId, TicketId,
+    ActorKind, ApiPermission, Command, ErrorCode, Slug, TemplateId, TicketId,
     approval::{Approval, ApprovalKind, ApprovalState},
     command::CommandClass,
     filing::Filed,
@@ -183,7 +183,10 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     }
     match situation.decision.result {
         PolicyResult::Allow | PolicyResult::RequireApproval => unusable(situation),
-        PolicyResult::Deny => Some(denied(situation.decision)),
+        PolicyResult::Deny => Some(Refusal {
+            meta: lacking(situation.call, situation.decision),
+            ..denied(situation.decision)
+        }),
     }
 }
 
@@ -232,6 +235,18 @@ fn mismatch(call: &Call, intent: &Intent, stored: &Stored) -> Refusal {
         reasons: Vec::new(),
         meta,
     }
+}
+
+/// What the starter's rules, and those made of them, say of a caller whom the roles table does not name.
+const NOT_PERMITTED: &str = "NOT_PERMITTED";
+
+/// The permission that the caller lacks, if that is why.
+fn lacking(call: &Call, decision: &PolicyDecision) -> Map<String, Value> {
+    let mut reasons = decision.reasons.iter();
+    let lacks = reasons.any(|reason| reason.code == NOT_PERMITTED);
+    let permission = ApiPermission::Command(call.command.operation());
+    let named = lacks.then(|| ("permission".to_owned(), permission.to_string().into()));
+    named.into_iter().collect()
 }
 
 fn denied(decision: &PolicyDecision) -> Refusal {

@@ -1005,7 +1005,10 @@ fn messages_are_for_those_who_talk_to_customers() {
         let status = async |who, path: &str| {
             let reply = stack.ask(who, Method::GET, path).send().await;
             if reply.status != 200 {
-                reply.no_attempt(ErrorCode::Forbidden);
+                reply.no_attempt(match who {
+                    Who::Workflow | Who::Agent => ErrorCode::NotFound,
+                    _ => ErrorCode::Forbidden,
+                });
                 assert!(!reply.text().contains("Quillfeather"));
             }
             reply.status.as_u16()
@@ -1024,8 +1027,8 @@ fn messages_are_for_those_who_talk_to_customers() {
             (Who::Auditor, 403, 403, 403),
             (Who::Qa, 403, 403, 403),
             (Who::Billing, 403, 403, 403),
-            (Who::Workflow, 403, 403, 403),
-            (Who::Agent, 403, 403, 403),
+            (Who::Workflow, 404, 404, 404),
+            (Who::Agent, 404, 404, 404),
         ] {
             assert_eq!(status(who, "/comms").await, all, "{who:?}");
             assert_eq!(status(who, &one).await, all, "{who:?}");

@@ -37,14 +37,20 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
             "ok": true,
             "bundle": bundle.reference(),
             "signed_by": bundle.signer(),
+            "notes": bundle.notes(),
         })),
         Ok(bundle) => {
             let reference = bundle.reference();
             let signed = bundle
                 .signer()
                 .map_or_else(String::new, |key| format!(", signed with key {key}"));
+            let notes: String = bundle
+                .notes()
+                .iter()
+                .map(|note| format!("note: {note}\n"))
+                .collect();
             print(&format!(
-                "ok: bundle {}{signed}\nsha256 {}\n",
+                "ok: bundle {}{signed}\nsha256 {}\n{notes}",
                 reference.version, reference.sha256
             ))
         }

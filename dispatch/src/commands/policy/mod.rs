@@ -13,6 +13,7 @@ mod list;
 mod show;
 mod sign;
 mod test;
+mod who_may;
 
 use std::{
     fs,
@@ -47,6 +48,8 @@ pub enum PolicyCommand {
     Sign(sign::SignArgs),
     /// Shows what is in a bundle: version, hash, files, rules, who signed it
     Show(show::ShowArgs),
+    /// Tells who has a permission, by the tables of a bundle
+    WhoMay(who_may::WhoMayArgs),
     /// Decides about an input and says each condition that failed, and what would pass
     Explain(explain::ExplainArgs),
     /// Lists the bundles of an installation, or which decided when
@@ -109,6 +112,7 @@ pub async fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure>
         PolicyCommand::Build(args) => build::run(&args),
         PolicyCommand::Sign(args) => sign::run(&args),
         PolicyCommand::Show(args) => show::run(&args),
+        PolicyCommand::WhoMay(args) => who_may::run(&args),
         PolicyCommand::Explain(args) => explain::run(&args),
         PolicyCommand::List(args) => list::run(global, &args).await,
         PolicyCommand::Activate(args) => activate::run(global, &args).await,
