@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::token::MIN_SECRET_BYTES;
+use api::identity::MIN_SECRET_BYTES;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{ActorKind, Role, TechnicianId, TenantId, actor::TokenClaims};
 
@@ -73,7 +73,7 @@ impl Minter {
             roles: caller.roles.clone(),
             technician_id: caller.technician,
         };
-        api::token::mint(self.secret.expose(), &claims)
+        api::identity::mint(self.secret.expose(), &claims)
             .map_err(|error| Failure::failed(format!("cannot sign a token: {error}")))
     }
 }

@@ -103,5 +103,5 @@ impl Who {
 
 /// Signs claims as dispatch-api expects.
 pub fn mint(claims: &TokenClaims) -> String {
-    api::token::mint(SECRET, claims).expect("the secret is long enough")
+    api::identity::mint(SECRET, claims).expect("the secret is long enough")
 }

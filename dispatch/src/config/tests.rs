@@ -1,5 +1,8 @@
 use std::fs;
 
+use api::identity::Algorithm;
+use contracts::{ActorKind, Role};
+
 use super::*;
 
 fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Config, Failure> {
@@ -132,4 +135,59 @@ fn endpoints_come_as_tables_or_as_json_and_keep_their_secret() {
         message.contains("comms.endpoints") && message.contains("keyd"),
         "{message}"
     );
+}
+
+#[test]
+fn issuers_come_as_tables_or_as_json() {
+    let table = "[auth]\nleeway_seconds = 10\n[[auth.issuers]]\nname = 'staff'\n\
+        issuer = 'https://login.example/realms/field'\naudiences = ['dispatch']\n\
+        algorithm = 'RS256'\ntenant = 'ten_00000000000000000000000000000007'\n\
+        [auth.issuers.claims]\nroles = '/realm_access/roles'\n\
+        [auth.issuers.roles]\n'Field desk' = ['dispatcher', 'approver']\n";
+    let json = r#"[{"name":"robots","issuer":"https://login.example","audiences":["dispatch"],
+        "algorithm":"EdDSA","any_tenant":true,"kinds":["agent"],"default_kind":"agent"}]"#;
+    let by_variable = [
+        ("DISPATCH_AUTH_ISSUERS", json),
+        ("DISPATCH_AUTH_LEEWAY_SECONDS", "7"),
+    ];
+    let issuer = |config: &Config| config.settings.auth.issuers[0].clone();
+
+    let config = load(table, &[], &[]).unwrap();
+    let staff = issuer(&config);
+    assert_eq!(config.settings.auth.leeway_seconds, 10);
+    assert_eq!(staff.algorithm, Algorithm::Rs256);
+    assert_eq!(
+        staff.roles["Field desk"],
+        [Role::Dispatcher, Role::Approver]
+    );
+    assert_eq!(staff.kinds, [ActorKind::Person].into());
+    assert!(crate::parts::issuers(&config.settings.auth).is_ok());
+
+    let config = load(table, &by_variable, &[]).unwrap();
+    let robots = issuer(&config);
+    assert_eq!(config.settings.auth.leeway_seconds, 7);
+    assert_eq!((robots.name.as_str(), robots.any_tenant), ("robots", true));
+
+    for (wrong, said) in [
+        (table.replace("RS256", "HS256"), "HS256"),
+        (table.replace("RS256", "none"), "none"),
+        (table.replace("audiences", "audience"), "audience"),
+        (table.replace("dispatcher", "boss"), "boss"),
+    ] {
+        let message = load(&wrong, &[], &[]).unwrap_err().message;
+        assert!(
+            message.contains("auth.issuers") && message.contains(said),
+            "{message}"
+        );
+    }
+    let both = load(
+        &table.replace("algorithm", "any_tenant = true\nalgorithm"),
+        &[],
+        &[],
+    )
+    .unwrap();
+    let message = crate::parts::issuers(&both.settings.auth)
+        .unwrap_err()
+        .message;
+    assert!(message.contains("exactly one of `tenant`"), "{message}");
 }

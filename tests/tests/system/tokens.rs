@@ -48,7 +48,7 @@ fn a_token_that_does_not_hold_opens_nothing() {
         let (header, _) = head.split_once('.').unwrap();
         let theirs = who.claims(stack.other(), now);
         let swapped = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_string(&theirs).unwrap());
-        let other_secret = api::token::mint(&"x".repeat(40), &claims()).unwrap();
+        let other_secret = api::identity::mint(&"x".repeat(40), &claims()).unwrap();
         let tokens = [
             ("expired", mint(&past)),
             ("not yet valid", mint(&future)),

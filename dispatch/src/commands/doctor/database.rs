@@ -4,13 +4,14 @@ use ::api::bundles::Bundles;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use store::{
-    bootstrap::{APP, COMMS, MAINTENANCE, OWNER, READER, RELAY},
+    bootstrap::{APP, APP_WITHOUT_RLS, COMMS, MAINTENANCE, OWNER, READER, RELAY},
     bundles::Place,
+    session::{self, Session},
 };
 
 use super::{Check, messages};
 use crate::{
-    config::Settings,
+    config::{Environment, RowLevelSecurity, Settings},
     exit::{Failure, chain},
     parts,
     secret::Secret,
@@ -49,7 +50,26 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
         checks.push(parked(relay).await);
     }
     if let Some(Some(maintenance)) = pools.get(3) {
-        checks.push(row_level_security(maintenance).await);
+        checks.push(separation(settings, maintenance).await);
+        checks.push(rights(maintenance).await);
+    }
+    for (key, login, url, why) in [
+        (
+            "database.owner_url",
+            OWNER,
+            &database.owner_url,
+            "`dispatch migrate` holds a lock of its session",
+        ),
+        (
+            "database.relay_url",
+            RELAY,
+            &database.relay_url,
+            "the relay hears of new events by LISTEN; without it they wait for its timer",
+        ),
+    ] {
+        if let Some(url) = url {
+            checks.push(own_session(key, login, url, why).await);
+        }
     }
     if let Some(Some(comms)) = pools.get(4) {
         checks.extend(messages::check(settings, comms).await);
@@ -73,6 +93,18 @@ async fn login(key: &'static str, login: &str, url: Option<&Secret>) -> (Check, 
     )
     .fetch_one(&pool)
     .await;
+    let carried = match url {
+        Some(url) => session::carries_statements(url.expose()).await,
+        None => Ok(true),
+    };
+    if let Ok(false) = carried {
+        let found = "goes through a pooler that mixes up callers' prepared statements";
+        let to_do = format!(
+            "use PgBouncer 1.21 or newer with max_prepared_statements above 0, or let `{key}` be the \
+             address of the server itself"
+        );
+        return (Check::ill(part, found, to_do), None);
+    }
     let check = match rights {
         Ok((name, false, false)) => Check::ok(
             part,
@@ -188,27 +220,67 @@ async fn clock(app: &PgPool) -> Check {
     }
 }
 
-async fn row_level_security(maintenance: &PgPool) -> Check {
-    const PART: &str = "row-level security";
-    let open: Result<Vec<String>, _> = sqlx::query_scalar(
-        "select c.relname::text from pg_class c
-         join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'public'
-         join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
-         where c.relkind in ('r', 'p') and not (c.relrowsecurity and c.relforcerowsecurity)
-         order by 1",
-    )
-    .fetch_all(maintenance)
-    .await;
-    match open {
-        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
-        Ok(open) if open.is_empty() => {
-            Check::ok(PART, "enabled and forced on every table with tenants")
-        }
-        Ok(open) => Check::ill(
-            PART,
-            format!("not forced on {}", open.join(", ")),
-            "run `alter table … enable row level security, force row level security` on them, and \
-             find out who changed it",
+/// Whether what dispatch-api and the relay are told leads to a session of its own.
+async fn own_session(key: &str, login: &str, url: &Secret, why: &str) -> Check {
+    let part = format!("session of {login}");
+    match session::probe(url.expose()).await {
+        Ok(Session::Own) => Check::ok(part, "its own"),
+        Ok(Session::Shared) => Check::ill(
+            part,
+            format!("goes through a pooler in transaction mode; {why}"),
+            format!("let `{key}` be the address of the server itself"),
         ),
+        Err(error) => Check::ill(part, chain(&error), format!("check `{key}`")),
+    }
+}
+
+/// Whether somebody switched the separation of tenants off, or left the means to do so behind.
+async fn separation(settings: &Settings, maintenance: &PgPool) -> Check {
+    const PART: &str = "separation of tenants";
+    if settings.database.rls == RowLevelSecurity::Off {
+        return Check::ill(
+            PART,
+            "`database.rls` is off: any read may show any tenant's rows",
+            "set `database.rls` to on, or take it out of the configuration",
+        );
+    }
+    let left: Result<bool, _> = sqlx::query_scalar(
+        "select exists (select from pg_roles where rolname = $1 and rolcanlogin and rolbypassrls)",
+    )
+    .bind(APP_WITHOUT_RLS)
+    .fetch_one(maintenance)
+    .await;
+    match left {
+        Ok(true) if settings.system.environment == Environment::Production => Check::ill(
+            PART,
+            format!("the login {APP_WITHOUT_RLS} of a development installation is there"),
+            format!("as an administrator: drop role {APP_WITHOUT_RLS}"),
+        ),
+        Ok(_) => Check::ok(PART, "by row-level security"),
+        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
+    }
+}
+
+/// What the database itself has to enforce, as `dispatch verify` looks for it.
+async fn rights(maintenance: &PgPool) -> Check {
+    const PART: &str = "row-level security";
+    let found = async {
+        let mut connection = maintenance.acquire().await?;
+        store::verify::rights(&mut connection).await
+    };
+    match found.await {
+        Err(error) => Check::ill(PART, chain(&error), "look at the server's log"),
+        Ok(found) => match found.as_slice() {
+            [] => Check::ok(
+                PART,
+                "enabled and forced on every table with tenants; no login may more than it needs",
+            ),
+            [first, rest @ ..] => Check::ill(
+                PART,
+                format!("{}: {} (and {} more)", first.place, first.what, rest.len()),
+                "`dispatch verify` tells all; mend it as the owner, and find out who changed it. \
+                 docs/database-rights.md says how it must be",
+            ),
+        },
     }
 }

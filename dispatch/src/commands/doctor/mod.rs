@@ -3,6 +3,7 @@
 //! A part that needs another which is ill is reported as such, not as ill itself.
 
 mod database;
+mod issuers;
 mod messages;
 mod services;
 mod temporal;
@@ -62,15 +63,17 @@ impl Check {
 /// Looks at everything; exit code 1 when something is ill.
 pub async fn run(global: &Global, args: &JsonArgs) -> Result<(), Failure> {
     let settings = super::load(global, Vec::new())?.settings;
-    let (database, temporal, services) = tokio::join!(
+    let (database, temporal, services, issuers) = tokio::join!(
         database::check(&settings),
         temporal::check(&settings),
         services::check(&settings),
+        issuers::check(&settings),
     );
     let checks: Vec<Check> = database
         .into_iter()
         .chain(temporal)
         .chain(services)
+        .chain(issuers)
         .collect();
     let ill = checks.iter().filter(|check| !check.ok).count();
     if args.json {

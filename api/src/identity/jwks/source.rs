@@ -1,0 +1,201 @@
+//! An issuer's keys as they were last fetched, and when they are fetched again.
+//!
+//! Fetched by the first request that needs them, by one request at a time, and again in the
+//! background when they are no longer fresh. While the provider is away, keys that were fetched stay
+//! in use up to a bound: people go on working, and a key that was taken back in that time is taken
+//! for longer. A `kid` that is not among them is looked for once; then not again for a while,
+//! because a `kid` costs its sender nothing.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::Slug;
+use tokio::sync::Mutex;
+
+use super::{
+    super::{Algorithm, IssuerConfig, Refusal, TokenError, key::Key},
+    FetchError, KeySet,
+    fetch::Fetcher,
+};
+
+/// How long keys are fresh when their publisher does not say.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+/// The least and the most that a publisher can ask for.
+const FRESH_BOUNDS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(60 * 60)];
+/// How long after they were fetched keys are used when no others can be had.
+const STALE: TimeDelta = TimeDelta::hours(6);
+/// Between two searches for unknown keys, and between two tries to renew keys that still do.
+const COOL_DOWN: TimeDelta = TimeDelta::seconds(10);
+/// Between two tries when there are no keys at all.
+const RETRY: TimeDelta = TimeDelta::seconds(1);
+
+/// One issuer's keys.
+#[derive(Debug)]
+pub(in super::super) struct KeySource {
+    name: Slug,
+    algorithm: Algorithm,
+    fetcher: Fetcher,
+    held: RwLock<Option<Arc<Held>>>,
+    /// Whoever holds it fetches.
+    tries: Mutex<Tries>,
+    /// When keys that are no longer fresh may be renewed, in milliseconds since the epoch.
+    renewal_due: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Held {
+    keys: KeySet,
+    fetched_at: DateTime<Utc>,
+    fresh: TimeDelta,
+}
+
+#[derive(Debug, Default)]
+struct Tries {
+    searched_at: Option<DateTime<Utc>>,
+    failed_at: Option<DateTime<Utc>>,
+}
+
+impl KeySource {
+    pub(in super::super) fn new(config: &IssuerConfig) -> Result<Self, FetchError> {
+        Ok(Self {
+            name: config.name.clone(),
+            algorithm: config.algorithm,
+            fetcher: Fetcher::new(config)?,
+            held: RwLock::default(),
+            tries: Mutex::default(),
+            renewal_due: AtomicI64::new(0),
+        })
+    }
+
+    /// The key of this name.
+    pub(in super::super) async fn key(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Key>, Refusal> {
+        let held = match self.held(now) {
+            Some(held) => match held.keys.find(kid) {
+                Some(key) => {
+                    if !within(held.fetched_at, now, held.fresh) {
+                        self.renew(now);
+                    }
+                    return Ok(key);
+                }
+                None => self.search(&held, now).await?,
+            },
+            None => self.first(now).await?,
+        };
+        held.keys.find(kid).ok_or(Refusal::Token(TokenError::Key))
+    }
+
+    fn held(&self, now: DateTime<Utc>) -> Option<Arc<Held>> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone()
+            .filter(|held| within(held.fetched_at, now, STALE))
+    }
+
+    /// Keys, when there are none at hand.
+    async fn first(&self, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let mut tries = self.tries.lock().await;
+        if let Some(held) = self.held(now) {
+            return Ok(held);
+        }
+        if tries.failed_at.is_some_and(|at| within(at, now, RETRY)) {
+            return Err(Refusal::KeysUnavailable);
+        }
+        self.fetch(&mut tries, now).await
+    }
+
+    /// Newer keys than these, among which the wanted one is not.
+    async fn search(&self, known: &Arc<Held>, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let mut tries = self.tries.lock().await;
+        if let Some(held) = self.held(now).filter(|held| !Arc::ptr_eq(held, known)) {
+            return Ok(held);
+        }
+        if tries
+            .searched_at
+            .is_some_and(|at| within(at, now, COOL_DOWN))
+        {
+            // Whoever searched found nothing new, or nobody: then it is not the caller's fault.
+            return match tries.failed_at >= tries.searched_at {
+                true => Err(Refusal::KeysUnavailable),
+                false => Ok(Arc::clone(known)),
+            };
+        }
+        tries.searched_at = Some(now);
+        self.fetch(&mut tries, now).await
+    }
+
+    /// Fetches keys that are not fresh, while those at hand are used.
+    fn renew(self: &Arc<Self>, now: DateTime<Utc>) {
+        let due = self.renewal_due.load(Ordering::Relaxed);
+        let next = (now + COOL_DOWN).timestamp_millis();
+        let is_due = due <= now.timestamp_millis() || due > next;
+        let claimed = is_due
+            && self
+                .renewal_due
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if claimed {
+            let source = Arc::clone(self);
+            tokio::spawn(async move {
+                let mut tries = source.tries.lock().await;
+                // What failed was told, and is tried again when it is due.
+                let _ = source.fetch(&mut tries, now).await;
+            });
+        }
+    }
+
+    async fn fetch(&self, tries: &mut Tries, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let issuer = &self.name;
+        let fetched = async {
+            let (document, lasts) = self.fetcher.fetch().await?;
+            Ok((KeySet::parse(&document, self.algorithm)?, lasts))
+        };
+        match fetched.await {
+            Ok((keys, lasts)) => {
+                let refused = keys.refused().len();
+                tracing::debug!(%issuer, keys = keys.len(), refused, "keys fetched");
+                let [least, most] = FRESH_BOUNDS;
+                let fresh = lasts.unwrap_or(FRESH).clamp(least, most);
+                let held = Arc::new(Held {
+                    keys,
+                    fetched_at: now,
+                    fresh: TimeDelta::from_std(fresh).unwrap_or(COOL_DOWN),
+                });
+                let mut place = self.held.write().unwrap_or_else(PoisonError::into_inner);
+                *place = Some(Arc::clone(&held));
+                tries.failed_at = None;
+                Ok(held)
+            }
+            Err(error) => {
+                let error: FetchError = error;
+                tracing::warn!(%issuer, error = chain(&error), "an issuer's keys cannot be fetched");
+                tries.failed_at = Some(now);
+                Err(Refusal::KeysUnavailable)
+            }
+        }
+    }
+}
+
+/// Whether `at` is less than `span` ago. A clock that was set back does not make it so for longer.
+fn within(at: DateTime<Utc>, now: DateTime<Utc>, span: TimeDelta) -> bool {
+    let since = now.signed_duration_since(at);
+    since < span && since > -span
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}

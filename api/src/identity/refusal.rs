@@ -1,0 +1,42 @@
+//! Why a caller is not known.
+
+/// Why a credential does not say who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is no good: 401.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// It cannot be checked now: 503.
+    #[error("the keys of the token's issuer cannot be fetched right now")]
+    KeysUnavailable,
+}
+
+/// Why a token is refused; the text is for `error_description` and says nothing secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum TokenError {
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    #[error("the token was issued by somebody else")]
+    Issuer,
+    #[error("the token was issued for somebody else")]
+    Audience,
+    #[error("the token is not signed as expected")]
+    Signature,
+    #[error("the token names a key that its issuer does not publish")]
+    Key,
+    #[error("the token lacks a claim or has one of the wrong form")]
+    Claims,
+    #[error("the token's issuer does not speak for that tenant")]
+    Tenant,
+    #[error("the token's issuer does not speak for that kind of actor")]
+    Kind,
+    #[error(
+        "the token's sub is not an opaque id: 1 to 128 characters A-Z, a-z, 0-9, dot, underscore, colon or hyphen"
+    )]
+    Subject,
+    #[error("the token is malformed")]
+    Malformed,
+}

@@ -1,0 +1,295 @@
+//! Keys are fetched when they are needed, no more often, and from nowhere else.
+
+use chrono::TimeDelta;
+
+use super::{
+    provider::{Answer, until},
+    *,
+};
+
+const KEY: Result<Actor, Refusal> = Err(Refusal::Token(TokenError::Key));
+const AWAY: Result<Actor, Refusal> = Err(Refusal::KeysUnavailable);
+
+fn known(provider: &Provider) -> Authenticator {
+    trusting([issuer("people", &provider.url, Algorithm::Es256)])
+}
+
+/// A token that is good at this moment.
+fn at(provider: &Provider, pair: &Pair, now: DateTime<Utc>) -> String {
+    pair.sign(&provider.claims(now))
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_for_all_who_wait() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    let known = known(&provider);
+    assert_eq!(provider.asked(), 0, "nobody asked yet");
+    let now = Utc::now();
+    let token = at(&provider, &pair, now);
+    let asks = (0..50).map(|_| ask(&known, &token, now));
+    for answer in futures::future::join_all(asks).await {
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_looked_for_once_in_a_while() {
+    let (old, new) = (Pair::elliptic("e1"), Pair::elliptic("e2"));
+    let provider = Provider::start(&[&old]).await;
+    let known = known(&provider);
+    let now = Utc::now();
+    assert!(ask(&known, &at(&provider, &old, now), now).await.is_ok());
+
+    // Rotated: the first token of the new key finds it, at once.
+    provider.publish(&[&new]);
+    assert!(ask(&known, &at(&provider, &new, now), now).await.is_ok());
+    assert_eq!(provider.asked(), 2);
+    // What the old key signed is refused, although it was accepted before.
+    assert_eq!(ask(&known, &at(&provider, &old, now), now).await, KEY);
+
+    // Made-up names cost the provider nothing.
+    for n in 0..100 {
+        let header = json!({ "alg": "ES256", "kid": format!("made up {n}") });
+        let token = new.sign_as(&header, &provider.claims(now));
+        assert_eq!(ask(&known, &token, now).await, KEY);
+    }
+    assert_eq!(provider.asked(), 2);
+    // After the cool-down one of them is looked for again.
+    let later = now + TimeDelta::seconds(11);
+    for _ in 0..10 {
+        assert_eq!(ask(&known, &at(&provider, &old, later), later).await, KEY);
+    }
+    assert_eq!(provider.asked(), 3);
+    assert!(
+        ask(&known, &at(&provider, &new, later), later)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn keys_that_are_not_fresh_are_renewed_behind_the_requests() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    *provider.shared.cache_control.lock().unwrap() = Some("public, max-age=120");
+    let known = known(&provider);
+    let now = Utc::now();
+    let good = async |later: TimeDelta| {
+        let now = now + later;
+        let answer = ask(&known, &at(&provider, &pair, now), now).await;
+        assert!(answer.is_ok(), "{answer:?}");
+    };
+    good(TimeDelta::zero()).await;
+    good(TimeDelta::seconds(119)).await;
+    assert_eq!(provider.asked(), 1);
+    for _ in 0..20 {
+        good(TimeDelta::seconds(121)).await;
+    }
+    until("the keys are renewed", || provider.asked() == 2).await;
+    good(TimeDelta::seconds(200)).await;
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_publisher_can_ask_for_neither_every_request_nor_never() {
+    for (said, fresh, due) in [
+        ("no-store", 59, 61),
+        ("max-age=0", 59, 61),
+        ("max-age=31536000", 3599, 3601),
+        ("max-age=many", 599, 601),
+    ] {
+        let pair = Pair::elliptic("e1");
+        let provider = Provider::start(&[&pair]).await;
+        *provider.shared.cache_control.lock().unwrap() = Some(said);
+        let known = known(&provider);
+        let now = Utc::now();
+        for (after, asked) in [(0, 1), (fresh, 1), (due, 2)] {
+            let now = now + TimeDelta::seconds(after);
+            let answer = ask(&known, &at(&provider, &pair, now), now).await;
+            assert!(answer.is_ok(), "{said}: {answer:?}");
+            until(said, || provider.asked() >= asked).await;
+            assert_eq!(provider.asked(), asked, "{said} after {after} s");
+        }
+    }
+}
+
+#[tokio::test]
+async fn known_keys_hold_while_the_provider_is_away_but_not_for_ever() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    let known = known(&provider);
+    let now = Utc::now();
+    assert!(ask(&known, &at(&provider, &pair, now), now).await.is_ok());
+    let token = |now| at(&provider, &pair, now);
+    provider.answer(Answer::Status(500));
+    let hours = |n| now + TimeDelta::hours(n);
+    assert!(ask(&known, &token(hours(5)), hours(5)).await.is_ok());
+    until("a renewal is tried", || provider.asked() == 2).await;
+    // Nobody knows of other keys now: that is no fault of the caller's.
+    let header = json!({ "alg": "ES256", "kid": "new" });
+    let unknown = pair.sign_as(&header, &provider.claims(hours(5)));
+    assert_eq!(ask(&known, &unknown, hours(5)).await, AWAY);
+    assert_eq!(ask(&known, &unknown, hours(5)).await, AWAY);
+    assert_eq!(ask(&known, &token(hours(7)), hours(7)).await, AWAY);
+    // It comes back.
+    provider.publish(&[&pair]);
+    let later = hours(7) + TimeDelta::seconds(2);
+    assert!(ask(&known, &token(later), later).await.is_ok());
+}
+
+#[tokio::test]
+async fn without_keys_it_is_nobodys_fault_and_nobody_hammers() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    let known = known(&provider);
+    provider.answer(Answer::Status(503));
+    let now = Utc::now();
+    let token = at(&provider, &pair, now);
+    let asks = (0..50).map(|_| ask(&known, &token, now));
+    for answer in futures::future::join_all(asks).await {
+        assert_eq!(answer, AWAY);
+    }
+    assert_eq!(provider.asked(), 1);
+    // Our own tokens need nobody.
+    let own = mint(SECRET, &claims(now)).unwrap();
+    assert!(ask(&known, &own, now).await.is_ok());
+    let url = provider.url.clone();
+    provider.stop().await;
+    let later = now + TimeDelta::seconds(2);
+    let token = pair.sign(&access_claims(&url, later));
+    assert_eq!(ask(&known, &token, later).await, AWAY);
+}
+
+#[tokio::test]
+async fn only_a_set_of_keys_from_the_configured_place_is_taken() {
+    let pair = Pair::elliptic("e1");
+    let elsewhere = Provider::start(&[&pair]).await;
+    let jwk = pair.public();
+    let with = |name: &str, value: Value| {
+        let mut jwk = jwk.clone();
+        jwk[name] = value;
+        Answer::Json(json!({ "keys": [jwk] }))
+    };
+    let coordinate = |name: &str| jwk[name].as_str().unwrap().to_owned();
+    let cases = [
+        (
+            "redirected",
+            Answer::Redirect(format!("{}/certs", elsewhere.url)),
+        ),
+        ("not found", Answer::Status(404)),
+        ("no JSON", Answer::Raw("keys".into())),
+        ("a list", Answer::Json(json!([jwk]))),
+        (
+            "no list of keys",
+            Answer::Json(json!({ "keys": { "e1": jwk } })),
+        ),
+        ("no keys", Answer::Json(json!({ "keys": [] }))),
+        (
+            "a key that is none",
+            Answer::Json(json!({ "keys": [jwk, "x"] })),
+        ),
+        (
+            "keys twice",
+            Answer::Raw(format!(r#"{{"keys":[],"keys":[{jwk}]}}"#)),
+        ),
+        (
+            "too much",
+            Answer::Raw(format!("{{\"keys\":[{jwk}]}}{}", " ".repeat(300_000))),
+        ),
+        ("the private half", with("d", json!(coordinate("x")))),
+        (
+            "a secret beside it",
+            Answer::Json(json!({ "keys": [jwk, { "kty": "oct", "k": part(SECRET) }] })),
+        ),
+        (
+            "the same name twice",
+            Answer::Json(json!({ "keys": [jwk, jwk] })),
+        ),
+        ("a name that is a number", with("kid", json!(1))),
+        ("for encryption", with("use", json!("enc"))),
+        ("for something else", with("key_ops", json!(["deriveKey"]))),
+        ("of another algorithm", with("alg", json!("ES384"))),
+        ("of another kind", with("kty", json!("RSA"))),
+        ("of another curve", with("crv", json!("P-384"))),
+        ("no point of the curve", with("y", json!(coordinate("x")))),
+        ("half a point", with("y", json!(part([1; 16])))),
+        ("without y", with("y", Value::Null)),
+    ];
+    for (name, answer) in cases {
+        let provider = Provider::start(&[&pair]).await;
+        provider.answer(answer);
+        let now = Utc::now();
+        let answer = ask(&known(&provider), &at(&provider, &pair, now), now).await;
+        assert_eq!(answer, AWAY, "{name}");
+    }
+    assert_eq!(elsewhere.asked(), 0, "redirects are not followed");
+}
+
+#[tokio::test]
+async fn a_discovery_document_is_about_its_issuer() {
+    let pair = Pair::elliptic("e1");
+    let now = Utc::now();
+    let answer = async |document: &dyn Fn(&str) -> Value| {
+        let provider = Provider::start(&[&pair]).await;
+        provider.discover(document(&provider.url));
+        ask(&known(&provider), &at(&provider, &pair, now), now).await
+    };
+    let certs = |url: &str| format!("{url}/certs");
+    let good = answer(&|url| json!({ "issuer": url, "jwks_uri": certs(url) })).await;
+    assert!(good.is_ok(), "{good:?}");
+    type Document = fn(&str) -> Value;
+    let cases: [(&str, Document); 7] = [
+        (
+            "another issuer",
+            |url| json!({ "issuer": format!("{url}/"), "jwks_uri": format!("{url}/certs") }),
+        ),
+        (
+            "no issuer",
+            |url| json!({ "jwks_uri": format!("{url}/certs") }),
+        ),
+        ("no place", |url| json!({ "issuer": url })),
+        (
+            "a place that is none",
+            |url| json!({ "issuer": url, "jwks_uri": "/certs" }),
+        ),
+        (
+            "a file",
+            |url| json!({ "issuer": url, "jwks_uri": "file:///etc/keys" }),
+        ),
+        (
+            "http elsewhere",
+            |url| json!({ "issuer": url, "jwks_uri": "http://keys.example.test/certs" }),
+        ),
+        (
+            "data",
+            |url| json!({ "issuer": url, "jwks_uri": "data:application/json,{}" }),
+        ),
+    ];
+    for (name, document) in cases {
+        assert_eq!(answer(&document).await, AWAY, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_also_found_without_discovery() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    provider.discover(json!({}));
+    let keys = KeysAt::Url(format!("{}/certs", provider.url).parse().unwrap());
+    let config = IssuerConfig {
+        keys,
+        ..issuer("people", &provider.url, Algorithm::Es256)
+    };
+    let now = Utc::now();
+    let token = at(&provider, &pair, now);
+    assert!(ask(&trusting([config.clone()]), &token, now).await.is_ok());
+
+    let found = look(&config).await.unwrap();
+    assert_eq!((found.keys, found.refused), (1, vec![]));
+    let weak = json!({ "kty": "EC", "crv": "P-256", "kid": "w", "x": "AQ", "y": "AQ" });
+    provider.answer(Answer::Json(json!({ "keys": [pair.public(), weak] })));
+    let found = look(&config).await.unwrap();
+    assert_eq!((found.keys, found.refused.len()), (1, 1));
+}
