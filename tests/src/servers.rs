@@ -10,8 +10,8 @@
 use std::{future::Future, io::Write, sync::LazyLock};
 
 use embedded::{
-    Durability, EmbeddedError, Postgres, PostgresOptions, PostgresSource, Progress,
-    TemporalOptions, TemporalServer,
+    Durability, EmbeddedError, Oidc, PgBouncer, PgBouncerOptions, Postgres, PostgresOptions,
+    PostgresSource, Progress, TemporalOptions, TemporalServer,
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
 
@@ -31,6 +31,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 static TEMPORAL: OnceCell<TemporalServer> = OnceCell::const_new();
+static PGBOUNCER: OnceCell<PgBouncer> = OnceCell::const_new();
 
 /// Runs a test on the shared runtime, on a thread with a large stack: unoptimised futures of the
 /// whole system are deep.
@@ -86,6 +87,26 @@ pub async fn temporal() -> &'static TemporalServer {
             )
         })
         .await
+}
+
+/// A PgBouncer that carries prepared statements; each test that needs one starts its own.
+pub async fn pgbouncer() -> &'static PgBouncer {
+    PGBOUNCER
+        .get_or_init(|| async {
+            present(
+                PgBouncer::resolve(PgBouncerOptions {
+                    progress: progress(),
+                    ..PgBouncerOptions::from_env()
+                })
+                .await,
+            )
+        })
+        .await
+}
+
+/// The OpenID provider's program; each test that needs one starts its own.
+pub async fn oidc() -> Oidc {
+    present(Oidc::resolve(&progress()).await)
 }
 
 /// Said past the runner, which keeps a test's output back: building a server takes minutes.
