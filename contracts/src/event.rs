@@ -184,6 +184,9 @@ events! {
         nte_cents: i64,
         /// Why.
         reason: Option<Slug>,
+        /// The last yes was said, and does not count: what was asked must not be had so any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        void: bool,
     }
     /// Another visit is needed; it is open.
     ReturnNeeded = "visit.return_needed" v 1, Workflow {

@@ -6,7 +6,7 @@ use contracts::{
     NoteId, ProposalId, Role, SiteId, TenantId, TicketId, TicketState, VisitId,
     approval::{Approval, ApprovalNeed},
     comms::{CommsRules, HoldReason},
-    policy::PolicyLoan,
+    policy::{PolicyLoan, PolicyResult},
     proposal::{Advice, ProposalKind},
     schedule::WorkCalendar,
     sla::SlaRecordKey,
@@ -162,8 +162,11 @@ pub struct Facts {
     pub lent: Vec<PolicyLoan>,
     /// The held command as it shall be, for an amendment.
     pub amended: Option<Amended>,
-    /// What happens while nobody decides a change order.
+    /// Who decides a change order, and what happens while nobody does.
     pub change_need: ApprovalNeed,
+    /// What policy says to the change order that a last yes is about, with the votes that there are,
+    /// when another bundle than the active one let it be asked for.
+    pub change_anew: Option<PolicyResult>,
     /// `seq` of the ticket's last workflow event.
     pub event_seq: u64,
     /// The version that the caller saw.

@@ -51,7 +51,10 @@ pub(crate) fn notices(
                 | TicketEvent::ApprovalExpired { .. }
                 | TicketEvent::ChangeDecided { .. },
             ) => {
-                if approval.state == ApprovalState::Expired {
+                if matches!(
+                    approval.state,
+                    ApprovalState::Expired | ApprovalState::Stale
+                ) {
                     let open = OnlyWhile::TicketOpen;
                     all.extend(of_end(open, &facts.comms, facts.now, &mut ids));
                 }

@@ -204,6 +204,10 @@ impl<'a> Act<'a> {
             TicketEvent::ScheduleConfirmed { .. } | TicketEvent::CustomerResumed {} => {
                 Some(Self::Answer(now))
             }
+            // They said yes, whatever came of it.
+            TicketEvent::ChangeDecided { void: true, .. } => {
+                Some(Self::DecideChange(Verdict::Approve))
+            }
             TicketEvent::ChangeDecided { verdict, .. } => Some(Self::DecideChange(*verdict)),
             TicketEvent::Verified {} => Some(Self::Verify),
             TicketEvent::QaRejected { reasons, .. } => Some(Self::Reject(reasons)),

@@ -245,6 +245,7 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         lent: Vec::new(),
         amended: None,
         change_need: change_need(),
+        change_anew: None,
         event_seq: 0,
         expected_version: None,
     }

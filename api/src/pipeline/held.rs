@@ -7,7 +7,7 @@ use contracts::{
     Command, Operation, TicketId,
     approval::{Approval, ApprovalKind, ApprovalNeed, ApprovalState, Verdict},
     canonical::canonical_json,
-    policy::{PolicyActor, PolicyRelease, PolicyVote},
+    policy::{BundleRef, PolicyActor, PolicyRelease, PolicyVote},
     ticket::Ticket,
 };
 use domain::{Rejection, approval};
@@ -85,10 +85,38 @@ impl About {
         })
     }
 
+    /// What policy is to be asked anew about a change order, because another bundle than the active one
+    /// let it be asked for.
+    pub(super) fn asked_anew(
+        &self,
+        active: &BundleRef,
+        approval: &Approval,
+    ) -> Option<Result<String, store::Error>> {
+        let asked = self.row.asked.as_ref()?;
+        (asked.bundle_sha256 != active.sha256).then(|| {
+            with_votes(&asked.input, approval).map_err(|error| {
+                store::Error::corrupt("policy_decisions", "input", approval.id, error)
+            })
+        })
+    }
+
     /// Whether what is held is, byte for byte, what its approval is bound to.
     pub(super) fn is_intact(&self, approval: &Approval) -> bool {
         self.sha256.as_ref() == Some(&approval.request_sha256)
     }
+}
+
+/// The question that policy was asked about a change order, with the votes that there are by now beside
+/// those that had released it then. What is asked is the old question: the ticket has moved on with it.
+fn with_votes(input: &str, approval: &Approval) -> Result<String, serde_json::Error> {
+    let mut input: Value = serde_json::from_str(input)?;
+    let proposer: PolicyActor = serde_json::from_value(input["actor"].clone())?;
+    let before: Option<PolicyRelease> = serde_json::from_value(input["release"].clone())?;
+    let mut release = release(approval, proposer);
+    let before = before.into_iter().flat_map(|before| before.votes);
+    release.votes.extend(before);
+    input["release"] = serde_json::to_value(release)?;
+    Ok(canonical_json(&input).expect("a JSON value always serialises"))
 }
 
 /// The release that an approval is, by the votes that it has.

@@ -56,6 +56,8 @@ pub(super) struct Situation<'a> {
     pub inner: Option<&'a PolicyDecision>,
     /// That command's body, masked.
     pub inner_payload: Option<&'a Value>,
+    /// What policy says to a change order that another bundle let be asked for, at its last yes.
+    pub anew: Option<&'a PolicyDecision>,
     /// Whether a person overrides a kill switch that stops it.
     pub overrides: bool,
     /// Stages and kill switches as they stand.
@@ -659,6 +661,7 @@ fn facts(
         settings,
         bundle,
         route,
+        anew,
         ..
     } = situation;
     let command = inner.unwrap_or(&call.command);
@@ -694,6 +697,7 @@ fn facts(
         lent: facts.lent.clone(),
         amended,
         change_need: bundle.change_order_need(),
+        change_anew: anew.map(|decision| decision.result),
         event_seq: situation.ticket.map_or(0, |locked| locked.event_seq),
         expected_version: call.expected_version,
     }

@@ -29,7 +29,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
     ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
     MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
-    approval::ApprovalKind,
+    approval::{Approval, ApprovalKind, ApprovalState},
     autonomy::AutonomyRules,
     command::CommandClass,
     event::AutonomyMode,
@@ -261,19 +261,16 @@ impl Pipeline {
             tx.rollback().await?;
             return Err(Unrecorded::Unchecked);
         }
-        let inner = self.inner(
-            call,
-            about.as_ref(),
-            &ids,
-            Held {
-                at,
-                before,
-                facts: &facts,
-                autonomy: &autonomy,
-                settings: &settings,
-                bundle: &bundle,
-            },
-        )?;
+        let held = Held {
+            at,
+            before,
+            facts: &facts,
+            autonomy: &autonomy,
+            settings: &settings,
+            bundle: &bundle,
+        };
+        let inner = self.inner(call, about.as_ref(), &ids, &held)?;
+        let anew = anew(call, about.as_ref(), &ids, &held)?;
         let evaluation_micros = begun.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
 
         if mismatch.is_none()
@@ -301,6 +298,7 @@ impl Pipeline {
             about: about.as_ref(),
             inner: inner.as_ref().map(|inner| &inner.decision),
             inner_payload: inner.as_ref().map(|inner| &inner.input.body),
+            anew: anew.as_ref().map(|anew| &anew.decision),
             overrides: inner
                 .as_ref()
                 .is_some_and(|inner| inner.input.kill_switch_override.is_some()),
@@ -333,9 +331,14 @@ impl Pipeline {
             }
             None => (call.command.operation(), decision, outer),
         };
-        let released = released
-            .as_ref()
-            .map(|inner| inner.row(ids.released, evaluation_micros));
+        let released = match (&released, &anew) {
+            (Some(inner), _) => Some(inner.row(ids.released, evaluation_micros)),
+            // A change order takes effect with its last yes, or comes to nothing.
+            (None, Some(anew)) if outcome.accepted().is_some() => {
+                Some(anew.row(ids.released, evaluation_micros))
+            }
+            (None, _) => None,
+        };
         if let Some(released) = &released {
             intent.releases(released);
         }
@@ -425,7 +428,7 @@ impl Pipeline {
         call: &Call,
         about: Option<&About>,
         ids: &Minted,
-        held: Held<'_>,
+        held: &Held<'_>,
     ) -> Result<Option<Inner>, Unrecorded> {
         let (Some(about), Some(approval)) = (about, &held.facts.approval) else {
             return Ok(None);
@@ -440,14 +443,10 @@ impl Pipeline {
             None => return Ok(None),
         };
         let approval = match &call.command {
-            // With the yes that is being given. What is none is refused by the domain.
-            Command::DecideApproval(_) => {
-                let who = judge::who(call, held.at, ids, held.facts);
-                match domain::approval::act(&call.command, approval, &who) {
-                    Ok(acted) => acted.approval,
-                    Err(_) => return Ok(None),
-                }
-            }
+            Command::DecideApproval(_) => match decided(call, approval, ids, held) {
+                Some(decided) => decided,
+                None => return Ok(None),
+            },
             _ => approval.clone(),
         };
         let template = judge::template(command, held.before, held.bundle);
@@ -577,6 +576,35 @@ fn checked(result: Result<Option<Arc<Bundle>>, NoBundle>) -> Result<Brought, NoB
     }
 }
 
+/// The approval with the word that is being given. What is none is refused by the domain.
+fn decided(call: &Call, approval: &Approval, ids: &Minted, held: &Held<'_>) -> Option<Approval> {
+    let who = judge::who(call, held.at, ids, held.facts);
+    let acted = domain::approval::act(&call.command, approval, &who).ok()?;
+    Some(acted.approval)
+}
+
+/// What the active bundle says to a change order at its last yes, when another one let it be asked for.
+fn anew(
+    call: &Call,
+    about: Option<&About>,
+    ids: &Minted,
+    held: &Held<'_>,
+) -> Result<Option<Anew>, Unrecorded> {
+    let (Some(about), Some(approval), Command::DecideApproval(_)) =
+        (about, &held.facts.approval, &call.command)
+    else {
+        return Ok(None);
+    };
+    let decided = decided(call, approval, ids, held);
+    let last = decided.filter(|it| it.state == ApprovalState::Approved);
+    let Some(input) = last.and_then(|it| about.asked_anew(held.bundle.reference(), &it)) else {
+        return Ok(None);
+    };
+    let input = input?;
+    let decision = held.bundle.evaluate_recorded(&input)?;
+    Ok(Some(Anew { input, decision }))
+}
+
 /// What the decision on a held command depends on.
 struct Held<'a> {
     at: DateTime<Utc>,
@@ -601,6 +629,27 @@ impl Inner {
             decision: DecisionRow {
                 decision: &self.decision,
                 input: input::text(&self.input),
+                evaluation_micros,
+            },
+        }
+    }
+}
+
+/// What policy was asked about a change order once more, and its answer.
+struct Anew {
+    /// Canonical text.
+    input: String,
+    decision: PolicyDecision,
+}
+
+impl Anew {
+    fn row(&self, id: DecisionId, evaluation_micros: u64) -> ReleasedRow<'_> {
+        ReleasedRow {
+            id,
+            operation: Operation::RequestChange,
+            decision: DecisionRow {
+                decision: &self.decision,
+                input: self.input.clone(),
                 evaluation_micros,
             },
         }

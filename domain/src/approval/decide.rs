@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contracts::{
     ActorKind, Role, TicketEvent,
-    approval::{Approval, ApprovalState, Demand, StepKind, Verdict, Vote},
+    approval::{Approval, ApprovalNeed, ApprovalState, Demand, StepKind, Verdict, Vote},
     command::DecideApproval,
     inbox::Owed,
 };
@@ -116,6 +116,22 @@ fn standing(
 /// Whether enough people said yes.
 fn is_met(approval: &Approval) -> bool {
     owed(approval).is_empty()
+}
+
+/// Whether those who said yes are enough for another bundle too. As where a hold is released, whoever
+/// comes to decide by an escalation counts as those who were asked first.
+pub(crate) fn meets(approval: &Approval, need: &ApprovalNeed) -> bool {
+    let rungs = need.plan.escalations.iter();
+    let escalated: Vec<Role> = rungs.flat_map(|rung| &rung.roles).copied().collect();
+    let yes = |demand: &Demand| {
+        let votes = approval.votes.iter();
+        votes
+            .filter(|vote| vote.verdict == Verdict::Approve)
+            .filter(|vote| shares(&demand.roles, &vote.roles) || shares(&escalated, &vote.roles))
+            .count()
+    };
+    let mut demands = need.demands.iter();
+    demands.all(|demand| yes(demand) >= usize::from(demand.count))
 }
 
 /// The demands that are not met yet, with what was given of them.

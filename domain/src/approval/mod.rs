@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use crate::Rejection;
 
+pub(crate) use decide::meets;
 pub use facts::facts_sha256;
 pub use plan::{demanded_roles, steps};
 

@@ -103,6 +103,7 @@ fn sample(event: EventType) -> TicketEvent {
             verdict: Verdict::Approve,
             nte_cents: 85_005,
             reason: Some(reason),
+            void: false,
         },
         EventType::ReturnNeeded => TicketEvent::ReturnNeeded {
             visit_id,

@@ -48,6 +48,7 @@ pub(super) fn plan(command: &Command, ticket: &Ticket, facts: &Facts) -> Result<
             verdict: Verdict::Reject,
             nte_cents: ticket.nte_cents,
             reason: Slug::new(approval.state.to_string()).ok(),
+            void: false,
         },
     };
     let comment = acted.comment.map(|(id, text)| Effect::WriteComment {

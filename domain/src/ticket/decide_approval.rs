@@ -2,18 +2,26 @@
 //! amount by exactly what the approver saw; rejected, work goes on within the old one. A held
 //! command is only released here; the ticket's workflow carries it out.
 //!
+//! A change order is judged anew at its last yes, when another bundle is active than let it be asked
+//! for: what must not be asked for any more, or has not enough people's yes, does not count.
+//!
 //! Whoever decides what software asked for knows what it had proposed, wherever they looked: its open
 //! proposals of that kind count as read from then on.
 
 use contracts::{
-    approval::{Approval, ApprovalKind, Verdict},
+    approval::{Approval, ApprovalKind, ApprovalState, Verdict},
     command::DecideApproval,
     event::TicketEvent,
+    policy::PolicyResult,
     ticket::Ticket,
 };
 
 use super::{Plan, about_approval::acted, request_change};
-use crate::{Effect, Facts, Rejection, approval::word, autonomy::kind_of};
+use crate::{
+    Effect, Facts, Rejection,
+    approval::{meets, word},
+    autonomy::kind_of,
+};
 
 pub(super) fn plan(
     body: &DecideApproval,
@@ -32,16 +40,31 @@ pub(super) fn plan(
                 ..
             },
         ) => {
+            let void = verdict == Verdict::Approve && is_stricter(&approval, facts);
+            if void {
+                approval.state = ApprovalState::Stale;
+                approval.reason = Some(word("policy_stricter"));
+            }
+            approval.steps.clear();
             let nte_cents = match verdict {
                 Verdict::Approve => raised(ticket, &approval)?,
                 Verdict::Reject => ticket.nte_cents,
             };
-            approval.steps.clear();
-            TicketEvent::ChangeDecided {
-                approval_id,
-                verdict,
-                nte_cents,
-                reason,
+            match void {
+                true => TicketEvent::ChangeDecided {
+                    approval_id,
+                    verdict: Verdict::Reject,
+                    nte_cents: ticket.nte_cents,
+                    reason: approval.reason.clone(),
+                    void,
+                },
+                false => TicketEvent::ChangeDecided {
+                    approval_id,
+                    verdict,
+                    nte_cents,
+                    reason,
+                    void,
+                },
             }
         }
         (_, event) => event,
@@ -59,6 +82,13 @@ fn seen_with<'a>(approval: &Approval, facts: &'a Facts) -> impl Iterator<Item = 
     let open = facts.open_proposals.iter();
     open.filter(move |it| Some(it.kind) == kind && !it.seen)
         .map(|it| Effect::SeeProposal(it.id))
+}
+
+/// Whether a bundle that became active since would not let it take effect with these votes.
+fn is_stricter(approval: &Approval, facts: &Facts) -> bool {
+    facts
+        .change_anew
+        .is_some_and(|result| result != PolicyResult::Allow || !meets(approval, &facts.change_need))
 }
 
 /// The amount afterwards, if what was asked is still what the ticket waits for.

@@ -159,6 +159,7 @@ fn apply(ticket: &mut Ticket, event: &TicketEvent, at: DateTime<Utc>) {
             verdict: Verdict::Approve | Verdict::Reject,
             nte_cents,
             reason: _,
+            void: _,
         } => {
             ticket.state = TicketState::OnSite;
             ticket.open_change = None;

@@ -2,14 +2,15 @@
 
 use chrono::TimeDelta;
 use contracts::{
-    Command, ErrorCode, Operation, Priority, TicketId, TicketState,
+    Command, ErrorCode, Operation, Priority, Role, TicketId, TicketState,
     approval::{ApprovalState, Verdict},
     command::*,
+    comms::Purpose,
     event::TicketEvent,
     ticket::{InvoiceLine, Part, VisitStage},
 };
 
-use crate::{Effect, Rejection, decide, testing::*};
+use crate::{Effect, Facts, Rejection, decide, testing::*};
 
 fn pointer(rejection: &Rejection) -> String {
     assert_eq!(rejection.code(), ErrorCode::InvalidField, "{rejection}");
@@ -289,6 +290,103 @@ fn an_approved_change_raises_the_amount_and_a_rejected_one_does_not() {
         assert_eq!(rejection.meta()["decided_by"], ANN);
         assert!(rejection.detail().contains(ANN), "{rejection}");
     }
+}
+
+/// Another bundle than let a change order be asked for judges it anew, by all that it wants.
+#[test]
+fn a_yes_to_a_change_counts_if_the_bundle_that_decides_lets_it() {
+    use contracts::policy::PolicyResult::{Allow, Deny, RequireApproval};
+    let asked_of = |roles: &[Role], count| {
+        let mut need = change_need();
+        need.demands[0].roles = roles.to_vec();
+        need.demands[0].count = count;
+        need
+    };
+    let both = [Role::Approver, Role::AccountManager];
+    // Ann is an approver; an escalation would bring a tenant administrator.
+    let cases = [
+        (None, asked_of(&both, 2), true),
+        (Some(Allow), asked_of(&both, 1), true),
+        (Some(Allow), asked_of(&[Role::Approver], 1), true),
+        (Some(Allow), asked_of(&[Role::AccountManager], 1), false),
+        (Some(Allow), asked_of(&both, 2), false),
+        (Some(RequireApproval), asked_of(&both, 1), false),
+        (Some(Deny), asked_of(&both, 1), false),
+    ];
+    for (change_anew, change_need, counts) in cases {
+        let mut desk = on_site();
+        desk.run(request_change(12_000));
+        let approval_id = desk.approval().id;
+        let yes = decide_change(&desk, Verdict::Approve);
+        let facts = Facts {
+            change_anew,
+            change_need,
+            ..desk.facts_for(&yes.clone().into())
+        };
+        let decided = desk.try_with(&yes.clone().into(), &facts).unwrap();
+        let (state, reason, nte) = match counts {
+            true => (ApprovalState::Approved, None, 62_000),
+            false => (ApprovalState::Stale, Some(slug("policy_stricter")), 50_000),
+        };
+        let approval = desk.approval().clone();
+        assert_eq!((approval.state, &approval.reason), (state, &reason));
+        assert_eq!(approval.votes.len(), 1, "it was said all the same");
+        assert_eq!(approval.steps, []);
+        let ticket = desk.ticket();
+        assert_eq!((ticket.state, ticket.nte_cents), (TicketState::OnSite, nte));
+        assert_eq!(
+            (&ticket.open_change, &ticket.approvals[..]),
+            (&None, &[][..])
+        );
+        let told: Vec<_> = decided
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::QueueMessage(message) => Some(message.purpose),
+                _ => None,
+            })
+            .collect();
+        let purpose = match counts {
+            true => Purpose::ApprovalDecided,
+            false => Purpose::ApprovalEnded,
+        };
+        assert_eq!(told, [purpose], "both sides hear of {approval_id}");
+
+        let again = desk.refuse(yes);
+        let code = match counts {
+            true => ErrorCode::AlreadyDecided,
+            false => ErrorCode::ApprovalStale,
+        };
+        assert_eq!(again.code(), code);
+    }
+}
+
+/// A no is a no under any bundle; and whoever came to decide by an escalation counts in the new one.
+#[test]
+fn only_the_last_yes_to_a_change_is_judged_anew() {
+    use contracts::policy::PolicyResult::{Allow, Deny};
+    let mut desk = on_site();
+    desk.run(request_change(12_000));
+    let no = decide_change(&desk, Verdict::Reject).into();
+    let facts = Facts {
+        change_anew: Some(Deny),
+        ..desk.facts_for(&no)
+    };
+    desk.try_with(&no, &facts).unwrap();
+    assert_eq!(desk.approval().state, ApprovalState::Rejected);
+
+    let mut desk = on_site();
+    desk.run(request_change(12_000));
+    let id = desk.approval().id;
+    desk.row(id).demands[0].roles.push(Role::TenantAdmin);
+    let yes = decide_change(&desk, Verdict::Approve).into();
+    let facts = Facts {
+        change_anew: Some(Allow),
+        actor_roles: vec![Role::TenantAdmin],
+        ..desk.facts_for(&yes)
+    };
+    desk.try_with(&yes, &facts).unwrap();
+    assert_eq!(desk.approval().state, ApprovalState::Approved);
 }
 
 #[test]

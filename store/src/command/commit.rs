@@ -23,8 +23,9 @@ pub struct Attempt<'a> {
     pub audit: AuditRow,
     /// Its policy decision.
     pub decision: DecisionRow<'a>,
-    /// The decision on what it released, when that is another: a yes to an approval without a ticket.
-    /// The audit row's payload names it with its hash.
+    /// The decision on what it released, when that is another: a yes to an approval without a ticket,
+    /// or to a change order that was asked for under another bundle. The audit row's payload names it
+    /// with its hash.
     pub released: Option<ReleasedRow<'a>>,
     /// The trace that its events carry on.
     pub trace: &'a TraceContext,
@@ -58,12 +59,12 @@ impl DecisionRow<'_> {
     }
 }
 
-/// The policy's decision on a command that an approval held, made when the last yes was given.
+/// The policy's decision on what an approval is about, made when the last yes was given.
 #[derive(Debug)]
 pub struct ReleasedRow<'a> {
     /// Its id.
     pub id: DecisionId,
-    /// What was held.
+    /// What was asked for.
     pub operation: Operation,
     /// The decision.
     pub decision: DecisionRow<'a>,
@@ -191,7 +192,7 @@ async fn write_released(
         "insert into policy_decisions
              (tenant_id, id, command_id, ticket_id, correlation_id, trace_id, operation, at, result,
               reasons, obligations, approval, bundle_version, bundle_sha256, input, evaluation_micros)
-         values ($1, $2, $3, null, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         values ($1, $2, $3, $16, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(audit.tenant_id.as_uuid())
     .bind(released.id.as_uuid())
@@ -208,6 +209,7 @@ async fn write_released(
     .bind(&made.bundle.sha256)
     .bind(released.decision.input)
     .bind(i64::try_from(released.decision.evaluation_micros).unwrap_or(i64::MAX))
+    .bind(audit.ticket_id.map(|id| id.as_uuid()))
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -17,6 +17,18 @@ pub struct HeldRow {
     pub sha256: Option<String>,
     /// Who asked.
     pub proposer: Option<PolicyActor>,
+    /// What policy was asked about a change order.
+    #[serde(default)]
+    pub asked: Option<AskedRow>,
+}
+
+/// A question that policy has answered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AskedRow {
+    /// The bundle that answered.
+    pub bundle_sha256: String,
+    /// Canonical JSON of the question.
+    pub input: String,
 }
 
 /// Reads it; `None` when there is no such approval.

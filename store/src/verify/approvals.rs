@@ -351,7 +351,10 @@ impl Told {
                 self.decide(attempt, *verdict, reason.clone(), found);
             }
             TicketEvent::ChangeDecided {
-                verdict, reason, ..
+                verdict,
+                void,
+                reason,
+                ..
             } => match row.operation.parse() {
                 Ok(Operation::WithdrawApproval) => {
                     self.end(row, ApprovalState::Withdrawn, row.at, word(&body["reason"]));
@@ -361,9 +364,17 @@ impl Told {
                     self.end(row, ApprovalState::Expired, at, None);
                 }
                 _ => {
-                    self.vote(row, asked, *verdict);
-                    self.decide(attempt, *verdict, reason.clone(), found);
+                    // The yes was the last one, and nothing came of it.
+                    let said = match void {
+                        true => Verdict::Approve,
+                        false => *verdict,
+                    };
+                    self.vote(row, asked, said);
+                    self.decide(attempt, said, reason.clone(), found);
                     self.approval.steps.clear();
+                    if *void {
+                        self.approval.state = ApprovalState::Stale;
+                    }
                 }
             },
             TicketEvent::ApprovalAmended {

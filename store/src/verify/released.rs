@@ -1,6 +1,7 @@
 //! The decisions on what a last yes released: an approval without a ticket is carried out by the yes
-//! itself, whose audit row names that decision with its hash. The chain covers the row, so it covers
-//! the decision too.
+//! itself, and a change order takes effect with it, judged anew where another bundle had let it be
+//! asked for. The audit row of the yes names that decision with its hash. The chain covers the row, so
+//! it covers the decision too.
 
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, types::Json};
@@ -9,11 +10,15 @@ use uuid::Uuid;
 use super::{Findings, Invariant, MOST_PER_CHECK};
 use crate::{Error, audit::decision_sha256};
 
-/// Yeses after which such an approval was carried out or void, with the decision that they name.
+/// Yeses after which such an approval was carried out or void, with the decision that they name. Of
+/// before version 0.3 no demands of a change order are on record, and it was not judged anew.
 const RELEASED: &str = "
-    select a.command_id, a.changes #>> '{0,data,state}' = 'executed' as executed,
+    select a.command_id,
+           coalesce(a.changes #>> '{0,data,state}' = 'executed',
+                    a.changes #>> '{0,event,data,verdict}' = 'approve') as executed,
            a.payload #>> '{released,decision_sha256}' as sha256, d.input, d.result,
            a.payload #>> '{released,operation}' = d.operation and a.at = d.at
+               and a.bundle_sha256 = d.bundle_sha256 and a.ticket_id is not distinct from d.ticket_id
                and a.correlation_id = d.correlation_id and a.trace_id = d.trace_id as belongs,
            case when d.id is not null then jsonb_build_object(
                'result', d.result, 'reasons', d.reasons, 'obligations', d.obligations,
@@ -24,9 +29,16 @@ const RELEASED: &str = "
       from audit_events a
       left join policy_decisions d on d.tenant_id = a.tenant_id and d.command_id = a.command_id
        and wire_id('dec', d.id) = a.payload #>> '{released,decision_id}'
-     where a.refused is null and a.ticket_id is null and a.operation = 'decide_approval'
-       and a.changes #>> '{0,type}' = 'approval.changed'
-       and a.changes #>> '{0,data,state}' in ('executed', 'stale')";
+     where a.refused is null and a.operation = 'decide_approval'
+       and (a.payload ? 'released'
+            or a.ticket_id is null and a.changes #>> '{0,type}' = 'approval.changed'
+               and a.changes #>> '{0,data,state}' in ('executed', 'stale')
+            or a.changes #>> '{0,event,type}' = 'change.decided' and exists (
+                select from approvals p
+                  join audit_events q on q.tenant_id = p.tenant_id and q.command_id = p.command_id
+                 where p.tenant_id = a.tenant_id and p.id = row_id(a.payload ->> 'approval_id')
+                   and p.decided_command_id = a.command_id and p.kind = 'change_order' and p.state in ('approved', 'stale')
+                   and p.demands <> '[]' and q.bundle_sha256 <> a.bundle_sha256))";
 
 #[derive(Debug, FromRow)]
 struct Row {

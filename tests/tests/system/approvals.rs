@@ -102,7 +102,7 @@ async fn sql(stack: &Stack, text: &str) {
 }
 
 /// Another bundle decides: the starter with this file's text changed.
-async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value) -> Value) {
+pub(super) async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value) -> Value) {
     let starter = policy::Bundle::starter().unwrap();
     // These tests are about the starter's own amounts and numbers of people.
     let files = starter.files().iter();
@@ -566,6 +566,137 @@ fn another_bundle_voids_it_only_where_it_is_stricter() {
         assert_eq!(receipt.approval_state, Some(ApprovalState::Stale));
         let reason = stands(&stack, stricter.id).await.reason;
         assert_eq!(reason, Some(slug("policy_stricter")));
+    });
+}
+
+/// A change order takes effect with its last yes: under another bundle than let it be asked for only if
+/// that one would still let it be asked for with these votes, and they are enough for it.
+#[test]
+fn a_change_order_is_judged_anew_under_another_bundle() {
+    with_api(async |stack| {
+        let approver = person(&stack, "usr_approver", &[Role::Approver]);
+        let manager = person(&stack, "usr_manager", &[Role::AccountManager]);
+        let (same, narrower, wider) = tokio::join!(asked(&stack), asked(&stack), asked(&stack));
+        let (for_one, for_two, refused) = tokio::join!(asked(&stack), asked(&stack), asked(&stack));
+        // Asked for with the account manager's yes, which counts for whatever comes.
+        let (dear, held) = held(&stack).await;
+        say_yes(&manager, held.id).await.unwrap();
+        let opened = execute(&stack, held.id, 1).await.unwrap().ticket;
+        let dear_one = opened.open_change.unwrap().approval_id;
+        assert_ne!(dear_one, held.id);
+        let before = same.0.ticket().await.nte_cents;
+        let decided = async |client: &Client, job: &Job, id| {
+            say_yes(client, id).await.unwrap();
+            let approval = stands(&stack, id).await;
+            let said = approval.votes.last().unwrap().command_id;
+            let row = attempt(stack.admin(), said).await.unwrap();
+            let released = row.payload["released"]["decision_id"].clone();
+            (approval, job.ticket().await, released)
+        };
+
+        let (approval, ticket, released) = decided(&approver, &same.0, same.1).await;
+        assert_eq!(approval.state, ApprovalState::Approved);
+        assert_eq!(ticket.nte_cents, before + 35_000);
+        assert_eq!(released, Value::Null, "the same bundle is not asked twice");
+
+        // Not stricter. What is dear stays dear there too, and was released.
+        bundle_with(&stack, "nte/data.json", |mut data| {
+            data["delta_percent"] = 120.into();
+            data
+        })
+        .await;
+        for (job, id, delta) in [(&wider.0, wider.1, 35_000), (&dear, dear_one, HELD_CENTS)] {
+            let (approval, ticket, released) = decided(&approver, job, id).await;
+            assert_eq!(approval.state, ApprovalState::Approved);
+            assert_eq!(ticket.nte_cents, before + delta);
+            let result: String = sqlx::query_scalar(
+                "select d.result from policy_decisions d join deployment b using (bundle_sha256)
+                 where wire_id('dec', d.id) = $1 and d.ticket_id = $2",
+            )
+            .bind(released.as_str())
+            .bind(ticket.id.as_uuid())
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+            assert_eq!(result, "ALLOW");
+        }
+
+        // More people must agree to any change order.
+        bundle_with(&stack, "approvals/data.json", |mut data| {
+            data["rules"]["CHANGE_ORDER"]["count"] = 2.into();
+            data
+        })
+        .await;
+        let (job, id) = for_two;
+        let answer = say_yes(&approver, id).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Stale));
+        let (approval, ticket) = (stands(&stack, id).await, job.ticket().await);
+        assert_eq!(approval.state, ApprovalState::Stale);
+        assert_eq!(approval.reason, Some(slug("policy_stricter")));
+        assert_eq!(approval.decided_by.as_deref(), Some("usr_approver"));
+        assert_eq!(approval.votes.len(), 1, "what was said stands");
+        assert_eq!(
+            (ticket.state, ticket.nte_cents),
+            (TicketState::OnSite, before)
+        );
+        assert_eq!((ticket.open_change, ticket.approvals), (None, Vec::new()));
+        let again = refusal(say_yes(&manager, id).await, ErrorCode::ApprovalStale);
+        assert_eq!(again.meta["why"], "policy_stricter");
+        // The one who asked and the one who had agreed are told.
+        let told: Vec<_> = told(&stack).await;
+        let of_it = (concerned(id), stood(id, &["stale"]));
+        let ended = ("approval_ended".to_owned(), of_it.0, of_it.1);
+        assert!(told.contains(&ended), "{told:?}");
+        let found: Vec<String> = sqlx::query_scalar(
+            "select jsonb_array_elements_text(comms_concerned($1, $2, 'approval_ended'))",
+        )
+        .bind(stack.tenant().id.as_uuid())
+        .bind(id.as_uuid())
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        let technician = Who::Technician.actor(stack.tenant()).id;
+        let mut names = [technician, "usr_approver".to_owned()];
+        names.sort();
+        assert_eq!(found, names);
+        // A no needs nobody's leave.
+        let no = DecideApproval {
+            verdict: Verdict::Reject,
+            ..yes(refused.1)
+        };
+        let answer = approver.decide(&no, &CallOptions::default()).await.unwrap();
+        assert_eq!(answer.state(), Some(ApprovalState::Rejected));
+        // Whoever still wants it asks anew, of two.
+        let mut job = job;
+        job.does(Operation::RequestChange).await;
+        let anew = stands(&stack, job.approval()).await;
+        assert_eq!(anew.demands[0].count, 2);
+
+        // So much is not even asked for any more without the account manager's yes.
+        bundle_with(&stack, "nte/data.json", |mut data| {
+            data["delta_percent"] = 30.into();
+            data
+        })
+        .await;
+        let (approval, ticket, released) = decided(&approver, &narrower.0, narrower.1).await;
+        assert_eq!(approval.state, ApprovalState::Stale);
+        assert_eq!(ticket.nte_cents, before);
+        let (result, code): (String, String) = sqlx::query_as(
+            "select result, reasons -> 0 ->> 'code' from policy_decisions
+             where wire_id('dec', id) = $1",
+        )
+        .bind(released.as_str())
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!((&*result, &*code), ("REQUIRE_APPROVAL", "NTE_PERCENT"));
+        let (approval, ticket, _) = decided(&manager, &for_one.0, for_one.1).await;
+        assert_eq!(
+            approval.state,
+            ApprovalState::Approved,
+            "theirs is that yes"
+        );
+        assert_eq!(ticket.nte_cents, before + 35_000);
     });
 }
 

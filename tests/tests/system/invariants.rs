@@ -22,6 +22,8 @@ use store::{
     verify::{Acknowledged, Invariant, Violation, receipts},
 };
 use tokio::sync::OnceCell;
+
+use super::approvals::bundle_with;
 use uuid::Uuid;
 
 use crate::rollout;
@@ -1489,6 +1491,62 @@ fn audit_row(row: &Value, at: DateTime<Utc>) -> AuditRow {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a change order rests on, when another bundle let it be asked for.
+const JUDGED_ANEW: &[Plant] = &[
+    (
+        Invariant::I2,
+        "a yes without the decision on what it released",
+        "delete from policy_decisions d using audit_events a
+         where a.payload #>> '{released,decision_id}' = wire_id('dec', d.id)",
+    ),
+    (
+        Invariant::I2,
+        "a yes without the decision on what it released",
+        "update audit_events set payload = payload - 'released'",
+    ),
+    (
+        Invariant::I9,
+        "the decision on what was released is not the one of the chain",
+        "update policy_decisions d set result = 'DENY' from audit_events a
+         where a.payload #>> '{released,decision_id}' = wire_id('dec', d.id)",
+    ),
+    (
+        Invariant::I2,
+        "a decision on something else than what was released",
+        "update policy_decisions d set ticket_id = null from audit_events a
+         where a.payload #>> '{released,decision_id}' = wire_id('dec', d.id)",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: state",
+        "update approvals set state = 'stale' where kind = 'change_order'",
+    ),
+];
+
+#[test]
+fn a_change_order_that_was_not_judged_anew_is_found() {
+    servers::run(async || {
+        let stack = Stack::api(ApiOptions::default()).await;
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
+        bundle_with(&stack, "nte/data.json", |mut data| {
+            data["delta_percent"] = 120.into();
+            data
+        })
+        .await;
+        job.does(Operation::DecideApproval).await;
+        stack.stop_api().await;
+        let copy = stack.database().copy().await;
+        stack.end().await;
+        for plant in JUDGED_ANEW {
+            let database = Database::copy_of(&copy).await;
+            assert_eq!(violations(&database).await, [], "before `{}`", plant.2);
+            break_it(&database, plant.2).await;
+            assert_found(&violations(&database).await, *plant);
+            database.remove().await;
+        }
+    });
 }
 
 #[test]

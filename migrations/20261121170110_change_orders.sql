@@ -1,0 +1,16 @@
+-- A change order is decided under the bundle that is active then; under another than let it be asked for
+-- it is judged anew. What is new is that question, as policy was asked it, with the bundle that answered.
+create or replace function held_command(for_tenant uuid, of_approval uuid) returns jsonb
+language sql stable
+return (
+    select jsonb_build_object('approval', approval_json(a), 'command', h.command,
+               'sha256', h.sha256, 'proposer', h.proposer,
+               'asked', case a.kind when 'change_order' then (
+                   select jsonb_build_object('bundle_sha256', d.bundle_sha256, 'input', d.input)
+                     from audit_events e
+                     join policy_decisions d on d.tenant_id = e.tenant_id and d.id = e.decision_id
+                    where e.tenant_id = a.tenant_id and e.command_id = a.command_id) end)
+      from approvals a
+      left join held_commands h on h.tenant_id = a.tenant_id and h.approval_id = a.id
+                               and h.version = a.version
+     where a.tenant_id = for_tenant and a.id = of_approval);
