@@ -313,3 +313,48 @@ fn an_import_is_checked_before_anything_is_sent() {
     std::fs::remove_file(file).unwrap();
     refused(&output, 2, &["no column `lng`, did you mean `lon`?"]);
 }
+
+#[test]
+fn row_level_security_is_switched_off_in_development_only() {
+    let off = [
+        ("DISPATCH_DATABASE_RLS", "off"),
+        (
+            "DISPATCH_DATABASE_APP_URL",
+            "postgres://dispatch_app:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_OWNER_URL",
+            "postgres://dispatch_owner:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_RELAY_URL",
+            "postgres://dispatch_relay:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_COMMS_URL",
+            "postgres://dispatch_comms:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_MAINTENANCE_URL",
+            "postgres://dispatch_maintenance:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_READER_URL",
+            "postgres://dispatch_reader:x@127.0.0.1:1/d",
+        ),
+        (
+            "DISPATCH_DATABASE_ADMIN_URL",
+            "postgres://postgres:x@127.0.0.1:1/d",
+        ),
+    ];
+    for arguments in [&["api"][..], &["migrate", "--bootstrap"]] {
+        let parts = ["`database.rls` is off", "production", "set it to on"];
+        refused(&dispatch(arguments, &off), 2, &parts);
+    }
+    let shown = out(&dispatch(&["config", "show"], &off));
+    assert!(shown.contains("WARNING: `database.rls` is off"), "{shown}");
+    let shown = out(&dispatch(&["config", "show"], &[]));
+    assert!(!shown.contains("WARNING"), "{shown}");
+    let output = dispatch(&["config", "show"], &[("DISPATCH_DATABASE_RLS", "maybe")]);
+    refused(&output, 2, &["`database.rls`"]);
+}

@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 use crate::{servers, wait};
 
+/// The password of every login, in every database of the tests.
+pub const PASSWORD: &str = "tests-only";
+
 /// The migrated database that the others are copies of; nobody is connected to it.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
@@ -186,7 +189,7 @@ fn name() -> String {
 }
 
 fn passwords() -> Passwords {
-    let same = || "tests-only".to_owned();
+    let same = || PASSWORD.to_owned();
     Passwords {
         owner: same(),
         app: same(),

@@ -17,7 +17,12 @@ pub async fn run(global: &Global, args: &MigrateArgs) -> Result<(), Failure> {
     let mut settings = super::load(global, Vec::new())?.settings;
     if args.bootstrap {
         let (name, passwords) = wanted(&settings)?;
+        // Said before anything is made.
+        parts::is_unprotected(&settings)?;
         parts::bootstrap(&mut settings.database, &name, &passwords).await?;
+        if parts::login_without_rls(&settings, &name, &passwords).await? {
+            super::print("a login without row-level security is there: `database.rls` is off\n")?;
+        }
         super::print(&format!("database {name} and its logins are there\n"))?;
     }
     let activation = if args.activate_bundle {

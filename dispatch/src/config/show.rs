@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::temporal::Temporal;
 
-use super::{Config, settings::flatten};
+use super::{Config, RowLevelSecurity, settings::flatten};
 
 /// Prints every value with its source; secrets masked.
 pub fn show(
@@ -42,6 +42,12 @@ pub fn show(
             other => other.to_string(),
         };
         writeln!(out, "{key:<26} {value:<52} {source}")?;
+    }
+    if config.settings.database.rls == RowLevelSecurity::Off {
+        writeln!(
+            out,
+            "\nWARNING: `database.rls` is off: tenants are not separated; refused in production"
+        )?;
     }
     writeln!(
         out,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cli::DevArgs,
-    config::{CommsEndpoint, Settings},
+    config::{CommsEndpoint, RowLevelSecurity, Settings},
     exit::{Failure, chain},
     parts::{self, Activation},
     secret::Secret,
@@ -88,6 +88,7 @@ pub async fn start(
         logins::check(admin, &passwords).await?;
     }
     parts::bootstrap(&mut settings.database, &servers.database, &passwords).await?;
+    let unprotected = parts::login_without_rls(settings, &servers.database, &passwords).await?;
     // Nothing else runs on it that could know another bundle only.
     parts::migrate(settings, Activation::Always).await?;
     parts::seed(settings).await?;
@@ -98,6 +99,11 @@ pub async fn start(
         ),
         None => "migrated, demo tenant seeded".to_owned(),
     });
+    if unprotected {
+        progress.step("row-level security").done(
+            "OFF by `database.rls`: tenants are not separated, any read may show any tenant's rows",
+        );
+    }
     let step = progress.step("search attributes");
     parts::register_search_attributes(settings).await?;
     step.done("registered");
@@ -149,6 +155,11 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
             .into_iter()
             .filter_map(|(key, secret)| Some((key, secret.as_ref()?.expose().to_owned()))),
     );
+    if settings.database.rls == RowLevelSecurity::Off {
+        // The one is refused without the other.
+        values.push(("database.rls", "off".to_owned()));
+        values.push(("system.environment", "development".to_owned()));
+    }
     let temporal = &settings.temporal;
     values.extend(
         temporal

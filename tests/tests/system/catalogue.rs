@@ -60,8 +60,9 @@ const PLANTS: &[(&str, &str, &str)] = &[
     (
         // Read is bounded, written is not.
         "drop policy of_one_tenant on notes;
-         create policy of_one_tenant on notes to dispatch_app, dispatch_owner with check (true)
-             using (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)",
+         create policy of_one_tenant on notes to dispatch_app, dispatch_owner
+             using (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)
+             with check (true)",
         "notes",
         "no policy shows the application login",
     ),

@@ -193,40 +193,43 @@ fn lost(order: &[String]) -> usize {
     lost
 }
 
+/// All rounds, on a dispatch-api however it reaches its database.
+pub(crate) async fn race(stack: &Stack) {
+    let_software_triage(stack).await;
+    let jobs = jobs(stack).await;
+    let log = read_log(stack).await;
+    let since = log_end(stack).await;
+    let acts = Cell::new(0);
+    for n in 0..ROUNDS {
+        round(stack, &jobs, n, &acts).await;
+    }
+    let order = commits(stack, &since).await;
+    let count = |operation: &str| order.iter().filter(|it| *it == operation).count();
+    assert_eq!(count("engage_kill_switch"), ROUNDS);
+    assert_eq!(count("release_kill_switch"), ROUNDS);
+    assert_eq!(count("triage"), acts.get(), "each act has its place");
+    assert!(
+        acts.get() > 0 && acts.get() < ROUNDS * ACTORS * ACTS,
+        "{}",
+        acts.get()
+    );
+    assert_eq!(lost(&order), 0, "{order:?}");
+    // The order that the checker goes by is that of the commits.
+    let written: Vec<String> = sqlx::query_scalar(
+        "select operation from audit_events where refused is null
+            and operation in ('engage_kill_switch', 'release_kill_switch', 'triage')
+          order by written",
+    )
+    .fetch_all(stack.admin())
+    .await
+    .unwrap();
+    assert_eq!(lost(&written), 0, "{written:?}");
+    let_go_of_log(log).await;
+}
+
 #[test]
 fn nothing_of_software_commits_between_an_engagement_and_its_release() {
-    with_api_options(options(), async |stack| {
-        let_software_triage(&stack).await;
-        let jobs = jobs(&stack).await;
-        let log = read_log(&stack).await;
-        let since = log_end(&stack).await;
-        let acts = Cell::new(0);
-        for n in 0..ROUNDS {
-            round(&stack, &jobs, n, &acts).await;
-        }
-        let order = commits(&stack, &since).await;
-        let count = |operation: &str| order.iter().filter(|it| *it == operation).count();
-        assert_eq!(count("engage_kill_switch"), ROUNDS);
-        assert_eq!(count("release_kill_switch"), ROUNDS);
-        assert_eq!(count("triage"), acts.get(), "each act has its place");
-        assert!(
-            acts.get() > 0 && acts.get() < ROUNDS * ACTORS * ACTS,
-            "{}",
-            acts.get()
-        );
-        assert_eq!(lost(&order), 0, "{order:?}");
-        // The order that the checker goes by is that of the commits.
-        let written: Vec<String> = sqlx::query_scalar(
-            "select operation from audit_events where refused is null
-                and operation in ('engage_kill_switch', 'release_kill_switch', 'triage')
-              order by written",
-        )
-        .fetch_all(stack.admin())
-        .await
-        .unwrap();
-        assert_eq!(lost(&written), 0, "{written:?}");
-        let_go_of_log(log).await;
-    });
+    with_api_options(options(), async |stack| race(&stack).await);
 }
 
 /// The command transaction as it would be if it just read the switch.

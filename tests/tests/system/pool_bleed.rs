@@ -113,7 +113,7 @@ fn on_purpose() {
 async fn strangers(connection: &mut PgConnection, tenant: Option<TenantId>) -> u64 {
     let rows: i64 =
         sqlx::query_scalar("select count(*) from sites where $1::uuid is null or tenant_id <> $1")
-            .bind(tenant.map(TenantId::as_uuid))
+            .bind(tenant.map(|tenant| tenant.as_uuid()))
             .fetch_one(connection)
             .await
             .unwrap_or_default();
