@@ -13,6 +13,7 @@ use crate::{
     canonical::canonical_sha256,
     command::Operation,
     kill_switch::KillScope,
+    value::is_sha256,
     template::IncidentTemplate,
     value::{DetailValue, Slug},
 };
@@ -209,7 +210,7 @@ impl When {
         let is_text_but = |good: fn(&str) -> bool| value.as_str().is_some_and(|text| !good(text));
         match self {
             Self::Always => true,
-            Self::NoHash => is_text_but(is_hash),
+            Self::NoHash => is_text_but(is_sha256),
             Self::NoActorId => is_text_but(is_actor_id),
             Self::NoSwitch => is_text_but(|text| KillScope::of_key(text).is_some()),
             Self::NoTimeZone => is_text_but(is_time_zone),
@@ -353,10 +354,6 @@ fn member(schema: &Value, name: &str, definitions: &Value, found: &mut Vec<Value
             member(alternative, name, definitions, found);
         }
     }
-}
-
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

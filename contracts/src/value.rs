@@ -5,6 +5,11 @@ use std::{fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// Whether the text is a SHA-256 as it is written everywhere: 64 lowercase hex digits.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 macro_rules! checked_string {
     ($(#[$doc:meta])* $name:ident, $check:expr, $rule:literal, $schema:tt) => {
         $(#[$doc])*

@@ -26,18 +26,11 @@ pub(crate) fn notices(
     let mut all = Vec::new();
     for effect in effects {
         match (effect, event) {
-            (Effect::OpenApproval(approval), _) => {
-                all.extend(asked(
-                    Purpose::ApprovalWaiting,
-                    approval,
-                    facts.now,
-                    &mut ids,
-                ));
-            }
             (Effect::WriteApproval(approval), TicketEvent::ApprovalStepTaken { step, .. }) => {
                 all.extend(asked(of_step(*step), approval, facts.now, &mut ids))
             }
-            (Effect::WriteApproval(approval), TicketEvent::ApprovalAmended { .. }) => {
+            (Effect::OpenApproval(approval), _)
+            | (Effect::WriteApproval(approval), TicketEvent::ApprovalAmended { .. }) => {
                 all.extend(asked(
                     Purpose::ApprovalWaiting,
                     approval,

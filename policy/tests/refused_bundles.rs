@@ -11,11 +11,9 @@ const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bundle");
 
 /// The starter bundle with one file replaced, or removed.
 fn spoilt_files(path: &str, text: Option<&str>) -> Result<BundleFiles, BundleError> {
-    let mut files = Vec::new();
-    collect(Path::new(BUNDLE), "", &mut files);
-    files.retain(|(name, _)| name != path);
-    files.extend(text.map(|text| (path.to_owned(), text.to_owned())));
-    BundleFiles::from_texts(files)
+    let starter = BundleFiles::read(BUNDLE.as_ref())?;
+    let others = starter.iter().filter(|(name, _)| *name != path);
+    BundleFiles::from_texts(others.chain(text.map(|text| (path, text))))
 }
 
 /// What a process that reads it makes of it.
@@ -30,18 +28,6 @@ fn admitted(path: &str, text: &str) -> Result<Bundle, BundleError> {
 
 fn from_dir(dir: &Path) -> Result<Bundle, BundleError> {
     Bundle::open(dir, &Trust::Anybody)
-}
-
-fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &format!("{name}/"), files);
-        } else {
-            files.push((name, fs::read_to_string(entry.path()).unwrap()));
-        }
-    }
 }
 
 macro_rules! assert_refused {
@@ -261,10 +247,9 @@ fn a_format_that_makes_much_out_of_little_is_refused() {
 
 #[test]
 fn a_bundle_without_tests_is_not_admitted() {
-    let mut files = Vec::new();
-    collect(Path::new(BUNDLE), "", &mut files);
-    files.retain(|(name, _)| !name.ends_with("_test.rego"));
-    let files = BundleFiles::from_texts(files).unwrap();
+    let starter = BundleFiles::read(BUNDLE.as_ref()).unwrap();
+    let rules = starter.iter().filter(|(name, _)| !name.ends_with("_test.rego"));
+    let files = BundleFiles::from_texts(rules).unwrap();
     assert!(matches!(
         Bundle::admit(files, &Trust::Anybody),
         Err(BundleError::NoTests)
@@ -380,10 +365,8 @@ fn a_directory_is_the_same_bundle_as_the_embedded_one() {
 fn a_directory_gives_the_bundle_with_the_hash_and_keeps_it() {
     let root = tempfile::tempdir().unwrap();
     let copy = |name: &str, revision: &str| {
-        let mut files = Vec::new();
-        collect(Path::new(BUNDLE), "", &mut files);
-        for (path, text) in files {
-            let target = root.path().join(name).join(&path);
+        for (path, text) in BundleFiles::read(BUNDLE.as_ref()).unwrap().iter() {
+            let target = root.path().join(name).join(path);
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::write(target, text.replace("1.0.0", revision)).unwrap();
         }

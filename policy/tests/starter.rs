@@ -2,11 +2,7 @@
 
 mod common;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
 use contracts::{
@@ -242,27 +238,13 @@ fn change_orders_are_decided_by_those_of_the_bundle() {
 
 /// The starter bundle with one word of one file replaced.
 fn spoilt(path: &str, word: &str, by: &str) -> Result<Bundle, BundleError> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
-    let mut files = vec![(
-        ".manifest".to_owned(),
-        fs::read_to_string(root.join(".manifest")).unwrap(),
-    )];
-    for folder in fs::read_dir(&root).unwrap() {
-        let folder = folder.unwrap();
-        if !folder.path().is_dir() {
-            continue;
-        }
-        for file in fs::read_dir(folder.path()).unwrap() {
-            let file = file.unwrap();
-            let name = Path::new(&folder.file_name()).join(file.file_name());
-            let text = fs::read_to_string(file.path()).unwrap();
-            files.push((name.to_str().unwrap().to_owned(), text));
-        }
-    }
-    let (_, text) = files.iter_mut().find(|(name, _)| name == path).unwrap();
+    let starter = BundleFiles::read(concat!(env!("CARGO_MANIFEST_DIR"), "/bundle").as_ref())?;
+    let (_, text) = starter.iter().find(|(name, _)| *name == path).unwrap();
     assert!(text.contains(word), "{path} has no {word}");
-    *text = text.replacen(word, by, 1);
-    Bundle::load(Trust::Anybody.accept(BundleFiles::from_texts(files)?)?)
+    let spoilt = text.replacen(word, by, 1);
+    let others = starter.iter().filter(|(name, _)| *name != path);
+    let files = BundleFiles::from_texts(others.chain([(path, spoilt.as_str())]))?;
+    Bundle::load(Trust::Anybody.accept(files)?)
 }
 
 #[test]

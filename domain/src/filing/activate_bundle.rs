@@ -1,7 +1,7 @@
 //! Lets another policy bundle decide, from the next transaction on, everywhere.
 
 use chrono::{DateTime, Utc};
-use contracts::{command::ActivateBundle, filing::Filed, policy::DiffSummary};
+use contracts::{command::ActivateBundle, filing::Filed, policy::DiffSummary, value::is_sha256};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -46,11 +46,7 @@ fn check_report(
     candidate: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Rejection> {
-    let is_hash = |text: &str| {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        text.len() == 64 && text.bytes().all(digit)
-    };
-    if !is_hash(&report.report_sha256) {
+    if !is_sha256(&report.report_sha256) {
         return Err(Rejection::invalid(
             "/report/report_sha256",
             "must be 64 lowercase hex digits",

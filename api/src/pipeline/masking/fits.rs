@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use contracts::{Command, Operation, masking::masked_schema};
+use contracts::{Command, Operation, masking::masked_schema, value::is_sha256};
 use serde_json::{Value, json};
 use strum::VariantArray;
 
@@ -69,9 +69,7 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> bool {
                 .all(|(item, schema)| below(item, &schema))
         }
         // Hashes and ids; what else has a pattern was checked when it was read.
-        "pattern" if keyword == "^[0-9a-f]{64}$" => value.as_str().is_none_or(|text| {
-            text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-        }),
+        "pattern" if keyword == "^[0-9a-f]{64}$" => value.as_str().is_none_or(is_sha256),
         "minimum" => value
             .as_i64()
             .is_none_or(|n| keyword.as_i64().is_some_and(|m| n >= m)),

@@ -10,6 +10,7 @@ use contracts::{
     command::{ActivateBundle, UploadBundle},
     filing::Filed,
     policy::DiffSummary,
+    value::is_sha256,
 };
 use policy::BundleFiles;
 use replay::{DecisionChange, diff::DiffReport};
@@ -60,8 +61,7 @@ pub struct RollbackArgs {
 /// Uploads it, if need be, and activates it.
 pub async fn run(global: &Global, args: &ActivateArgs) -> Result<(), Failure> {
     let report = args.report.as_deref().map(summary).transpose()?;
-    let is_hash = args.bundle.len() == 64 && args.bundle.bytes().all(|b| b.is_ascii_hexdigit());
-    let files = match is_hash {
+    let files = match is_sha256(&args.bundle) {
         true => None,
         false => Some(open(args.bundle.as_ref())?),
     };

@@ -6,6 +6,7 @@ use contracts::{
     command::{DemoteStage, PromoteStage},
     event::AutonomyMode,
     filing::Filed,
+    value::is_sha256,
 };
 use serde_json::Value;
 
@@ -104,8 +105,9 @@ fn done(filed: &Filed) -> String {
 
 /// The hash as it is given, or of the report in the file of that name.
 fn hash(given: &str) -> Result<String, Failure> {
-    if given.len() == 64 && given.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(given.to_ascii_lowercase());
+    let lowercase = given.to_ascii_lowercase();
+    if is_sha256(&lowercase) {
+        return Ok(lowercase);
     }
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::usage(format!(

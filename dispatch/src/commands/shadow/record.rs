@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{SubsecRound, Utc};
 use clap::Args;
-use contracts::{TenantId, TicketId};
+use contracts::{TenantId, TicketId, value::is_sha256};
 use policy::{Bundle, BundleError, BundleFiles, Trust};
 use replay::{Range, Snapshot};
 use sqlx::PgPool;
@@ -93,7 +93,7 @@ pub async fn bundle(
     named: Option<&str>,
 ) -> Result<Arc<Bundle>, Failure> {
     let sha256 = match named {
-        Some(named) if !is_hash(named) => return at(Path::new(named)),
+        Some(named) if !is_sha256(named) => return at(Path::new(named)),
         Some(sha256) => sha256.to_owned(),
         None => {
             let active = replay::active_bundle(pool).await.map_err(failed)?;
@@ -117,10 +117,6 @@ fn at(path: &Path) -> Result<Arc<Bundle>, Failure> {
     Bundle::open(path, &Trust::Anybody)
         .map(Arc::new)
         .map_err(|error| Failure::usage(format!("{}: {}", path.display(), chain(&error))))
-}
-
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// What went wrong.
@@ -178,14 +174,14 @@ mod tests {
 
     #[test]
     fn a_hash_is_told_from_a_path() {
-        assert!(is_hash(&"0a".repeat(32)));
+        assert!(is_sha256(&"0a".repeat(32)));
         for path in [
             "bundle",
             "./bundle.tar.gz",
             &"0A".repeat(32),
             &"0a".repeat(31),
         ] {
-            assert!(!is_hash(path), "{path}");
+            assert!(!is_sha256(path), "{path}");
         }
     }
 }
