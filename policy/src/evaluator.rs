@@ -35,7 +35,7 @@ const ENTRY_POINT: &str = "data.dispatch.decision";
 const MAX_INSTRUCTIONS: usize = 200_000;
 const TIME_LIMIT: ExecutionTimerConfig = ExecutionTimerConfig {
     limit: Duration::from_millis(250),
-    check_interval: NonZeroU32::new(16).expect("16 is not 0"),
+    check_interval: NonZeroU32::new(64).expect("64 is not 0"),
 };
 /// Machines of one program kept for reuse: more than that many evaluations at once seldom happen on
 /// the pool of database connections that they run under.

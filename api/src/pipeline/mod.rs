@@ -21,6 +21,7 @@ mod judge;
 #[cfg(test)]
 mod masking;
 mod routing;
+mod turns;
 mod unrecorded;
 
 use std::{sync::Arc, time::Duration};
@@ -61,6 +62,7 @@ use held::About;
 use input::Asked;
 use intent::Intent;
 use judge::{Brought, Outcome, Situation};
+use turns::Turns;
 use unrecorded::Unrecorded;
 
 /// How long a turn of the kill switch, or of a stage, waits for the commands of software that are
@@ -101,12 +103,14 @@ impl Default for PipelineOptions {
     }
 }
 
-/// Executes commands. It holds no state of its own: any number of processes may run it.
+/// Executes commands. Nothing that is right or wrong rests on its state: any number of processes may
+/// run it.
 #[derive(Debug)]
 pub struct Pipeline {
     pool: PgPool,
     bundles: Arc<Bundles>,
     waker: OutboxWaker,
+    turns: Turns,
     options: PipelineOptions,
 }
 
@@ -122,6 +126,7 @@ impl Pipeline {
             pool,
             bundles,
             waker,
+            turns: Turns::default(),
             options,
         }
     }
@@ -167,8 +172,18 @@ impl Pipeline {
     async fn attempt(&self, call: &Call, brought: Option<Brought>) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
+        let patience = self.options.lock_timeout;
+        let turn = match call.ticket_id.filter(|_| !call.dry_run) {
+            Some(id) => Some(
+                (self.turns)
+                    .take((call.actor.tenant_id, id), call.expected_version, patience)
+                    .await
+                    .ok_or(Unrecorded::NoTurn)?,
+            ),
+            None => None,
+        };
         let mut tx =
-            TenantTx::begin(&self.pool, call.actor.tenant_id, self.options.lock_timeout).await?;
+            TenantTx::begin(&self.pool, call.actor.tenant_id, patience).await?;
         let inbound = routing::find(&mut tx, &self.bundles, call, at).await?;
         let about = held::find(&mut tx, call).await?;
         let brought = match about.as_ref().and_then(|about| about.carries_out(call)) {
@@ -225,6 +240,9 @@ impl Pipeline {
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(Place::Tx(&mut tx), &sha256).await?;
         let before = ticket.as_ref().map(|locked| &locked.ticket);
+        if let (Some(turn), Some(before)) = (&turn, before) {
+            turn.saw(before.version);
+        }
         let template = judge::template(&call.command, before, &bundle);
         intent.hide_unlisted_details(&call.command, template);
         let autonomy = Autonomy {
@@ -400,6 +418,9 @@ impl Pipeline {
         failpoint::hit(failpoint::BEFORE_COMMIT);
         tx.commit().await?;
         failpoint::hit(failpoint::AFTER_COMMIT_BEFORE_REPLY);
+        if let (Some(turn), Some(after)) = (&turn, after) {
+            turn.saw(after.version);
+        }
         if heard {
             self.waker.wake();
         }

@@ -1,0 +1,214 @@
+//! The commands on one ticket take turns before they take a connection.
+//!
+//! Of those that this process has at hand [`AT_ONCE`] are in the database: one has the row, and the
+//! next waits for it, so that it is handed over without a pause. Without turns all of them wait there,
+//! each with a connection that other tickets' commands need, and Postgres wakes every one of them
+//! for each change of the row: 64 clients changed one ticket half as often.
+//!
+//! First come, first served, but for one thing: a command that names a version which the ticket is
+//! known to have left can only be refused, and lets those pass that may succeed.
+//!
+//! What is right rests on the row's lock alone. Other processes have turns of their own.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use contracts::{TenantId, TicketId};
+use tokio::{sync::oneshot, time::timeout};
+
+/// How many commands on one ticket may be in the database.
+const AT_ONCE: usize = 2;
+
+/// A ticket as a caller names it: another tenant's of the same name is another one.
+type Named = (TenantId, TicketId);
+
+/// Who is next, by ticket.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    by_ticket: HashMap<Named, Line>,
+    /// Tells those who wait apart.
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    /// How many have their turn.
+    running: usize,
+    /// The newest version that one of them saw.
+    newest: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    expected: Option<u64>,
+    called: oneshot::Sender<()>,
+}
+
+/// A place in a line: the turn, once [`Turns::take`] has answered it. The next one's comes when it is
+/// dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    ticket: Named,
+    number: u64,
+}
+
+impl Turns {
+    /// Waits for a turn; `None` when it did not come in time. `expected` is the version that the command
+    /// names.
+    pub(super) async fn take(
+        &self,
+        ticket: Named,
+        expected: Option<u64>,
+        patience: Duration,
+    ) -> Option<Turn<'_>> {
+        let (called, call) = oneshot::channel();
+        let turn = {
+            let mut lines = self.lines();
+            lines.next += 1;
+            let number = lines.next;
+            let line = lines.by_ticket.entry(ticket).or_default();
+            line.waiting.push_back(Waiting {
+                number,
+                expected,
+                called,
+            });
+            line.call();
+            Turn {
+                turns: self,
+                ticket,
+                number,
+            }
+        };
+        // The sender is dropped after it has called, and with the turn itself.
+        timeout(patience, call).await.ok()?.ok()?;
+        Some(turn)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        // Each use leaves the lines whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// The ticket was seen at this version.
+    pub(super) fn saw(&self, version: u64) {
+        if let Some(line) = self.turns.lines().by_ticket.get_mut(&self.ticket) {
+            line.newest = line.newest.max(version);
+        }
+    }
+}
+
+impl Line {
+    fn call(&mut self) {
+        while self.running < AT_ONCE {
+            let newest = self.newest;
+            let may_pass = |one: &Waiting| one.expected.is_none_or(|version| version >= newest);
+            let first = self.waiting.iter().position(may_pass).unwrap_or(0);
+            let Some(next) = self.waiting.remove(first) else {
+                return;
+            };
+            self.running += 1;
+            // Who does not hear it any more gives the turn back at once.
+            let _ = next.called.send(());
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut lines = self.turns.lines();
+        let Some(line) = lines.by_ticket.get_mut(&self.ticket) else {
+            return;
+        };
+        match line
+            .waiting
+            .iter()
+            .position(|one| one.number == self.number)
+        {
+            Some(place) => drop(line.waiting.remove(place)),
+            None => line.running -= 1,
+        }
+        line.call();
+        if line.running == 0 {
+            lines.by_ticket.remove(&self.ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::{join, join_all};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn ticket(tenant: u128, ticket: u128) -> Named {
+        (
+            TenantId::from_uuid(Uuid::from_u128(tenant)),
+            TicketId::from_uuid(Uuid::from_u128(ticket)),
+        )
+    }
+
+    #[tokio::test]
+    async fn no_more_than_two_at_once_and_each_in_its_turn() {
+        let (turns, inside, order) = (Turns::default(), AtomicUsize::new(0), Mutex::new(vec![]));
+        join_all((0..50).map(async |n| {
+            let _turn = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+            order.lock().unwrap().push(n);
+            assert!(inside.fetch_add(1, Ordering::SeqCst) < AT_ONCE);
+            tokio::task::yield_now().await;
+            inside.fetch_sub(1, Ordering::SeqCst);
+        }))
+        .await;
+        assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+        assert!(turns.lines().by_ticket.is_empty(), "a place was kept");
+    }
+
+    #[tokio::test]
+    async fn who_can_only_be_refused_lets_the_others_pass() {
+        let (turns, order) = (Turns::default(), Mutex::new(vec![]));
+        let first = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        let second = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        let asked = [Some(3), Some(4), None, Some(3), Some(5)];
+        let waiting = join_all(asked.map(async |version| {
+            let _turn = turns.take(ticket(1, 1), version, LONG).await.unwrap();
+            order.lock().unwrap().push(version);
+        }));
+        join(waiting, async {
+            first.saw(4);
+            drop((first, second));
+        })
+        .await;
+        let expected = [Some(4), None, Some(5), Some(3), Some(3)];
+        assert_eq!(*order.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_gives_up_and_leaves_nothing() {
+        let turns = Turns::default();
+        let first = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        let second = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        assert!(turns.take(ticket(1, 1), None, LONG).await.is_none());
+        // Nobody else waits for them.
+        assert!(turns.take(ticket(2, 1), None, LONG).await.is_some());
+        assert!(turns.take(ticket(1, 2), None, LONG).await.is_some());
+        drop(first);
+        assert!(turns.take(ticket(1, 1), None, LONG).await.is_some());
+        drop(second);
+        assert!(turns.lines().by_ticket.is_empty());
+    }
+}
