@@ -107,7 +107,9 @@ fn acted(code: Option<ErrorCode>, reason: String) -> Acted {
         Some(ErrorCode::VersionConflict | ErrorCode::IdempotencyMismatch) => Acted::Settled,
         // Asked for at an earlier version, and people have not decided yet.
         Some(ErrorCode::AlreadyHeld) => Acted::Settled,
-        Some(ErrorCode::KillSwitch | ErrorCode::Stage) => Acted::Ended(Outcome::Held { reason }),
+        Some(ErrorCode::KillSwitch | ErrorCode::Stage | ErrorCode::TenantSuspended) => {
+            Acted::Ended(Outcome::Held { reason })
+        }
         Some(ErrorCode::AheadOfDatabase | ErrorCode::NotFound) => Acted::Ended(Outcome::Ahead),
         // On record there, with its reason: what policy denies to software people may do.
         _ => Acted::LeftToPeople,
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_their_code() {
         let of = |code: ErrorCode| acted(Some(code), code.to_string());
-        for held in [ErrorCode::KillSwitch, ErrorCode::Stage] {
+        for held in [ErrorCode::KillSwitch, ErrorCode::Stage, ErrorCode::TenantSuspended] {
             let Acted::Ended(Outcome::Held { reason }) = of(held) else {
                 panic!("{held}");
             };

@@ -14,7 +14,13 @@ use crate::{
 
 pub(crate) async fn run(desk: &ControlDesk) -> Result<Controlled, Later> {
     let mut controlled = Controlled::default();
-    for due in desk.due().await?.commands {
+    let due = match desk.due().await {
+        Ok(due) => due,
+        // The tenant was erased.
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(controlled),
+        Err(error) => return Err(error.into()),
+    };
+    for due in due.commands {
         let operation = due.operation;
         if !is_control(operation) {
             controlled.refused.push(format!("{operation}: not sent"));

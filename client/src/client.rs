@@ -27,6 +27,9 @@ use crate::{CallOptions, ClientError, RetryPolicy, TokenProvider};
 /// Marks the stored answer to an earlier request.
 const REPLAYED_HEADER: &str = "idempotent-replayed";
 
+/// How long a copy of everything may take.
+const LONG_READ: Duration = Duration::from_secs(60 * 60);
+
 /// A client of one dispatch-api, acting as one caller. Clones share connections.
 #[derive(Clone)]
 pub struct Client {
@@ -298,6 +301,39 @@ impl Client {
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
+    }
+
+    /// Asks once for what is too long to be read whole, and hands on the answer when it is one.
+    pub(crate) async fn open(&self, path: &str) -> Result<Response, ClientError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path()));
+        let place = format!("{}{path}", self.base);
+        let transport = |source| ClientError::Transport {
+            url: place.clone(),
+            source,
+        };
+        let request = self.http.get(url).timeout(LONG_READ);
+        let request = request.bearer_auth(self.token.token()?);
+        let response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after = retry_after(&response);
+        let bytes = response.bytes().await.map_err(transport)?;
+        let problem = serde_json::from_slice::<Problem>(&bytes).map_err(|error| {
+            ClientError::Decode {
+                url: place.clone(),
+                status: status.as_u16(),
+                detail: format!("{error}; the body begins with {:?}", beginning(&bytes)),
+                retry_after,
+            }
+        })?;
+        Err(ClientError::Problem {
+            problem: Box::new(problem),
+            retry_after,
+            replayed: false,
+        })
     }
 
     async fn attempt<T: DeserializeOwned>(

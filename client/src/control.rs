@@ -62,7 +62,8 @@ impl Client {
 
     /// Sends a command that was found due, with the key that came with it.
     pub async fn send_due(&self, due: &DueCommand) -> Result<(), ClientError> {
-        let about = due.body.get("approval_id").and_then(Value::as_str);
+        let about = ["approval_id", "tenant_id"];
+        let about = about.iter().find_map(|it| due.body.get(it)?.as_str());
         let options = CallOptions::with_key(&due.request_id);
         let about = about.map(str::to_owned);
         let sent = self.send_about(due.operation, about, &due.body, &options);

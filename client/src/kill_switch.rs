@@ -13,8 +13,8 @@ use contracts::{
 use crate::{CallOptions, Client, ClientError, FilingAnswer, RetryPolicy};
 
 /// A turn waits for the commands of software that are under way: longer than other commands take.
-const ATTEMPT: Duration = Duration::from_secs(35);
-const TOTAL: Duration = Duration::from_secs(90);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(35);
+pub(crate) const TOTAL: Duration = Duration::from_secs(90);
 
 impl Client {
     fn patient(&self) -> Self {

@@ -23,6 +23,7 @@ mod proposals;
 mod reads;
 mod retry;
 mod rollout;
+mod tenants;
 mod token;
 
 pub use approvals::ApprovalAnswer;
@@ -32,4 +33,5 @@ pub use control::Answer;
 pub use error::ClientError;
 pub use policy::FilingAnswer;
 pub use retry::RetryPolicy;
+pub use tenants::TenantExport;
 pub use token::{TokenError, TokenProvider};

@@ -21,12 +21,12 @@ use crate::{
     kill_switch::KillScope,
     policy::DiffSummary,
     proposal::{Advice, AdvisorInput},
-    schedule::{GeoPoint, TimeWindow, WorkCalendar},
+    schedule::{GeoPoint, QuietHours, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{EvidenceRef, InvoiceLine, Part, Priority},
     value::{
-        DetailValue, FreeText, MediaType, MessageText, PeerAddress, ProviderMessageId, RawPayload,
-        Slug, TemplateId,
+        Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress,
+        ProviderMessageId, RawPayload, Slug, TemplateId,
     },
 };
 
@@ -76,6 +76,19 @@ macro_rules! commands {
                     Self::ChangeApprovalDue(body) => Some(body.approval_id),
                     Self::RecordApprovalStep(body) => Some(body.approval_id),
                     Self::ExecuteApproval(body) => Some(body.approval_id),
+                    _ => None,
+                }
+            }
+
+            /// The tenant that the command is about, when it is about one that is there.
+            pub const fn tenant_id(&self) -> Option<TenantId> {
+                match self {
+                    Self::ConfigureTenant(body) => Some(body.tenant_id),
+                    Self::SuspendTenant(body) => Some(body.tenant_id),
+                    Self::ResumeTenant(body) => Some(body.tenant_id),
+                    Self::RequestTenantDeletion(body) => Some(body.tenant_id),
+                    Self::CancelTenantDeletion(body) => Some(body.tenant_id),
+                    Self::EraseTenant(body) => Some(body.tenant_id),
                     _ => None,
                 }
             }
@@ -253,6 +266,20 @@ commands! {
     UploadBundle = "upload_bundle", "/policy/bundles", Filing;
     /// Lets another policy bundle decide.
     ActivateBundle = "activate_bundle", "/policy/activate", Filing;
+    /// Makes a tenant.
+    CreateTenant = "create_tenant", "/tenants", Filing;
+    /// Sets a tenant's time zone, calendar, currency, locale, quiet hours and templates.
+    ConfigureTenant = "configure_tenant", "/tenants/{id}/configure", Filing;
+    /// Nothing of a tenant is changed any more; everything can be read.
+    SuspendTenant = "suspend_tenant", "/tenants/{id}/suspend", Filing;
+    /// A suspended tenant works again.
+    ResumeTenant = "resume_tenant", "/tenants/{id}/resume", Filing;
+    /// A tenant is to be erased when a time of grace is over.
+    RequestTenantDeletion = "request_tenant_deletion", "/tenants/{id}/delete", Filing;
+    /// It is not to be erased after all.
+    CancelTenantDeletion = "cancel_tenant_deletion", "/tenants/{id}/undelete", Filing;
+    /// Erases what is personal of a tenant: the time of grace is over.
+    EraseTenant = "erase_tenant", "/tenants/{id}/erase", Filing;
 }
 
 macro_rules! bodies {
@@ -792,10 +819,89 @@ bodies! {
         /// Why.
         reason: Slug,
     }
+    /// Makes a tenant; what is left out gets the usual value.
+    CreateTenant {
+        /// Its name in files and commands, for ever; no other tenant has it.
+        slug: Slug,
+        /// When its office is open, and in which time zone; Monday to Friday, nine to five UTC without
+        /// it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        calendar: Option<WorkCalendar>,
+        /// ISO 4217 code of all amounts; EUR without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<Currency>,
+        /// When customers are left in peace; the bundle's without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        /// The language and region that people are addressed in; `en` without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        locale: Option<Locale>,
+        /// The incident templates that new jobs may have; all of the bundle without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        templates: Option<Vec<TemplateId>>,
+    }
+    /// Sets a tenant up, wholly: what may be left out and is, is not set any more.
+    ConfigureTenant {
+        /// Which.
+        tenant_id: TenantId,
+        /// When its office is open, and in which time zone.
+        calendar: WorkCalendar,
+        /// ISO 4217 code of all amounts.
+        currency: Currency,
+        /// When customers are left in peace; the bundle's without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        /// The language and region that people are addressed in.
+        locale: Locale,
+        /// The incident templates that new jobs may have; all of the bundle without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        templates: Option<Vec<TemplateId>>,
+    }
+    /// Suspends a tenant.
+    SuspendTenant {
+        /// Which; it is active.
+        tenant_id: TenantId,
+        /// Why.
+        reason: Slug,
+    }
+    /// Lets a suspended tenant work again.
+    ResumeTenant {
+        /// Which; it is suspended.
+        tenant_id: TenantId,
+        /// Why.
+        reason: Slug,
+    }
+    /// Asks for a tenant to be erased; it is suspended from now on.
+    RequestTenantDeletion {
+        /// Which; it is active or suspended.
+        tenant_id: TenantId,
+        /// Why.
+        reason: Slug,
+        /// In how many days it may be erased, 1 to 365.
+        #[serde(default = "grace_days")]
+        #[schemars(range(min = 1, max = 365))]
+        grace_days: u16,
+    }
+    /// Keeps a tenant that was to be erased; it is suspended.
+    CancelTenantDeletion {
+        /// Which; it is being deleted.
+        tenant_id: TenantId,
+        /// Why.
+        reason: Slug,
+    }
+    /// Erases what is personal of a tenant, for good.
+    EraseTenant {
+        /// Which; its time of grace is over.
+        tenant_id: TenantId,
+    }
 }
 
 const fn yes() -> bool {
     true
+}
+
+const fn grace_days() -> u16 {
+    30
 }
 
 const fn claim_minutes() -> u16 {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     actor::Role,
@@ -52,6 +53,21 @@ macro_rules! events {
             }
         }
     };
+}
+
+/// The commands that a ticket's event may name, as its readers have known them since version 1. Those
+/// that came later are about no ticket; one that is makes a new version.
+fn operation_on_ticket(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Operation::json_schema(generator);
+    let known = |one: &Value| {
+        let operation = one["const"].as_str().and_then(|name| name.parse().ok());
+        operation.is_some_and(|operation: Operation| operation <= Operation::ActivateBundle)
+    };
+    let names = schema.ensure_object().get_mut("oneOf");
+    if let Some(Value::Array(names)) = names {
+        names.retain(known);
+    }
+    schema
 }
 
 /// Who an event is for.
@@ -267,6 +283,7 @@ events! {
         /// What is to be decided.
         kind: ApprovalKind,
         /// What is to be carried out.
+        #[schemars(schema_with = "operation_on_ticket")]
         operation: Operation,
         /// Whether software asked.
         autonomous: bool,
@@ -362,6 +379,7 @@ events! {
         /// The approval.
         approval_id: ApprovalId,
         /// What was carried out.
+        #[schemars(schema_with = "operation_on_ticket")]
         operation: Operation,
         /// Who had proposed it.
         proposed_by: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     approval::ApprovalState, autonomy::StageTarget, command::Operation, comms::Routing,
     event::AutonomyMode, ids::*, kill_switch::KillScope, policy::BundleRef, schedule::TimeWindow,
-    ticket::Ticket, value::Slug,
+    tenant::TenantState, ticket::Ticket, value::Slug,
 };
 
 /// What a filing led to: the change in its audit row, and the answer to its caller.
@@ -151,6 +151,19 @@ pub enum Filed {
         bundle: BundleRef,
         /// The one before it.
         previous: Option<String>,
+    },
+    /// A tenant was made, set up, or stands elsewhere in its life.
+    #[serde(rename = "tenant.written")]
+    Tenant {
+        /// Which.
+        tenant_id: TenantId,
+        /// Its name.
+        slug: Slug,
+        /// Where it stands now.
+        state: TenantState,
+        /// From when on it may be erased, while it is being deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        erase_after: Option<DateTime<Utc>>,
     },
     /// A filing is held until people decide.
     #[serde(rename = "approval.requested")]

@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod signal;
 pub mod sla;
 pub mod template;
+pub mod tenant;
 pub mod ticket;
 pub mod trace;
 pub mod value;

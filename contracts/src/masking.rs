@@ -116,6 +116,8 @@ const MASKINGS: &[Masking] = {
         mask(ActivateBundle, "sha256", Chars, NoHash),
         mask(ActivateBundle, "report/report_sha256", Chars, NoHash),
         mask(ActivateBundle, "report/candidate_sha256", Chars, NoHash),
+        mask(CreateTenant, "calendar/time_zone", Chars, NoTimeZone),
+        mask(ConfigureTenant, "calendar/time_zone", Chars, NoTimeZone),
     ]
 };
 

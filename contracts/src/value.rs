@@ -79,6 +79,25 @@ fn is_slug(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+fn is_locale(text: &str) -> bool {
+    let mut parts = text.split('-').peekable();
+    let lower = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase());
+    let language = parts
+        .next()
+        .is_some_and(|it| (2..=3).contains(&it.len()) && lower(it));
+    let script = |part: &&str| {
+        part.len() == 4
+            && part.starts_with(|c: char| c.is_ascii_uppercase())
+            && part.get(1..).is_some_and(lower)
+    };
+    parts.next_if(script);
+    let region = parts.next().is_none_or(|part| {
+        part.len() == 2 && part.bytes().all(|b| b.is_ascii_uppercase())
+            || part.len() == 3 && part.bytes().all(|b| b.is_ascii_digit())
+    });
+    language && region && parts.next().is_none()
+}
+
 checked_string! {
     /// A machine word such as a reason, a skill or an evidence kind: never a sentence about a
     /// person, so it may appear in audit rows, events and workflow histories.
@@ -92,6 +111,20 @@ checked_string! {
     TemplateId, is_slug,
     "must be 1 to 64 characters a-z, 0-9 or _ and begin with a letter",
     { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" }
+}
+
+checked_string! {
+    /// An ISO 4217 code.
+    Currency, |text| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()),
+    "must be an ISO 4217 code such as EUR",
+    { "type": "string", "pattern": "^[A-Z]{3}$" }
+}
+
+checked_string! {
+    /// A language, with a region where that matters (BCP 47): `nl`, `en-GB`, `zh-Hant-TW`.
+    Locale, is_locale,
+    "must be a language with an optional script and region, such as nl or en-GB",
+    { "type": "string", "pattern": "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$" }
 }
 
 checked_string! {
@@ -168,6 +201,26 @@ mod tests {
         for bad in ["", "2x", "Has Space", "naïve", &"a".repeat(65)] {
             assert!(Slug::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_locale_is_a_language_with_a_script_and_a_region() {
+        for good in ["nl", "en-GB", "zh-Hant-TW", "es-419", "gsw"] {
+            assert!(Locale::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "n",
+            "NL",
+            "en-gb",
+            "en_GB",
+            "en-GB-x",
+            "Quillfeather",
+            "nl-",
+        ] {
+            assert!(Locale::new(bad).is_err(), "{bad}");
+        }
+        assert!(Currency::new("EUR").is_ok() && Currency::new("eur").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
         proposals::ProposalsCommand,
         rollout::RolloutCommand,
         shadow::{ShadowCommand, record::CODE_VERSION},
+        tenant::TenantCommand,
         ticket::TicketCommand,
     },
     demo::day::Speed,
@@ -192,6 +193,15 @@ pub enum CliCommand {
         command: KillSwitchCommand,
     },
 
+    /// Makes tenants, sets them up, suspends, exports and deletes them
+    ///
+    /// For operators: docs/tenants.md.
+    #[command(after_help = exit::HELP)]
+    Tenant {
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+
     /// Imports sites, assets, contacts, technicians or tickets from CSV or JSON Lines
     ///
     /// Each row becomes a command of the API. Rows that cannot be imported are written with what is
@@ -201,6 +211,8 @@ pub enum CliCommand {
     /// caller imports them.
     ///
     /// Columns (the first ones are needed): docs/cli.md; references are codes or ids.
+    ///
+    /// `legacy` takes a plain dump of a system without tenants: docs/operations.md.
     #[command(after_help = exit::HELP)]
     Import(ImportArgs),
 

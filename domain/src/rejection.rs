@@ -11,6 +11,7 @@ use contracts::{
     approval::ApprovalState,
     problem::FieldError,
     sla::{SlaRecordKey, SlaRecordKind},
+    tenant::TenantState,
     value::Slug,
 };
 use serde_json::{Map, Value, json};
@@ -141,6 +142,25 @@ pub enum Rejection {
     TemplateMissing(TemplateId),
     /// The tenant's office hours cannot be used to compute a deadline.
     CalendarUnusable(CalendarError),
+    /// The tenant is not where the command would lead it from.
+    TenantState {
+        /// The command.
+        operation: Operation,
+        /// Where the tenant stands.
+        state: TenantState,
+    },
+    /// The tenant lets nothing be changed.
+    TenantSuspended {
+        /// Where it stands.
+        state: TenantState,
+    },
+    /// The tenant's time of grace is not over.
+    GraceNotOver {
+        /// When it is.
+        erase_after: DateTime<Utc>,
+    },
+    /// Another tenant has this name, or had it.
+    SlugTaken,
     /// A fact or a part of the ticket that the program guarantees is not there: our fault.
     Broken {
         /// What is missing.
@@ -179,7 +199,11 @@ impl Rejection {
             Self::IllegalTransition { .. }
             | Self::SwitchStands { .. }
             | Self::NotClaimed(_)
+            | Self::TenantState { .. }
+            | Self::GraceNotOver { .. }
             | Self::NotReleased(_) => ErrorCode::IllegalTransition,
+            Self::TenantSuspended { .. } => ErrorCode::TenantSuspended,
+            Self::SlugTaken => ErrorCode::AlreadyExists,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
             Self::HeldAlready { .. } => ErrorCode::AlreadyHeld,
             Self::NotAnApprover(_) | Self::NotTheLender(_) => ErrorCode::Forbidden,
@@ -286,6 +310,12 @@ impl Rejection {
             Self::WindowOver { ended_at } | Self::ReopenWindowOver { ended_at } => {
                 json!({ "ended_at": ended_at })
             }
+            Self::TenantState { operation, state } => json!({
+                "operation": operation, "state": state, "legal_operations": leading_on(*state),
+            }),
+            Self::TenantSuspended { state } => json!({ "state": state }),
+            Self::GraceNotOver { erase_after } => json!({ "erase_after": erase_after }),
+            Self::SlugTaken => json!({}),
             Self::TemplateMissing(template) => json!({ "template": template }),
             Self::CalendarUnusable(error) => json!({ "calendar": error.to_string() }),
         };
@@ -293,6 +323,24 @@ impl Rejection {
             Value::Object(facts) => facts,
             _ => Map::new(),
         }
+    }
+}
+
+/// The commands that lead a tenant on from here.
+fn leading_on(state: TenantState) -> &'static [Operation] {
+    match state {
+        TenantState::Active => &[
+            Operation::ConfigureTenant,
+            Operation::SuspendTenant,
+            Operation::RequestTenantDeletion,
+        ],
+        TenantState::Suspended => &[
+            Operation::ConfigureTenant,
+            Operation::ResumeTenant,
+            Operation::RequestTenantDeletion,
+        ],
+        TenantState::Deleting => &[Operation::CancelTenantDeletion, Operation::EraseTenant],
+        TenantState::Erased => &[],
     }
 }
 
@@ -428,6 +476,29 @@ impl fmt::Display for Rejection {
                 f,
                 "The ticket could be reopened until {}. Open a new ticket.",
                 instant(*ended_at)
+            ),
+            Self::TenantState { operation, state } => write!(
+                f,
+                "`{operation}` is not possible while the tenant is {state}. Possible now: {}.",
+                list(leading_on(*state))
+            ),
+            Self::TenantSuspended {
+                state: TenantState::Erased,
+            } => f.write_str("This tenant was erased. Nothing of it can be changed any more."),
+            Self::TenantSuspended { state } => write!(
+                f,
+                "This tenant is {state}: everything can be read, and nothing is changed. A platform \
+                 administrator lets it work again; then send this again."
+            ),
+            Self::GraceNotOver { erase_after } => write!(
+                f,
+                "The tenant's time of grace is over at {}: nothing is erased before. Until then the \
+                 deletion can be called off.",
+                instant(*erase_after)
+            ),
+            Self::SlugTaken => f.write_str(
+                "Another tenant has this slug, or had it before it was erased: records still name it. \
+                 Choose another one.",
             ),
             Self::TemplateMissing(template) => write!(
                 f,

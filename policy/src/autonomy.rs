@@ -17,12 +17,14 @@ use crate::{error::BundleError, templates::Templates};
 
 /// What software may at most be let do at any stage: it changes no ticket, spends nothing and tells
 /// customers nothing. What is carried out for an approval is judged by itself, when it is; a change of
-/// a stage that comes to be was decided by people before, and so was the end of a kill switch.
-const BOOKKEEPING: [Operation; 11] = [
+/// a stage that comes to be was decided by people before, and so was the end of a kill switch, and that
+/// of a tenant.
+const BOOKKEEPING: [Operation; 12] = [
     Operation::AddEvidence,
     Operation::AddNote,
     Operation::ApplyStageChange,
     Operation::DemoteStage,
+    Operation::EraseTenant,
     Operation::ExecuteApproval,
     Operation::RecordApprovalStep,
     Operation::RecordGateReport,

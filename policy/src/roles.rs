@@ -14,15 +14,21 @@ use crate::{
 };
 
 /// What only people may do, whatever a bundle says: to decide, and to let software do more.
-const FOR_PEOPLE: [Operation; 9] = [
+const FOR_PEOPLE: [Operation; 15] = [
     Operation::ActivateBundle,
     Operation::AmendApproval,
+    Operation::CancelTenantDeletion,
     Operation::ChangeApprovalDue,
+    Operation::ConfigureTenant,
+    Operation::CreateTenant,
     Operation::DecideApproval,
     Operation::DelegateApprovals,
     Operation::PromoteStage,
     Operation::ReleaseKillSwitch,
+    Operation::RequestTenantDeletion,
+    Operation::ResumeTenant,
     Operation::SetTicketAutonomy,
+    Operation::SuspendTenant,
     Operation::UploadBundle,
 ];
 

@@ -124,6 +124,7 @@ fn the_approver_is_another_person_with_the_role() {
 
 /// What software may put on record by itself.
 const RECORDS: &[Operation] = &[
+    Operation::EraseTenant,
     Operation::AddNote,
     Operation::ApplyStageChange,
     Operation::DemoteStage,
@@ -318,7 +319,11 @@ fn a_cap_is_a_cap() {
 #[test]
 fn software_asks_people_for_no_more_than_they_can_look_at() {
     let most = Bundle::starter().unwrap().autonomy().caps.held_per_ticket;
-    let mut input = by_software(ActorKind::Agent, Operation::QaVerify, AutonomyMode::Approve);
+    let mut input = by_software(
+        ActorKind::Agent,
+        Operation::QaVerify,
+        AutonomyMode::Approve,
+    );
     let mut waiting = |n| {
         input.ticket = Some(PolicyTicket {
             state: TicketState::WorkComplete,
@@ -328,10 +333,7 @@ fn software_asks_people_for_no_more_than_they_can_look_at() {
         input.clone()
     };
     held(&waiting(most.unwrap() - 1), &["STAGE_APPROVE"]);
-    refused(
-        &waiting(most.unwrap()),
-        &["AUTONOMY_CAP_HELD", "STAGE_APPROVE"],
-    );
+    refused(&waiting(most.unwrap()), &["AUTONOMY_CAP_HELD", "STAGE_APPROVE"]);
 }
 
 #[test]

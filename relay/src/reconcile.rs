@@ -83,6 +83,8 @@ pub struct Reconciler {
     control_interval: Option<Duration>,
     /// Tenants whose schedule was there when last looked.
     controlled: HashSet<TenantId>,
+    /// Erased tenants that had none when last looked.
+    uncontrolled: HashSet<TenantId>,
     suspects: Suspects,
 }
 
@@ -124,6 +126,7 @@ impl Reconciler {
             grace: tuning.reconcile_grace,
             control_interval: tuning.control_interval,
             controlled: HashSet::new(),
+            uncontrolled: HashSet::new(),
             suspects: Suspects::new(tuning.reconcile_interval),
         }
     }
@@ -199,6 +202,7 @@ impl Reconciler {
         };
         if full {
             self.controlled.clear();
+            self.uncontrolled.clear();
         }
         for tenant in bounded(tenants::all(&self.pool)).await? {
             if self.controlled.contains(&tenant) {
@@ -209,6 +213,15 @@ impl Reconciler {
                 tracing::info!(%tenant, "its control was scheduled");
             }
             self.controlled.insert(tenant);
+        }
+        for tenant in bounded(tenants::erased(&self.pool)).await? {
+            if self.uncontrolled.contains(&tenant) {
+                continue;
+            }
+            if self.call(self.temporal.delete_control_schedule(tenant)).await? {
+                tracing::info!(%tenant, "it was erased: its control is not scheduled any more");
+            }
+            self.uncontrolled.insert(tenant);
         }
         Ok(())
     }

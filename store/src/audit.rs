@@ -86,6 +86,7 @@ pub fn filing_stream(filed: &Filed) -> Option<String> {
             Some(delegation_id.to_string())
         }
         Filed::Report { .. } | Filed::StageSet { .. } => Some("rollout".into()),
+        Filed::Tenant { tenant_id, .. } => Some(tenant_id.to_string()),
         Filed::BundleUploaded { .. } | Filed::BundleActivated { .. } => Some("policy".into()),
         Filed::Held { approval_id, .. } | Filed::ApprovalChanged { approval_id, .. } => {
             Some(approval_id.to_string())

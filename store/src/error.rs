@@ -21,6 +21,12 @@ pub enum Error {
     /// written. Another try reads the counters anew.
     #[error("a cap on what software does in an hour is reached")]
     CapReached,
+    /// The tenant was erased: nothing of it is read any more.
+    #[error("the tenant was erased")]
+    Erased,
+    /// Another tenant has the name; nothing was written. Another try is told so.
+    #[error("another tenant has this slug")]
+    SlugTaken,
     /// A stored value is not what this build can read.
     #[error("{table}.{column} of {row} cannot be read: {reason}")]
     Corrupt {
@@ -77,6 +83,8 @@ impl From<sqlx::Error> for Error {
                 Class::Retry => Self::Unavailable(error),
                 Class::Cap => Self::CapReached,
                 Class::Guard => Self::Guard(database.message().to_owned()),
+                Class::Erased => Self::Erased,
+                Class::Slug => Self::SlugTaken,
                 Class::Other => Self::Database(error),
             },
             sqlx::Error::Io(_)
@@ -96,15 +104,19 @@ enum Class {
     Retry,
     Guard,
     Cap,
+    Erased,
+    Slug,
     Other,
 }
 
-/// Sorts a SQLSTATE (PostgreSQL, appendix A). `RD001` and `RD002` are raised by our own functions.
+/// Sorts a SQLSTATE (PostgreSQL, appendix A). `RD001` to `RD004` are raised by our own functions.
 fn class(code: Option<Cow<'_, str>>) -> Class {
     match code.as_deref() {
         Some("55P03") => Class::Lock,
         Some("RD001") => Class::Guard,
         Some("RD002") => Class::Cap,
+        Some("RD003") => Class::Erased,
+        Some("RD004") => Class::Slug,
         // Serialization failure and deadlock; cancelled, idle too long; read-only standby.
         Some("40001" | "40P01" | "57014" | "25P03" | "25006") => Class::Retry,
         // Connection exceptions, a login refused (its password is being changed, access is closed for
@@ -137,6 +149,8 @@ mod tests {
             ("28000", Class::Retry),
             ("28P01", Class::Retry),
             ("RD001", Class::Guard),
+            ("RD003", Class::Erased),
+            ("RD004", Class::Slug),
             ("23505", Class::Other),
             ("42501", Class::Other),
         ] {

@@ -349,8 +349,10 @@ pub async fn open_tickets(
         (tenant.as_uuid(), ticket.as_uuid())
     });
     let rows: Vec<(Uuid, Uuid, String, i64)> = sqlx::query_as(
-        "select tenant_id, id, state, event_seq from tickets
+        "select tenant_id, id, state, event_seq from tickets t
          where state not in ('CLOSED', 'CANCELLED') and (tenant_id, id) > ($1, $2)
+           and not exists (select from tenants e
+                            where e.tenant_id = t.tenant_id and e.state = 'erased')
          order by tenant_id, id limit $3",
     )
     .bind(tenant)
@@ -400,7 +402,9 @@ pub async fn ticket_head(
                 extract(epoch from clock_timestamp() - e.created_at)::float8, e.level
          from tickets t left join outbox_events e
            on e.tenant_id = t.tenant_id and e.ticket_id = t.id and e.seq = t.event_seq
-         where t.tenant_id = $1 and t.id = $2",
+         where t.tenant_id = $1 and t.id = $2
+           and not exists (select from tenants e
+                            where e.tenant_id = t.tenant_id and e.state = 'erased')",
     )
     .bind(tenant_id.as_uuid())
     .bind(ticket_id.as_uuid())

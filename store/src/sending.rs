@@ -82,9 +82,9 @@ pub enum Begun {
         /// Such as `approval_decided`.
         reason: Slug,
     },
-    /// A kill switch stops what software says; it is queued again.
+    /// A kill switch stops what software says, or the tenant is not active; it is queued again.
     Held {
-        /// Which.
+        /// Which switch, or `tenant_suspended`.
         scope: String,
     },
     /// The person has no address for this channel any more, or none that can be used; it is given up.
@@ -215,7 +215,7 @@ pub async fn begin(
     target: Target<'_>,
 ) -> Result<Begun, Error> {
     let begun: serde_json::Value =
-        sqlx::query_scalar("select comms_begin($1, $2, $3, $4, $5, $6, $7)")
+        sqlx::query_scalar("select comms_begin_if_active($1, $2, $3, $4, $5, $6, $7)")
             .bind(tenant.as_uuid())
             .bind(message.as_uuid())
             .bind(lease.worker)

@@ -1,15 +1,215 @@
-//! Which tenants there are, for whoever serves all of them.
+//! Tenants: which there are, how one stands, and all that is kept of it.
+//!
+//! The application login sees its own tenant alone, as everywhere. Whoever runs the installation looks
+//! at another one in a transaction that is bound to that one; the list of all is the one exception, and
+//! a function of the owner of the tables makes it.
 
-use contracts::TenantId;
-use sqlx::PgPool;
+use chrono::{DateTime, Utc};
+use contracts::{
+    Slug, TemplateId, TenantId,
+    schedule::TenantSettings,
+    tenant::{ExportLine, TenantPage, TenantState, TenantSummary, TenantView},
+};
+use futures::{Stream, TryStreamExt};
+use serde_json::{Map, Value};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, types::Json};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, TenantTx};
 
-/// All tenants.
+/// All tenants that workflows may run for.
 pub async fn all(pool: &PgPool) -> Result<Vec<TenantId>, Error> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("select tenant_id from tenants order by tenant_id")
-        .fetch_all(pool)
-        .await?;
+    let sql = "select tenant_id from tenants where state <> 'erased' order by tenant_id";
+    ids(pool, sql).await
+}
+
+/// Those that were erased.
+pub async fn erased(pool: &PgPool) -> Result<Vec<TenantId>, Error> {
+    let sql = "select tenant_id from tenants where state = 'erased' order by tenant_id";
+    ids(pool, sql).await
+}
+
+async fn ids(pool: &PgPool, sql: &'static str) -> Result<Vec<TenantId>, Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(sql).fetch_all(pool).await?;
     Ok(ids.into_iter().map(TenantId::from_uuid).collect())
+}
+
+#[derive(FromRow)]
+struct SummaryRow {
+    tenant_id: Uuid,
+    slug: String,
+    state: String,
+    since: DateTime<Utc>,
+    reason: Option<String>,
+    erase_after: Option<DateTime<Utc>>,
+}
+
+impl SummaryRow {
+    fn summary(self) -> Result<TenantSummary, Error> {
+        let odd = |column, what| Error::corrupt("tenants", column, self.tenant_id, what);
+        let word = |column, text| Slug::new(text).map_err(|error| odd(column, error.to_string()));
+        Ok(TenantSummary {
+            tenant_id: TenantId::from_uuid(self.tenant_id),
+            slug: word("slug", self.slug)?,
+            state: state(&self.state).map_err(|error| odd("state", error.to_string()))?,
+            since: self.since,
+            reason: self.reason.map(|reason| word("reason", reason)).transpose()?,
+            erase_after: self.erase_after,
+        })
+    }
+}
+
+fn state(text: &str) -> Result<TenantState, strum::ParseError> {
+    text.parse()
+}
+
+/// The tenants of the installation by their slug, after the given one.
+pub async fn list(
+    tx: &mut TenantTx,
+    after: Option<&Slug>,
+    state: Option<TenantState>,
+    limit: u32,
+) -> Result<TenantPage, Error> {
+    let rows: Vec<SummaryRow> = sqlx::query_as("select * from tenants_of_installation($1, $2, $3)")
+        .bind(after.map(Slug::as_str))
+        .bind(state.map(|state| state.to_string()))
+        .bind(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
+        .fetch_all(tx.connection())
+        .await?;
+    let items = rows.into_iter().map(SummaryRow::summary);
+    let mut items = items.collect::<Result<Vec<_>, _>>()?;
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let last = items.last().map(|tenant| tenant.slug.clone());
+    Ok(TenantPage {
+        items,
+        next_after: last.filter(|_| more),
+    })
+}
+
+#[derive(FromRow)]
+struct ViewRow {
+    #[sqlx(flatten)]
+    summary: SummaryRow,
+    version: i64,
+    created_at: DateTime<Utc>,
+    settings: Json<TenantSettings>,
+    locale: String,
+    templates: Option<Json<Vec<TemplateId>>>,
+}
+
+/// The transaction's tenant; `None` when there is no such tenant.
+pub async fn view(tx: &mut TenantTx) -> Result<Option<TenantView>, Error> {
+    let tenant = tx.tenant_id();
+    let row: Option<ViewRow> = sqlx::query_as(
+        "select tenant_id, slug, state, since, reason, erase_after, version, created_at, settings,
+                locale, templates
+           from tenants where tenant_id = $1",
+    )
+    .bind(tenant.as_uuid())
+    .fetch_optional(tx.connection())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let Json(settings) = row.settings;
+    Ok(Some(TenantView {
+        version: row.version.unsigned_abs(),
+        created_at: row.created_at,
+        calendar: settings.calendar,
+        currency: settings.currency,
+        quiet_hours: settings.quiet_hours,
+        locale: row
+            .locale
+            .parse()
+            .map_err(|error| Error::corrupt("tenants", "locale", tenant, error))?,
+        templates: row.templates.map(|Json(templates)| templates),
+        summary: row.summary.summary()?,
+    }))
+}
+
+/// Whether there is such a tenant: the transaction's.
+pub async fn is_known(tx: &mut TenantTx) -> Result<bool, Error> {
+    Ok(standing(tx).await?.is_some())
+}
+
+/// Where the transaction's tenant stands, and from when on it may be erased.
+pub async fn standing(
+    tx: &mut TenantTx,
+) -> Result<Option<(TenantState, Option<DateTime<Utc>>)>, Error> {
+    let tenant = tx.tenant_id();
+    let row: Option<(String, Option<DateTime<Utc>>)> =
+        sqlx::query_as("select state, erase_after from tenants where tenant_id = $1")
+            .bind(tenant.as_uuid())
+            .fetch_optional(tx.connection())
+            .await?;
+    row.map(|(word, erase_after)| {
+        let state = state(&word);
+        let state = state.map_err(|error| Error::corrupt("tenants", "state", tenant, error))?;
+        Ok((state, erase_after))
+    })
+    .transpose()
+}
+
+/// A table of tenants' rows, as an export reads it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ExportTable {
+    /// Its name.
+    pub name: String,
+    columns: Vec<String>,
+    /// What its rows are ordered by.
+    key: Vec<String>,
+}
+
+/// Columns that an export leaves out: what proves who somebody is.
+pub const SECRET: [&str; 3] = ["secret", "secret_hash", "key_hash"];
+
+/// Tables that an export leaves out: stored answers repeat what the other rows say, by the keys that
+/// callers chose.
+pub const LEFT_OUT: [&str; 1] = ["idempotency_keys"];
+
+/// Every table with rows of tenants, from the catalogue: none can be forgotten.
+pub async fn export_tables(tx: &mut TenantTx) -> Result<Vec<ExportTable>, Error> {
+    let tables = sqlx::query_as(
+        "select c.relname::text as name,
+                array(select quote_ident(a.attname) from pg_attribute a
+                       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                         and a.attname <> all ($1) order by a.attnum) as columns,
+                array(select quote_ident(a.attname)
+                        from pg_index i
+                       cross join unnest(i.indkey::smallint[]) with ordinality k (attnum, n)
+                        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+                       where i.indrelid = c.oid and i.indisprimary order by k.n) as key
+           from pg_class c
+          where c.relkind in ('r', 'p') and not c.relispartition
+            and c.relnamespace = 'public'::regnamespace and c.relname <> all ($2)
+            and exists (select from pg_attribute a where a.attrelid = c.oid
+                           and a.attname = 'tenant_id' and not a.attisdropped)
+          order by c.relname",
+    )
+    .bind(SECRET.map(str::to_owned))
+    .bind(LEFT_OUT.map(str::to_owned))
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(tables)
+}
+
+/// The tenant's rows of the table, in the order of its key.
+pub fn export<'a>(
+    tx: &'a mut TenantTx,
+    table: &'a ExportTable,
+) -> impl Stream<Item = Result<ExportLine, Error>> + Send + 'a {
+    let tenant = tx.tenant_id().as_uuid();
+    // Names from the catalogue, quoted there.
+    let sql = format!(
+        "select to_jsonb(r) from (select {} from {} where tenant_id = $1 order by {}) r",
+        table.columns.join(", "),
+        table.name,
+        table.key.join(", "),
+    );
+    let rows = sqlx::query_scalar::<_, Json<Map<String, Value>>>(AssertSqlSafe(sql))
+        .bind(tenant)
+        .fetch(tx.connection());
+    rows.map_err(Error::from).map_ok(|Json(row)| ExportLine::Row {
+        table: table.name.clone(),
+        row,
+    })
 }

@@ -33,6 +33,13 @@ pub const WALKED: &[(Operation, &str)] = &[
     (Operation::ApplyStageChange, "rollout.rs"),
     (Operation::UploadBundle, "bundles.rs"),
     (Operation::ActivateBundle, "bundles.rs"),
+    (Operation::CreateTenant, "tenants.rs"),
+    (Operation::ConfigureTenant, "tenants.rs"),
+    (Operation::SuspendTenant, "tenants.rs"),
+    (Operation::ResumeTenant, "tenants.rs"),
+    (Operation::RequestTenantDeletion, "tenants.rs"),
+    (Operation::CancelTenantDeletion, "tenants.rs"),
+    (Operation::EraseTenant, "tenants.rs"),
 ];
 
 /// Personal data of the example contact: it may stand in table `contacts` and nowhere else.

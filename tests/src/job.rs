@@ -82,6 +82,13 @@ pub const FILINGS: &[Operation] = &[
     Operation::ApplyStageChange,
     Operation::UploadBundle,
     Operation::ActivateBundle,
+    Operation::CreateTenant,
+    Operation::ConfigureTenant,
+    Operation::SuspendTenant,
+    Operation::ResumeTenant,
+    Operation::RequestTenantDeletion,
+    Operation::CancelTenantDeletion,
+    Operation::EraseTenant,
 ];
 
 /// A command in which the example is possible: from which state, by whom, what stands in its way

@@ -25,7 +25,12 @@ pub const PASSING_REFUSAL: &[&str] = &["audit_events", "chains", "policy_decisio
 /// was set back.
 pub fn left_by(who: Who, operation: Operation, code: ErrorCode) -> &'static [&'static str] {
     let beside = operation.class() != CommandClass::Change;
-    let about_now = [ErrorCode::IdempotencyMismatch, ErrorCode::AheadOfDatabase].contains(&code);
+    let about_now = [
+        ErrorCode::IdempotencyMismatch,
+        ErrorCode::AheadOfDatabase,
+        ErrorCode::TenantSuspended,
+    ]
+    .contains(&code);
     let for_now = [ErrorCode::KillSwitch, ErrorCode::Stage].contains(&code);
     if about_now || (who == Who::Workflow && (beside || for_now)) {
         PASSING_REFUSAL

@@ -12,6 +12,7 @@ mod apply_stage_change;
 mod attach_message;
 mod cancel;
 mod cancel_absence;
+mod cancel_tenant_deletion;
 mod change_approval_due;
 mod check_in;
 mod claim_approval;
@@ -20,7 +21,9 @@ mod comment_approval;
 mod comms_inbound;
 mod comms_outbound;
 mod complete;
+mod configure_tenant;
 mod confirm_schedule;
+mod create_tenant;
 mod create_ticket;
 mod customer_await;
 mod customer_resume;
@@ -31,6 +34,7 @@ mod demote_stage;
 mod dispatch;
 mod en_route;
 mod engage_kill_switch;
+mod erase_tenant;
 mod execute_approval;
 mod generate_invoice;
 mod merge;
@@ -49,10 +53,13 @@ mod release_approval;
 mod release_kill_switch;
 mod reopen;
 mod request_change;
+mod request_tenant_deletion;
 mod reschedule;
+mod resume_tenant;
 mod return_visit;
 mod revoke_delegation;
 mod set_ticket_autonomy;
+mod suspend_tenant;
 mod take_over_approval;
 mod triage;
 mod unassign;
@@ -130,6 +137,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         record_drill::endpoint(),
         upload_bundle::endpoint(),
         activate_bundle::endpoint(),
+        create_tenant::endpoint(),
+        configure_tenant::endpoint(),
+        suspend_tenant::endpoint(),
+        resume_tenant::endpoint(),
+        request_tenant_deletion::endpoint(),
+        cancel_tenant_deletion::endpoint(),
+        erase_tenant::endpoint(),
     ]
 }
 
@@ -160,5 +174,11 @@ const CLAIMS: &[ErrorCode] = &[
 ];
 /// Of something that is no ticket.
 const FILINGS: &[ErrorCode] = &[ErrorCode::VersionConflict];
+/// Of a tenant.
+const TENANTS: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::VersionConflict,
+    ErrorCode::IllegalTransition,
+];
 /// Of the kill switch.
 const TURNS: &[ErrorCode] = &[ErrorCode::VersionConflict, ErrorCode::IllegalTransition];

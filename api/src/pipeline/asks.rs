@@ -174,7 +174,15 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
         Command::RecordDrill(_)
         | Command::DelegateApprovals(_)
         | Command::RecordGateReport(_)
-        | Command::UploadBundle(_) => control(ControlAsks::default()),
+        | Command::UploadBundle(_)
+        // The tenant's own row is read by the gate.
+        | Command::CreateTenant(_)
+        | Command::ConfigureTenant(_)
+        | Command::SuspendTenant(_)
+        | Command::ResumeTenant(_)
+        | Command::RequestTenantDeletion(_)
+        | Command::CancelTenantDeletion(_)
+        | Command::EraseTenant(_) => control(ControlAsks::default()),
         Command::Triage(_)
         | Command::ProposeSchedule(_)
         | Command::ConfirmSchedule(_)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Actor, Command, CommandId, CorrelationId, DecisionId, TicketId, TraceContext,
+    Actor, Command, CommandId, CorrelationId, DecisionId, TenantId, TicketId, TraceContext,
     kill_switch::KillState,
 };
 
@@ -19,6 +19,11 @@ pub struct Call {
     pub trace: TraceContext,
     /// The tool an agent used.
     pub tool_name: Option<String>,
+    /// The tenant of the actor, where that is not the one in whose records the command is: a person
+    /// of the platform acts on a tenant.
+    pub home: Option<TenantId>,
+    /// Another tenant has the name that a new one is to get: an earlier try found out.
+    pub slug_taken: bool,
     /// The ticket of the path; `None` for a creation.
     pub ticket_id: Option<TicketId>,
     /// The version that the caller saw.
@@ -55,7 +60,6 @@ pub struct Answer {
 /// A call of somebody, for the tests of this module.
 #[cfg(test)]
 pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) -> Call {
-    use contracts::TenantId;
     use uuid::Uuid;
 
     Call {
@@ -70,6 +74,8 @@ pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) ->
         correlation_id: CorrelationId::new("c").expect("one visible character"),
         trace: TraceContext::root([1; 24]),
         tool_name: None,
+        home: None,
+        slug_taken: false,
         ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
         expected_version: None,
         dry_run: false,

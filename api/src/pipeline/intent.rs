@@ -25,12 +25,16 @@ pub(super) struct Intent {
 
 impl Intent {
     pub(super) fn of(call: &Call) -> Self {
-        let document = json!({
+        let mut document = json!({
             "operation": call.command.operation(),
             "ticket_id": call.ticket_id,
             "body": essence(call),
             "expected_version": call.expected_version,
         });
+        // Somebody of the tenant may have the same name as somebody of the platform.
+        if let Some(home) = call.home {
+            document["home"] = json!(home);
+        }
         let text = canonical_json(&document).expect("a JSON value always serialises");
         Self {
             sha256: Sha256::digest(text).into(),

@@ -19,7 +19,7 @@ use contracts::{
     ticket::Ticket,
 };
 use domain::{
-    Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TicketKey,
+    Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TenantFacts, TicketKey,
     approval::{Amended, ApprovalFacts},
     filing::ControlFacts,
 };
@@ -150,7 +150,9 @@ impl Outcome {
             && matches!(refusal.code, ErrorCode::KillSwitch | ErrorCode::Stage);
         let passing = matches!(
             refusal.code,
-            ErrorCode::IdempotencyMismatch | ErrorCode::AheadOfDatabase
+            ErrorCode::IdempotencyMismatch
+                | ErrorCode::AheadOfDatabase
+                | ErrorCode::TenantSuspended
         ) || for_now;
         !by_workflow && !passing && refusal.code.status() < 500
     }
@@ -183,6 +185,20 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if about_none && situation.target.is_none() {
         return Some(Refusal::from(Rejection::NotFound));
     }
+    // Another tenant, or none: who may act on it was placed there.
+    let meant = situation.call.command.tenant_id();
+    if meant.is_some_and(|tenant| tenant != situation.call.actor.tenant_id) {
+        return Some(no_such_tenant());
+    }
+    if let Some(tenant) = &situation.facts.tenant
+        && !tenant.state.admits(situation.call.command.operation())
+    {
+        let state = tenant.state;
+        return Some(Refusal::from(Rejection::TenantSuspended { state }));
+    }
+    if let Some(refusal) = not_offered(situation) {
+        return Some(refusal);
+    }
     match situation.decision.result {
         PolicyResult::Allow | PolicyResult::RequireApproval => unusable(situation),
         PolicyResult::Deny => Some(Refusal {
@@ -210,6 +226,30 @@ fn unusable(situation: &Situation<'_>) -> Option<Refusal> {
         reasons: Vec::new(),
         meta: Map::new(),
     })
+}
+
+/// A template that the tenant does not offer. Jobs that have it already go on with it.
+fn not_offered(situation: &Situation<'_>) -> Option<Refusal> {
+    let offered = situation.facts.tenant.as_ref()?.templates.as_ref()?;
+    let named = match &situation.call.command {
+        Command::CreateTicket(body) => Some(&body.template),
+        Command::Triage(body) => body.template.as_ref(),
+        Command::CommsInbound(body) => body.template.as_ref(),
+        _ => None,
+    };
+    named.filter(|named| !offered.contains(named))?;
+    let names: Vec<_> = offered.iter().map(ToString::to_string).collect();
+    Some(Refusal::from(Rejection::InvalidField {
+        pointer: "/template".into(),
+        message: format!("must be a template of this tenant: {}", names.join(", ")),
+    }))
+}
+
+fn no_such_tenant() -> Refusal {
+    Refusal {
+        detail: "There is no such tenant, or it is not yours.".into(),
+        ..Refusal::from(Rejection::NotFound)
+    }
 }
 
 fn mismatch(call: &Call, intent: &Intent, stored: &Stored) -> Refusal {
@@ -452,6 +492,14 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
             ledger: facts.control.ledger.take(),
             change: facts.control.change.take(),
         },
+        tenant: facts.tenant.as_ref().map(|tenant| TenantFacts {
+            id: call.actor.tenant_id,
+            slug: tenant.slug.clone(),
+            state: tenant.state,
+            version: tenant.version,
+            erase_after: tenant.erase_after,
+        }),
+        slug_taken: call.slug_taken,
     }
 }
 
@@ -777,6 +825,7 @@ mod tests {
         for code in [
             ErrorCode::IdempotencyMismatch,
             ErrorCode::AheadOfDatabase,
+            ErrorCode::TenantSuspended,
             ErrorCode::Internal,
             ErrorCode::PolicyUnavailable,
         ] {

@@ -167,5 +167,12 @@ fn body(operation: Operation) -> Value {
         Operation::ApplyStageChange => of::<ApplyStageChange>(),
         Operation::UploadBundle => of::<UploadBundle>(),
         Operation::ActivateBundle => of::<ActivateBundle>(),
+        Operation::CreateTenant => of::<CreateTenant>(),
+        Operation::ConfigureTenant => of::<ConfigureTenant>(),
+        Operation::SuspendTenant => of::<SuspendTenant>(),
+        Operation::ResumeTenant => of::<ResumeTenant>(),
+        Operation::RequestTenantDeletion => of::<RequestTenantDeletion>(),
+        Operation::CancelTenantDeletion => of::<CancelTenantDeletion>(),
+        Operation::EraseTenant => of::<EraseTenant>(),
     }
 }

@@ -18,6 +18,7 @@ pub mod proposals;
 pub mod relay;
 pub mod rollout;
 pub mod shadow;
+pub mod tenant;
 pub mod ticket;
 pub mod token;
 pub mod verify;

@@ -21,6 +21,7 @@ mod record_gate_report;
 mod release_kill_switch;
 mod revoke_delegation;
 mod stage;
+mod tenant;
 mod upload_bundle;
 mod upsert_asset;
 mod upsert_contact;
@@ -32,17 +33,20 @@ mod notice_tests;
 #[cfg(test)]
 mod stage_tests;
 #[cfg(test)]
+mod tenant_tests;
+#[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Command, MessageId, Operation, Slug,
+    Command, MessageId, Operation, Slug, TenantId,
     approval::Approval,
     comms::CommsRules,
     filing::Filed,
     policy::{BundleRef, PolicyReport},
     rollout::StageChange,
     schedule::TimeWindow,
+    tenant::TenantState,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -91,6 +95,25 @@ pub struct FilingFacts {
     pub autonomy: Autonomy,
     /// What the control plane has on record about what the body names.
     pub control: ControlFacts,
+    /// The tenant in whose records the command is; for a creation the one that asks.
+    pub tenant: Option<TenantFacts>,
+    /// Whether another tenant has the name that a new one is to get.
+    pub slug_taken: bool,
+}
+
+/// A tenant as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantFacts {
+    /// Which.
+    pub id: TenantId,
+    /// Its name.
+    pub slug: Slug,
+    /// Where it stands.
+    pub state: TenantState,
+    /// Rises with each command about it.
+    pub version: u64,
+    /// From when on it may be erased.
+    pub erase_after: Option<DateTime<Utc>>,
 }
 
 /// What the control plane has on record about what a filing names.
@@ -228,6 +251,13 @@ fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
         Command::CommsInbound(_) => message::plan(facts),
         Command::UploadBundle(body) => upload_bundle::plan(body, facts),
         Command::ActivateBundle(body) => activate_bundle::plan(body, facts),
+        Command::CreateTenant(body) => tenant::create(body, facts),
+        Command::ConfigureTenant(body) => tenant::configure(body, facts),
+        Command::SuspendTenant(body) => tenant::suspend(body, facts),
+        Command::ResumeTenant(_) => tenant::resume(facts),
+        Command::RequestTenantDeletion(body) => tenant::request_deletion(body, facts),
+        Command::CancelTenantDeletion(body) => tenant::cancel_deletion(body, facts),
+        Command::EraseTenant(_) => tenant::erase(facts),
         Command::DelegateApprovals(body) => delegate_approvals::plan(body, facts),
         Command::RevokeDelegation(body) => revoke_delegation::plan(body, facts),
         command if command.approval_id().is_some() => about_approval::plan(command, facts),

@@ -245,7 +245,14 @@ fn plan(
         | Command::DemoteStage(_)
         | Command::ApplyStageChange(_)
         | Command::UploadBundle(_)
-        | Command::ActivateBundle(_) => Err(Rejection::Broken {
+        | Command::ActivateBundle(_)
+        | Command::CreateTenant(_)
+        | Command::ConfigureTenant(_)
+        | Command::SuspendTenant(_)
+        | Command::ResumeTenant(_)
+        | Command::RequestTenantDeletion(_)
+        | Command::CancelTenantDeletion(_)
+        | Command::EraseTenant(_) => Err(Rejection::Broken {
             what: "a ticket to which this filing belongs",
         }),
     }

@@ -253,7 +253,14 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
         | Operation::DemoteStage
         | Operation::ApplyStageChange
         | Operation::UploadBundle
-        | Operation::ActivateBundle => unreachable!("a filing is not about a ticket"),
+        | Operation::ActivateBundle
+        | Operation::CreateTenant
+        | Operation::ConfigureTenant
+        | Operation::SuspendTenant
+        | Operation::ResumeTenant
+        | Operation::RequestTenantDeletion
+        | Operation::CancelTenantDeletion
+        | Operation::EraseTenant => unreachable!("a filing is not about a ticket"),
         Operation::RecordSla => {
             let clock = clocks.get(variant as usize % clocks.len().max(1));
             let deadline = clock.map(|clock| match clock.phase {

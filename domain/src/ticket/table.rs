@@ -104,7 +104,14 @@ const fn row(operation: Operation) -> Row {
         | Operation::DemoteStage
         | Operation::ApplyStageChange
         | Operation::UploadBundle
-        | Operation::ActivateBundle =>
+        | Operation::ActivateBundle
+        | Operation::CreateTenant
+        | Operation::ConfigureTenant
+        | Operation::SuspendTenant
+        | Operation::ResumeTenant
+        | Operation::RequestTenantDeletion
+        | Operation::CancelTenantDeletion
+        | Operation::EraseTenant =>
             [__,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],
     };
     row

@@ -768,7 +768,14 @@ fn every_operation_is_in_the_table_of_a_ticket_it_can_be_given_to() {
             | Operation::DemoteStage
             | Operation::ApplyStageChange
             | Operation::UploadBundle
-            | Operation::ActivateBundle => 0,
+            | Operation::ActivateBundle
+            | Operation::CreateTenant
+            | Operation::ConfigureTenant
+            | Operation::SuspendTenant
+            | Operation::ResumeTenant
+            | Operation::RequestTenantDeletion
+            | Operation::CancelTenantDeletion
+            | Operation::EraseTenant => 0,
             // What is done with an approval is a matter of the approval, not of the state.
             Operation::DecideApproval
             | Operation::AmendApproval

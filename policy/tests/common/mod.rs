@@ -18,7 +18,7 @@ use contracts::{
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{InvoiceLine, Priority},
-    value::{DetailValue, FreeText, MediaType, MessageText, PeerAddress, ProviderMessageId},
+    value::{Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress, ProviderMessageId},
 };
 use serde_json::Value;
 
@@ -394,6 +394,49 @@ pub fn command(operation: Operation) -> Command {
             sha256: "0".repeat(64),
             report: None,
             reason,
+        }
+        .into(),
+        Operation::CreateTenant => CreateTenant {
+            slug: slug("canal_glass"),
+            calendar: Some(calendar()),
+            currency: None,
+            quiet_hours: None,
+            locale: None,
+            templates: None,
+        }
+        .into(),
+        Operation::ConfigureTenant => ConfigureTenant {
+            tenant_id: id("ten", 1),
+            calendar: calendar(),
+            currency: Currency::new("EUR").unwrap(),
+            quiet_hours: None,
+            locale: Locale::new("nl").unwrap(),
+            templates: None,
+        }
+        .into(),
+        Operation::SuspendTenant => SuspendTenant {
+            tenant_id: id("ten", 1),
+            reason,
+        }
+        .into(),
+        Operation::ResumeTenant => ResumeTenant {
+            tenant_id: id("ten", 1),
+            reason,
+        }
+        .into(),
+        Operation::RequestTenantDeletion => RequestTenantDeletion {
+            tenant_id: id("ten", 1),
+            reason,
+            grace_days: 30,
+        }
+        .into(),
+        Operation::CancelTenantDeletion => CancelTenantDeletion {
+            tenant_id: id("ten", 1),
+            reason,
+        }
+        .into(),
+        Operation::EraseTenant => EraseTenant {
+            tenant_id: id("ten", 1),
         }
         .into(),
         Operation::RecordSla => RecordSla {

@@ -21,7 +21,7 @@ use temporalio_common::protos::temporal::api::{
     },
     taskqueue::v1::TaskQueue,
     workflow::v1::NewWorkflowExecutionInfo,
-    workflowservice::v1::CreateScheduleRequest,
+    workflowservice::v1::{CreateScheduleRequest, DeleteScheduleRequest},
 };
 use uuid::Uuid;
 
@@ -49,6 +49,25 @@ impl Temporal {
         match answer {
             Ok(_) => Ok(true),
             Err(e) if e.code == Code::AlreadyExists => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes the schedule of a tenant that was erased away. `false`: there was none.
+    pub async fn delete_control_schedule(&self, tenant: TenantId) -> Result<bool, TemporalError> {
+        let request = DeleteScheduleRequest {
+            namespace: self.namespace().to_owned(),
+            schedule_id: control_schedule_id(tenant),
+            identity: self.identity().to_owned(),
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.delete_schedule(request).await
+            })
+            .await;
+        match answer {
+            Ok(_) => Ok(true),
+            Err(e) if e.code == Code::NotFound => Ok(false),
             Err(e) => Err(e),
         }
     }

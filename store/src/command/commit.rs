@@ -110,7 +110,7 @@ async fn commit_with_content(
         event_seq,
         key_operation,
         ticket,
-        writes,
+        mut writes,
         answer,
     } = attempt;
     let PolicyDecision {
@@ -123,6 +123,7 @@ async fn commit_with_content(
     if let Some(released) = released {
         write_released(tx, &audit, released).await?;
     }
+    let tenant = writes.as_mut().and_then(Writes::tenant);
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
     let scalars = json!({
         "tenant_id": audit.tenant_id.as_uuid(),
@@ -178,6 +179,17 @@ async fn commit_with_content(
         .bind(answer.map(|a| a.body))
         .execute(tx.connection())
         .await?;
+    if let Some(row) = tenant {
+        // Rare enough for a round trip of its own.
+        sqlx::query("select write_tenant($1, $2, $3, $4, $5)")
+            .bind(audit.tenant_id.as_uuid())
+            .bind(audit.command_id.as_uuid())
+            .bind(audit.at)
+            .bind(&audit.operation)
+            .bind(Json(row))
+            .execute(tx.connection())
+            .await?;
+    }
     Ok(())
 }
 

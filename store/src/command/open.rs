@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use contracts::{
     ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
-    ProposalId, SiteId, Slug, TechnicianId, TicketId, TicketState,
+    ProposalId, SiteId, Slug, TechnicianId, TemplateId, TicketId, TicketState,
     approval::Approval,
     autonomy::{StageSetting, StageTarget},
     command::RecordProposal,
@@ -15,6 +15,7 @@ use contracts::{
     rollout::StageChange,
     schedule::{TenantSettings, TimeWindow},
     sla::SlaRecordKey,
+    tenant::{TenantState, is_about_tenant},
     ticket::Ticket,
 };
 use domain::rollout::LedgerFacts;
@@ -259,6 +260,9 @@ pub struct LockedTicket {
 pub struct OpenFacts {
     /// The tenant's settings; `None` when there is no such tenant.
     pub settings: Option<TenantSettings>,
+    /// The tenant as it stands until the transaction ends; `None` when there is no such tenant.
+    #[serde(skip)]
+    pub tenant: Option<TenantRow>,
     /// SHA-256 of the active bundle; `None` when there is none.
     pub bundle: Option<String>,
     /// Whether the site exists; `true` when none is asked for. So for the next three.
@@ -360,6 +364,21 @@ impl OpenFacts {
         }
         Ok(())
     }
+}
+
+/// A tenant as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TenantRow {
+    /// Its name.
+    pub slug: Slug,
+    /// Where it stands.
+    pub state: TenantState,
+    /// Rises with each command about it.
+    pub version: u64,
+    /// From when on it may be erased.
+    pub erase_after: Option<DateTime<Utc>>,
+    /// The incident templates that new jobs may have; `None` for all of the bundle.
+    pub templates: Option<Vec<TemplateId>>,
 }
 
 /// A documented fact on record.
@@ -504,9 +523,17 @@ struct Row {
     ticket: Option<Json<Ticket>>,
     event_seq: Option<i64>,
     facts: Option<Json<OpenFacts>>,
+    tenant: Option<Json<TenantRow>>,
 }
 
-const OPEN: &str = "select * from command_open($1, $2, $3, $4, $5, $6, $7, $8)";
+/// Stands between two turns of the tenant, then opens. That the call depends on what the gate found
+/// is what makes it come after.
+const OPEN: &str = "
+    with gate as materialized (select tenant_gate($1, $9, $8) as tenant)
+    select o.*, gate.tenant
+      from gate,
+           lateral command_open($1, $2, $3, $4, $5, $6, $7,
+                                $8 or coalesce(gate.tenant ? '', false)) o";
 
 /// Takes the key and the ticket's row, waiting for whoever holds them, and reads the facts.
 ///
@@ -523,9 +550,11 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         .bind(request.intent_sha256.as_slice())
         .bind(Json(request.asks))
         .bind(request.dry_run)
+        .bind(is_about_tenant(request.operation))
         .fetch_one(tx.connection())
         .await?;
     let stored = row.stored().transpose()?;
+    let tenant = row.tenant.map(|Json(tenant)| tenant);
     let Some(Json(facts)) = row.facts else {
         return stored.map(Opened::Replay).ok_or_else(|| {
             Error::corrupt("command_open", "facts", request.request_id, "is missing")
@@ -539,7 +568,7 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
                 event_seq: row.event_seq.unwrap_or_default().unsigned_abs(),
             })
         }),
-        facts: Box::new(facts),
+        facts: Box::new(OpenFacts { tenant, ..facts }),
     })
 }
 

@@ -61,6 +61,9 @@ pub struct Writes<'a> {
     attached: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filing: Option<FilingRow<'a>>,
+    /// What `write_tenant` reads, apart.
+    #[serde(skip)]
+    tenant: Option<FilingRow<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     numbers: BTreeMap<&'static str, u64>,
     #[serde(skip)]
@@ -214,7 +217,8 @@ fn is_control(filed: &Filed) -> bool {
         Filed::KillSwitchEngaged { .. }
         | Filed::KillSwitchReleased { .. }
         | Filed::StageSet { .. }
-        | Filed::BundleActivated { .. } => true,
+        | Filed::BundleActivated { .. }
+        | Filed::Tenant { .. } => true,
         _ => false,
     }
 }
@@ -254,6 +258,7 @@ impl<'a> Writes<'a> {
             messages: Vec::new(),
             attached: None,
             filing: None,
+            tenant: None,
             numbers: BTreeMap::new(),
             head_seq,
             is_control: false,
@@ -286,8 +291,13 @@ impl<'a> Writes<'a> {
             operation: filing.operation,
             scope,
         };
+        let (filing_row, tenant) = match filing.filed {
+            Filed::Tenant { .. } => (None, Some(row)),
+            _ => ((!about_approval).then_some(row), None),
+        };
         let mut writes = Self {
-            filing: (!about_approval).then_some(row),
+            filing: filing_row,
+            tenant,
             is_control: is_control(&filing.filed),
             ..Self::nothing(0)
         };
@@ -337,6 +347,11 @@ impl<'a> Writes<'a> {
             text: Some(body.text.as_str()),
             raw: body.raw.as_ref().map(|raw| raw.as_str()),
         });
+    }
+
+    /// What a command about a tenant writes of it.
+    pub(super) fn tenant(&mut self) -> Option<impl Serialize + Send + Sync + 'a> {
+        self.tenant.take()
     }
 
     /// Whether the workflow hears of it.

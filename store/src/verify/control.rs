@@ -199,9 +199,11 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         filed!(
             "select 'control_events ' || coalesce(e.id::text, f.command_id::text)
              from (select *, case when type like 'kill_switch.%' then 'kill_switch'
-                                  when type = 'stage.set' then 'stage' else 'bundle' end as kind
+                                  when type = 'stage.set' then 'stage'
+                                  when type = 'tenant.written' then 'tenant' else 'bundle' end as kind
                      from filed
-                    where type in ('kill_switch.engaged', 'kill_switch.released', 'bundle.activated')
+                    where type = 'tenant.written' and operation in ('resume_tenant', 'erase_tenant')
+                       or type in ('kill_switch.engaged', 'kill_switch.released', 'bundle.activated')
                        or type = 'stage.set' and data ->> 'effective_at' is null) f
              full join control_events e on e.command_id = f.command_id
              where f.command_id is null or e.id is null or e.kind <> f.kind or e.created_at <> f.at

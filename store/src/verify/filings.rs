@@ -38,16 +38,18 @@ enum Kind {
     Technician,
     Absence,
     KillSwitch,
+    Tenant,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Site,
         Self::Asset,
         Self::Contact,
         Self::Technician,
         Self::Absence,
         Self::KillSwitch,
+        Self::Tenant,
     ];
 
     const fn table(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Technician => "technicians",
             Self::Absence => "technician_absences",
             Self::KillSwitch => "kill_switches",
+            Self::Tenant => "tenants",
         }
     }
 
@@ -107,6 +110,12 @@ impl Kind {
                        select '00000000-0000-0000-0000-000000000000', 'everything', engaged,
                               generation, reason, turned_by, turned_at, expires_at, command_id
                          from kill_switch_of_everything) k"
+            }
+            Self::Tenant => {
+                "select tenant_id, tenant_id::text as key, version, jsonb_build_object(
+                     'slug', slug, 'state', state, 'command_id', command_id, 'erase_after',
+                     trunc(extract(epoch from erase_after) * 1000000)::text) as doc
+                 from tenants"
             }
         }
     }
@@ -219,6 +228,40 @@ impl Filings {
             }
             return;
         }
+        // It may be made in another tenant's records, whose chain may come later.
+        if let Filed::Tenant {
+            tenant_id,
+            slug,
+            state,
+            erase_after,
+        } = &filed
+        {
+            if row.produced_version != row.applied_to_version + 1 {
+                found.add(Invariant::I3, place, LEADS_ELSEWHERE);
+            }
+            let creates = row.operation == Operation::CreateTenant.to_string();
+            if creates != (row.applied_to_version == 0)
+                || !creates && *tenant_id != row.tenant_id
+            {
+                let what = "a command about a tenant in another one's records";
+                found.add(Invariant::I10, place, what);
+            }
+            let key = (*tenant_id, Kind::Tenant, tenant_id.as_uuid().to_string());
+            let turns = self.turns.entry(key.clone()).or_default();
+            if !turns.insert(row.produced_version) {
+                let what = "a version of a tenant that was made before";
+                found.add(Invariant::I3, place, what);
+            }
+            if turns.last() == Some(&row.produced_version) {
+                let doc = json!({
+                    "slug": slug, "state": state, "command_id": row.command_id.as_uuid(),
+                    "erase_after": erase_after.map(micros),
+                });
+                let version = row.produced_version;
+                self.told.insert(key, Told { version, doc });
+            }
+            return;
+        }
         let body = |members: &[&str]| -> Value {
             let named = members
                 .iter()
@@ -278,7 +321,8 @@ impl Filings {
                 self.cancelled.insert(key);
                 return;
             }
-            Filed::KillSwitchEngaged { .. }
+            Filed::Tenant { .. }
+            | Filed::KillSwitchEngaged { .. }
             | Filed::KillSwitchReleased { .. }
             | Filed::Message { .. }
             | Filed::Drilled { .. }
@@ -320,9 +364,17 @@ impl Filings {
         found: &mut Findings,
     ) -> Result<(), Error> {
         for (key, turns) in &self.turns {
-            let whole = (1..).zip(turns).all(|(n, turn)| n == *turn);
+            // A tenant may have been there before its first command.
+            let first = match key.1 {
+                Kind::Tenant => turns.first().copied().unwrap_or(1).min(2),
+                _ => 1,
+            };
+            let whole = (first..).zip(turns).all(|(n, turn)| n == *turn);
             if !whole {
-                let what = "a turn of a kill switch is missing";
+                let what = match key.1 {
+                    Kind::Tenant => "a version of a tenant is missing",
+                    _ => "a turn of a kill switch is missing",
+                };
                 found.add(Invariant::I3, name(key), what);
             }
         }

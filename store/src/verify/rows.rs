@@ -29,7 +29,7 @@ macro_rules! unanswered {
     () => {
         concat!(
             "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
-               'POLICY_UNAVAILABLE')
+               'POLICY_UNAVAILABLE', 'TENANT_SUSPENDED')
               or a.refused in ('KILL_SWITCH', 'STAGE') and a.actor_kind = 'workflow'
               or a.refused is not null and a.actor_kind = 'workflow' and ",
             sent!(),
@@ -41,7 +41,9 @@ macro_rules! unanswered {
                   'upsert_technician', 'record_absence', 'cancel_absence', 'engage_kill_switch',
                   'release_kill_switch', 'record_drill', 'delegate_approvals', 'revoke_delegation',
                   'record_gate_report', 'promote_stage', 'demote_stage', 'apply_stage_change',
-                  'upload_bundle', 'activate_bundle'))"
+                  'upload_bundle', 'activate_bundle', 'create_tenant', 'configure_tenant',
+                  'suspend_tenant', 'resume_tenant', 'request_tenant_deletion',
+                  'cancel_tenant_deletion', 'erase_tenant'))"
         )
     };
 }

@@ -507,9 +507,10 @@ fn every_command_reads_its_body_strictly() {
         let before = Footprint::take(stack.admin()).await;
         let nobodys = ApprovalId::from_uuid(Uuid::now_v7()).to_string();
         for operation in ROUTED.iter().chain(FILINGS) {
-            let named = match operation.path().starts_with("/approvals/") {
-                true => nobodys.clone(),
-                false => job.id().to_string(),
+            let named = match operation.path() {
+                path if path.starts_with("/approvals/") => nobodys.clone(),
+                path if path.starts_with("/tenants/") => stack.tenant().id.to_string(),
+                _ => job.id().to_string(),
             };
             let path = operation.path().replace("{id}", &named);
             let ask = |body: &Value| {

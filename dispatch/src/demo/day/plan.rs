@@ -466,6 +466,7 @@ fn is_of_a_day(operation: Operation) -> bool {
         "/policy",
         "/delegations",
         "/drills",
+        "/tenants",
     ]
     .iter()
     .any(|part| operation.path().contains(part));

@@ -16,6 +16,7 @@ mod replay;
 mod restore;
 mod setbacks;
 mod shadow;
+mod tenants;
 mod time;
 mod trace;
 mod visibility;

@@ -1,0 +1,665 @@
+//! The life of a tenant by commands: made, set up, suspended, resumed, exported, erased.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{TimeDelta, Utc};
+use contracts::{
+    ErrorCode, Operation, Role, TenantId, TicketState,
+    autonomy::ControlDue,
+    filing::{Filed, FilingReceipt},
+    tenant::{ExportLine, TenantPage, TenantState, TenantView},
+};
+use dispatch_tests::{
+    filing::{PERSONAL, done, example, receipt},
+    http::{Ask, Reply, key},
+    job::{Job, SECRET_WORDS},
+    record::{Footprint, PASSING_REFUSAL, REFUSAL, attempt},
+    stack::{ApiOptions, Stack, with_api, with_api_options},
+    who::{Who, mint},
+};
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use store::{
+    PoolSettings,
+    sending::{self, Begun, Lease, Target},
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+const TURNS: [Operation; 5] = [
+    Operation::SuspendTenant,
+    Operation::ResumeTenant,
+    Operation::RequestTenantDeletion,
+    Operation::CancelTenantDeletion,
+    Operation::EraseTenant,
+];
+
+/// A token of somebody who runs the installation: of a tenant that is none of the tests'.
+fn platform(stack: &Stack) -> String {
+    let mut claims = Who::TenantAdmin.claims(stack.other(), Utc::now());
+    claims.sub = "usr_platform".to_owned();
+    claims.roles = [Role::PlatformAdmin].into();
+    mint(&claims)
+}
+
+/// A good body for a command about a tenant.
+fn body(operation: Operation) -> Value {
+    match operation {
+        Operation::ConfigureTenant => json!({
+            "calendar": {
+                "time_zone": "America/New_York",
+                "week": [[[480, 1020]], [[480, 1020]], [], [], [], [], []],
+            },
+            "currency": "USD", "locale": "en-US",
+            "quiet_hours": { "from_minute": 1_200, "until_minute": 420 },
+        }),
+        Operation::RequestTenantDeletion => json!({ "reason": "left", "grace_days": 7 }),
+        Operation::EraseTenant => json!({}),
+        _ => json!({ "reason": "tests" }),
+    }
+}
+
+fn ask(stack: &Stack, token: &str, operation: Operation, tenant: TenantId, body: &Value) -> Ask {
+    let path = operation.path().replace("{id}", &tenant.to_string());
+    stack.http().post(path).token(token).key(key()).json(body)
+}
+
+/// What somebody of the platform does about the first tenant; it must succeed.
+async fn turn(stack: &Stack, operation: Operation) -> FilingReceipt {
+    let ask = ask(stack, &platform(stack), operation, stack.tenant().id, &body(operation));
+    receipt(&ask.send().await)
+}
+
+async fn view(stack: &Stack, token: &str, tenant: TenantId) -> Reply {
+    let path = format!("/tenants/{tenant}");
+    stack.http().get(path).token(token).send().await
+}
+
+async fn stands(stack: &Stack) -> TenantView {
+    serde_json::from_value(view(stack, &platform(stack), stack.tenant().id).await.json()).unwrap()
+}
+
+/// Its time of grace is over: tests have no days to wait.
+async fn grace_is_over(stack: &Stack) {
+    sqlx::query("update tenants set erase_after = now() - interval '1 second' where tenant_id = $1")
+        .bind(stack.tenant().id.as_uuid())
+        .execute(stack.admin())
+        .await
+        .unwrap();
+}
+
+#[test]
+fn a_tenant_is_made_once_and_set_up() {
+    with_api(async |stack| {
+        let token = platform(&stack);
+        let slug = format!("t{}", Uuid::now_v7().simple());
+        let new = json!({ "slug": slug });
+        let key = key();
+        let create = |body: &Value, key: &str| {
+            stack.http().post("/tenants").token(&token).key(key).json(body).send()
+        };
+        let first = create(&new, &key).await;
+        assert_eq!(first.status, 201, "{}", first.text());
+        let made = receipt(&first);
+        let Filed::Tenant {
+            tenant_id,
+            state: TenantState::Active,
+            ..
+        } = made.filed
+        else {
+            panic!("{made:?}");
+        };
+        assert_eq!((made.applied_to_version, made.produced_version), (0, 1));
+        let row = attempt(stack.admin(), made.command_id).await.unwrap();
+        assert_eq!(row.tenant_id, stack.other().id.as_uuid(), "the platform's own");
+        assert_eq!(row.stream, tenant_id.to_string());
+        let footprint = Footprint::take(stack.admin()).await;
+        assert_eq!(create(&new, &key).await.body, first.body);
+        assert_eq!(footprint.changes(stack.admin()).await, [""; 0]);
+
+        let taken = create(&new, &dispatch_tests::http::key()).await;
+        let problem = taken.problem(ErrorCode::AlreadyExists);
+        let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+        assert_eq!(row.tenant_id, stack.other().id.as_uuid());
+        assert_eq!(footprint.changes(stack.admin()).await, REFUSAL);
+
+        let usual: TenantView =
+            serde_json::from_value(view(&stack, &token, tenant_id).await.json()).unwrap();
+        assert_eq!(usual.summary.slug.as_str(), slug);
+        assert_eq!((usual.calendar.time_zone.as_str(), usual.version), ("UTC", 1));
+        assert_eq!((usual.currency.as_str(), usual.locale.as_str()), ("EUR", "en"));
+
+        // By the platform in the tenant's own records, where the stranger is named.
+        let operation = Operation::ConfigureTenant;
+        let set = ask(&stack, &token, operation, tenant_id, &body(operation));
+        let set = receipt(&set.send().await);
+        assert_eq!((set.applied_to_version, set.produced_version), (1, 2));
+        let row = attempt(stack.admin(), set.command_id).await.unwrap();
+        assert_eq!(row.tenant_id, tenant_id.as_uuid());
+        assert_eq!(row.actor_id, "usr_platform");
+        assert_eq!(row.payload["of_tenant"], json!(stack.other().id));
+        let now: TenantView =
+            serde_json::from_value(view(&stack, &token, tenant_id).await.json()).unwrap();
+        assert_eq!(now.calendar.time_zone, "America/New_York");
+        assert_eq!((now.currency.as_str(), now.locale.as_str()), ("USD", "en-US"));
+        assert_eq!(now.quiet_hours.map(|quiet| quiet.from_minute), Some(1_200));
+        assert_eq!(now.templates, None);
+    });
+}
+
+#[test]
+fn its_own_administrator_sets_a_tenant_up_and_a_new_job_has_a_template_of_it() {
+    with_api(async |stack| {
+        let tenant = stack.tenant();
+        let token = Who::TenantAdmin.token(tenant);
+        let mut body = body(Operation::ConfigureTenant);
+        body["templates"] = json!(["emergency_door"]);
+        let set = ask(&stack, &token, Operation::ConfigureTenant, tenant.id, &body);
+        let set = receipt(&set.expecting(1).send().await);
+        let row = attempt(stack.admin(), set.command_id).await.unwrap();
+        assert_eq!(row.payload.get("of_tenant"), None);
+        let again = ask(&stack, &token, Operation::ConfigureTenant, tenant.id, &body);
+        again.expecting(1).send().await.problem(ErrorCode::VersionConflict);
+
+        let create = async |template: &str| {
+            let body = json!({ "site_id": tenant.site, "template": template });
+            let ask = stack.command(Who::Dispatcher, Operation::CreateTicket, None, &body);
+            ask.send().await
+        };
+        let problem = create("emergency_glass").await.problem(ErrorCode::InvalidField);
+        assert!(problem.detail.contains("emergency_door"), "{}", problem.detail);
+        assert_eq!(create("emergency_door").await.status, 201);
+
+        body["calendar"]["time_zone"] = json!("Atlantis/Center");
+        let wrong = ask(&stack, &token, Operation::ConfigureTenant, tenant.id, &body);
+        let problem = wrong.send().await.problem(ErrorCode::InvalidField);
+        assert_eq!(problem.errors[0].pointer, "/calendar/time_zone");
+        assert!(!problem.detail.contains("Atlantis"));
+    });
+}
+
+#[test]
+fn only_the_platform_turns_a_tenant_and_to_others_it_is_not_there() {
+    with_api(async |stack| {
+        let (own, other) = (stack.tenant().id, stack.other().id);
+        let all: Vec<_> = TURNS.iter().copied().chain([Operation::ConfigureTenant]).collect();
+        for operation in all {
+            let body = body(operation);
+            // The workflow may erase it when its time has come, and that is not now.
+            for who in [Who::TenantAdmin, Who::Dispatcher, Who::Registry, Who::Agent] {
+                if (who, operation) == (Who::TenantAdmin, Operation::ConfigureTenant) {
+                    continue;
+                }
+                let code = match (who, operation) {
+                    (Who::Agent, Operation::EraseTenant) => ErrorCode::Forbidden,
+                    (Who::Agent, _) => ErrorCode::Stage,
+                    _ => ErrorCode::Forbidden,
+                };
+                let token = who.token(stack.tenant());
+                let reply = ask(&stack, &token, operation, own, &body).send().await;
+                reply.problem(code);
+            }
+            // Another tenant's, and nobody's: the attempt is on record where it came from.
+            let stranger = Who::TenantAdmin.token(stack.tenant());
+            let nobodys = TenantId::from_uuid(Uuid::now_v7());
+            for (token, meant, home) in [
+                (&stranger, other, own),
+                (&stranger, nobodys, own),
+                (&platform(&stack), nobodys, other),
+            ] {
+                let footprint = Footprint::take(stack.admin()).await;
+                let reply = ask(&stack, token, operation, meant, &body).send().await;
+                let problem = reply.problem(ErrorCode::NotFound);
+                assert_eq!(footprint.changes(stack.admin()).await, REFUSAL, "{operation}");
+                let row = attempt(stack.admin(), problem.command_id.unwrap()).await;
+                assert_eq!(row.unwrap().tenant_id, home.as_uuid(), "{operation}");
+            }
+        }
+        let create = json!({ "slug": "somebody" });
+        for who in [Who::TenantAdmin, Who::Dispatcher, Who::Registry] {
+            let ask = stack.command(who, Operation::CreateTenant, None, &create);
+            ask.send().await.problem(ErrorCode::Forbidden);
+        }
+        // Software with the role is no person of the platform.
+        let mut agent = Who::Agent.claims(stack.other(), Utc::now());
+        agent.roles = [Role::PlatformAdmin].into();
+        let turn = ask(&stack, &mint(&agent), Operation::SuspendTenant, own, &body(TURNS[0]));
+        turn.send().await.problem(ErrorCode::NotFound);
+
+        let list = async |token: &str| {
+            let reply = stack.http().get("/tenants").token(token).send().await;
+            let page: TenantPage = serde_json::from_value(reply.json()).unwrap();
+            page.items.into_iter().map(|it| it.tenant_id).collect::<BTreeSet<_>>()
+        };
+        let both: BTreeSet<_> = [own, other].into();
+        assert!(list(&platform(&stack)).await.is_superset(&both));
+        let dispatcher = Who::Dispatcher.token(stack.tenant());
+        assert_eq!(list(&dispatcher).await, [own].into());
+        assert_eq!(view(&stack, &dispatcher, own).await.status, 200);
+        view(&stack, &dispatcher, other).await.no_attempt(ErrorCode::NotFound);
+        let paged = stack.http().get("/tenants?limit=1").token(platform(&stack));
+        let page: TenantPage = serde_json::from_value(paged.send().await.json()).unwrap();
+        assert_eq!(page.items.len(), 1);
+        let next = format!("/tenants?limit=1000&after={}", page.next_after.unwrap());
+        let rest = stack.http().get(next).token(platform(&stack)).send().await;
+        let rest: TenantPage = serde_json::from_value(rest.json()).unwrap();
+        assert!(rest.items.iter().all(|it| it.slug > page.items[0].slug));
+        assert_eq!(rest.items.len() + 1, list(&platform(&stack)).await.len());
+    });
+}
+
+#[test]
+fn a_tenant_is_led_only_where_it_can_go_and_each_turn_once() {
+    with_api(async |stack| {
+        let token = platform(&stack);
+        let tenant = stack.tenant().id;
+        let legal = |operation| match operation {
+            Operation::SuspendTenant => "active",
+            Operation::ResumeTenant => "suspended",
+            Operation::RequestTenantDeletion => "active suspended",
+            Operation::CancelTenantDeletion | Operation::EraseTenant => "deleting",
+            other => panic!("{other}"),
+        };
+        for (state, by) in [
+            ("active", None),
+            ("suspended", Some(Operation::SuspendTenant)),
+            ("deleting", Some(Operation::RequestTenantDeletion)),
+        ] {
+            if let Some(by) = by {
+                turn(&stack, by).await;
+            }
+            assert_eq!(stands(&stack).await.summary.state.to_string(), state);
+            for operation in TURNS {
+                if legal(operation).contains(state) && operation != Operation::EraseTenant {
+                    continue;
+                }
+                let reply = ask(&stack, &token, operation, tenant, &body(operation));
+                let problem = reply.send().await.problem(ErrorCode::IllegalTransition);
+                match (state, operation) {
+                    ("deleting", Operation::EraseTenant) => {
+                        assert!(problem.meta["erase_after"].is_string());
+                    }
+                    _ => assert_eq!(problem.meta["state"], state, "{operation}"),
+                }
+            }
+        }
+        let key = key();
+        let operation = Operation::CancelTenantDeletion;
+        let undelete = || ask(&stack, &token, operation, tenant, &body(operation)).key(&key);
+        let first = undelete().send().await;
+        receipt(&first);
+        assert_eq!(undelete().send().await.body, first.body);
+        assert_eq!(stands(&stack).await.summary.state, TenantState::Suspended);
+        turn(&stack, Operation::ResumeTenant).await;
+        let tenant = stands(&stack).await;
+        assert_eq!((tenant.summary.state, tenant.version), (TenantState::Active, 5));
+        assert_eq!((tenant.summary.reason, tenant.summary.erase_after), (None, None));
+    });
+}
+
+#[test]
+fn a_suspended_tenant_is_read_and_not_changed_and_goes_on_where_it_was() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let note = json!({ "text": SECRET_WORDS });
+        let triage = job.body(Operation::Triage).await;
+        turn(&stack, Operation::SuspendTenant).await;
+
+        let held = key();
+        let send = |who, operation, key: &str, body: &Value| {
+            stack.command(who, operation, job.id(), body).key(key).send()
+        };
+        for (who, operation, body) in [
+            (Who::Dispatcher, Operation::AddNote, &note),
+            (Who::Dispatcher, Operation::Triage, &triage),
+            (Who::Agent, Operation::AddNote, &note),
+        ] {
+            let footprint = Footprint::take(stack.admin()).await;
+            let reply = send(who, operation, &held, body).await;
+            let problem = reply.problem(ErrorCode::TenantSuspended);
+            assert_eq!(problem.meta["state"], "suspended");
+            assert_eq!(footprint.changes(stack.admin()).await, PASSING_REFUSAL);
+            let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+            assert_eq!(row.refused.as_deref(), Some("TENANT_SUSPENDED"));
+        }
+        let unknown = stack.command(
+            Who::Dispatcher,
+            Operation::AddNote,
+            contracts::TicketId::from_uuid(Uuid::now_v7()),
+            &note,
+        );
+        unknown.send().await.problem(ErrorCode::NotFound);
+        let site = example(&stack, Operation::UpsertSite).await;
+        let site = stack.command(site.who, Operation::UpsertSite, None, &site.body);
+        site.send().await.problem(ErrorCode::TenantSuspended);
+
+        let paths = ["/tickets".to_owned(), format!("/tickets/{}/timeline", job.id())];
+        for path in paths {
+            let read = stack.ask(Who::Dispatcher, Method::GET, &path).send().await;
+            assert_eq!(read.status, 200, "{path}");
+        }
+        // Software may be stopped anywhere, and let go again once the tenant works.
+        let reason = json!({ "reason": "careful" });
+        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &reason).await;
+        // Nothing is due in a tenant that stands still.
+        let due = stack.ask(Who::Workflow, Method::GET, "/control/due").send().await;
+        let due: ControlDue = serde_json::from_value(due.json()).unwrap();
+        assert_eq!(due.commands, []);
+
+        turn(&stack, Operation::ResumeTenant).await;
+        let told: Vec<String> = sqlx::query_scalar(
+            "select kind from control_events where for_tenant = $1 order by id",
+        )
+        .bind(stack.tenant().id.as_uuid())
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(told, ["kill_switch", "tenant"]);
+        let reply = send(Who::Dispatcher, Operation::Triage, &held, &triage).await;
+        assert_eq!(reply.status, 200, "the same request id: {}", reply.text());
+    });
+}
+
+#[test]
+fn nothing_is_changed_from_the_answer_to_a_suspension_on() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let note = json!({ "text": "x" });
+        let (stop, stopped) = watch::channel(false);
+        let writers = (0..6).map(|_| async {
+            let mut passed = 0;
+            while !*stopped.borrow() {
+                let ask = stack.command(Who::Dispatcher, Operation::AddNote, job.id(), &note);
+                let reply = ask.send().await;
+                match reply.status.as_u16() {
+                    200 => passed += 1,
+                    _ => drop(reply.problem(match reply.status.as_u16() {
+                        409 => ErrorCode::InFlight,
+                        _ => ErrorCode::TenantSuspended,
+                    })),
+                }
+            }
+            passed
+        });
+        let turns = async {
+            let mut turned = Vec::new();
+            for _ in 0..5 {
+                let suspended = turn(&stack, Operation::SuspendTenant).await;
+                turned.push(suspended.command_id);
+                turn(&stack, Operation::ResumeTenant).await;
+            }
+            turned.push(turn(&stack, Operation::SuspendTenant).await.command_id);
+            stop.send(true).unwrap();
+            turned
+        };
+        let (passed, turned) = futures::join!(join_all(writers), turns);
+        assert!(passed.iter().sum::<u32>() > 0, "there was a load");
+        assert_eq!(turned.len(), 6);
+        // By the order in which rows were written: none was accepted between a suspension and its end.
+        let slipped: i64 = sqlx::query_scalar(
+            "with turns as (
+                 select written, operation,
+                        lead(written) over (order by written) as until
+                   from audit_events
+                  where tenant_id = $1 and refused is null
+                    and operation in ('suspend_tenant', 'resume_tenant'))
+             select count(*) from audit_events a join turns t
+                 on t.operation = 'suspend_tenant' and a.written > t.written
+                and a.written < coalesce(t.until, a.written + 1)
+              where a.tenant_id = $1 and a.refused is null and a.operation = 'add_note'",
+        )
+        .bind(stack.tenant().id.as_uuid())
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        assert_eq!(slipped, 0);
+    });
+}
+
+#[test]
+fn messages_of_a_suspended_tenant_stay_queued() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        job.does(Operation::CommsOutbound).await;
+        turn(&stack, Operation::SuspendTenant).await;
+        let comms = &stack.database().addresses.comms;
+        let settings = PoolSettings::new("tests");
+        let pool = store::connect(comms, &settings).await.unwrap();
+        let lease = Lease {
+            worker: Uuid::from_u128(7),
+            lasts: Duration::from_secs(60),
+        };
+        let begin = async || {
+            sqlx::query("update comms_queue set next_at = now() where state = 'queued'")
+                .execute(stack.admin())
+                .await
+                .unwrap();
+            let claimed = sending::claim(&pool, lease, 1).await.unwrap().pop().unwrap();
+            let target = Target {
+                endpoint: "provider",
+                keyed: true,
+                retry_unknown: true,
+            };
+            sending::begin(&pool, claimed.key, lease, target).await.unwrap()
+        };
+        let held = Begun::Held {
+            scope: "tenant_suspended".to_owned(),
+        };
+        assert_eq!(begin().await, held);
+        turn(&stack, Operation::ResumeTenant).await;
+        assert!(matches!(begin().await, Begun::Sending(_)));
+        pool.close().await;
+    });
+}
+
+async fn exported(stack: &Stack, token: &str, tenant: TenantId) -> Reply {
+    let path = format!("/tenants/{tenant}/export");
+    stack.http().get(path).token(token).send().await
+}
+
+#[test]
+fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
+    // Checkpoints are rows, too: none is made while rows are counted.
+    let options = ApiOptions {
+        sealing_interval: Duration::from_secs(3_600),
+        ..ApiOptions::default()
+    };
+    with_api_options(options, async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        job.does(Operation::AddNote).await;
+        Job::at(&stack, stack.other(), TicketState::New).await;
+        let contact = example(&stack, Operation::UpsertContact).await;
+        done(&stack, Operation::UpsertContact, contact.who, &contact.body).await;
+        let tenant = stack.tenant().id;
+
+        let admin = Who::TenantAdmin.token(stack.tenant());
+        let reply = exported(&stack, &admin, tenant).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
+        let text = reply.text();
+        let lines: Vec<ExportLine> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut counted: BTreeMap<String, i64> = BTreeMap::new();
+        let Some((ExportLine::End { rows }, lines)) = lines.split_last() else {
+            panic!("no end: {text}");
+        };
+        assert_eq!(*rows, lines.len() as u64);
+        for line in lines {
+            let ExportLine::Row { table, row } = line else {
+                panic!("an end in the middle");
+            };
+            assert_eq!(row["tenant_id"], json!(tenant.as_uuid()), "{table}");
+            assert!(store::tenants::SECRET.iter().all(|name| !row.contains_key(*name)));
+            *counted.entry(table.clone()).or_default() += 1;
+        }
+        assert!(text.contains(PERSONAL[0]) && text.contains(SECRET_WORDS));
+
+        // Every table of tenants' rows that there is, whole.
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select c.table_name::text from information_schema.columns c
+              join information_schema.tables t using (table_schema, table_name)
+              where c.table_schema = 'public' and c.column_name = 'tenant_id'
+                and t.table_type = 'BASE TABLE'",
+        )
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        assert!(tables.len() > 30);
+        for table in tables {
+            let sql = format!("select count(*) from \"{table}\" where tenant_id = $1");
+            let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+                .bind(tenant.as_uuid())
+                .fetch_one(stack.admin())
+                .await
+                .unwrap();
+            let expected = match store::tenants::LEFT_OUT.contains(&&*table) {
+                true => 0,
+                false => rows,
+            };
+            let found = counted.get(&table).copied().unwrap_or_default();
+            assert_eq!(found, expected, "{table}");
+        }
+        // As of another moment with the same rows it is the same, whoever asks.
+        let again = exported(&stack, &platform(&stack), tenant).await;
+        assert_eq!(again.text(), text);
+
+        for who in [Who::Dispatcher, Who::Auditor, Who::Registry, Who::Agent, Who::Workflow] {
+            let token = who.token(stack.tenant());
+            exported(&stack, &token, tenant).await.no_attempt(ErrorCode::Forbidden);
+        }
+        exported(&stack, &admin, stack.other().id)
+            .await
+            .no_attempt(ErrorCode::NotFound);
+        let nobodys = TenantId::from_uuid(Uuid::now_v7());
+        let nobodys = exported(&stack, &platform(&stack), nobodys).await;
+        nobodys.no_attempt(ErrorCode::NotFound);
+    });
+}
+
+/// In which tables a text stands, in any column.
+async fn tables_with(stack: &Stack, text: &str) -> Vec<String> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.tables
+          where table_schema = 'public' and table_type = 'BASE TABLE' order by 1",
+    )
+    .fetch_all(stack.admin())
+    .await
+    .unwrap();
+    let mut found = Vec::new();
+    for table in tables {
+        let sql = format!(
+            "select exists (select from \"{table}\" t where position($1 in to_jsonb(t)::text) > 0)"
+        );
+        let is_in: bool = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(text)
+            .fetch_one(stack.admin())
+            .await
+            .unwrap();
+        if is_in {
+            found.push(table);
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::Scheduled).await;
+        for operation in [Operation::AddNote, Operation::CommsOutbound] {
+            job.does(operation).await;
+        }
+        let message = json!({
+            "channel": "sms", "provider": "carrier", "provider_message_id": "quillfeather-7",
+            "peer": PERSONAL[1], "text": "Quillfeather's pane is out.",
+        });
+        let inbound = stack.command(Who::Intake, Operation::CommsInbound, None, &message);
+        assert!(inbound.send().await.status.is_success());
+        let contact = example(&stack, Operation::UpsertContact).await;
+        done(&stack, Operation::UpsertContact, contact.who, &contact.body).await;
+        let kept = ["Quillfeather", "quillfeather-7", SECRET_WORDS];
+        for text in PERSONAL.iter().chain(&kept) {
+            assert!(!tables_with(&stack, text).await.is_empty(), "{text} is there");
+        }
+        let other = Job::at(&stack, stack.other(), TicketState::New).await;
+
+        let deletion = turn(&stack, Operation::RequestTenantDeletion).await;
+        let Filed::Tenant { erase_after, .. } = deletion.filed else {
+            panic!("{deletion:?}");
+        };
+        let days = erase_after.unwrap() - Utc::now();
+        assert!(days > TimeDelta::hours(7 * 24 - 1) && days < TimeDelta::days(7));
+        let due = async || {
+            let due = stack.ask(Who::Workflow, Method::GET, "/control/due").send().await;
+            serde_json::from_value::<ControlDue>(due.json()).unwrap().commands
+        };
+        assert_eq!(due().await, []);
+        let slug = stands(&stack).await.summary.slug;
+        grace_is_over(&stack).await;
+
+        // The tenant's own control does it.
+        let commands = due().await;
+        let [erase] = commands.as_slice() else {
+            panic!("{commands:?}");
+        };
+        assert_eq!(erase.operation, Operation::EraseTenant);
+        let token = Who::Workflow.token(stack.tenant());
+        let path = erase.operation.path().replace("{id}", &stack.tenant().id.to_string());
+        let ask = stack.http().post(path).token(&token).key(&erase.request_id);
+        let erased = receipt(&ask.json(&erase.body).send().await);
+        assert!(matches!(
+            erased.filed,
+            Filed::Tenant { state: TenantState::Erased, erase_after: None, .. }
+        ));
+
+        for text in PERSONAL.iter().chain(&["quillfeather-7"]) {
+            assert_eq!(tables_with(&stack, text).await, [""; 0], "{text}");
+        }
+        let left: Vec<Uuid> = sqlx::query_scalar(
+            "select tenant_id from contacts where name is not null
+             union select tenant_id from notes where text <> ''
+             union select tenant_id from comms_contents where text is not null",
+        )
+        .fetch_all(stack.admin())
+        .await
+        .unwrap();
+        assert!(!left.contains(&stack.tenant().id.as_uuid()));
+        // Nobody else's: the checks of `dispatch verify` over both come at the end of the test.
+        assert!(left.contains(&stack.other().id.as_uuid()));
+        assert_eq!(other.ticket().await.state, TicketState::New);
+
+        // Of its callers nobody reads or does anything any more.
+        let read = stack.ask(Who::TenantAdmin, Method::GET, "/tickets").send().await;
+        read.no_attempt(ErrorCode::NotFound);
+        let snapshot = format!("/tickets/{}/snapshot", job.id());
+        let snapshot = stack.ask(Who::Workflow, Method::GET, snapshot).send().await;
+        snapshot.no_attempt(ErrorCode::NotFound);
+        let note = json!({ "text": "x" });
+        let note = stack.command(Who::Dispatcher, Operation::AddNote, job.id(), &note);
+        let problem = note.send().await.problem(ErrorCode::TenantSuspended);
+        assert_eq!(problem.meta["state"], "erased");
+        for operation in TURNS {
+            let body = body(operation);
+            let again = ask_again(&stack, operation, &body).await;
+            again.problem(ErrorCode::IllegalTransition);
+        }
+        // Whoever runs the installation sees that it was there; its name is used.
+        assert_eq!(stands(&stack).await.summary.state, TenantState::Erased);
+        let taken = stack.http().post("/tenants").token(platform(&stack)).key(key());
+        let taken = taken.json(&json!({ "slug": slug })).send().await;
+        taken.problem(ErrorCode::AlreadyExists);
+        let rest = exported(&stack, &platform(&stack), stack.tenant().id).await.text();
+        assert!(rest.contains("\"audit_events\"") && !rest.contains(PERSONAL[0]));
+    });
+}
+
+async fn ask_again(stack: &Stack, operation: Operation, body: &Value) -> Reply {
+    ask(stack, &platform(stack), operation, stack.tenant().id, body)
+        .send()
+        .await
+}
