@@ -110,6 +110,8 @@ async fn start(
 
 /// How dispatch-api trusts a provider that will be at this port.
 fn trusted(algorithm: Algorithm, port: u16) -> IssuerConfig {
+    // As the program does; a second time is no matter.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     IssuerConfig {
         name: Slug::new("staff").unwrap(),
         issuer: format!("http://127.0.0.1:{port}"),
