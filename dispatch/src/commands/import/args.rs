@@ -7,10 +7,9 @@ use contracts::Role;
 
 use crate::desk::Connection;
 
-/// What the rows are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, strum::Display)]
-#[strum(serialize_all = "lowercase")]
-pub enum Kind {
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
     /// Places where work is done
     Sites,
     /// Things at sites that break
@@ -20,6 +19,38 @@ pub enum Kind {
     /// People who are sent out
     Technicians,
     /// Jobs
+    Tickets,
+    /// A plain `pg_dump` of the old system, whose rows have no tenant: into tenant `default`
+    Legacy,
+}
+
+impl What {
+    /// What its rows are, when they are of one kind.
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Sites => Some(Kind::Sites),
+            Self::Assets => Some(Kind::Assets),
+            Self::Contacts => Some(Kind::Contacts),
+            Self::Technicians => Some(Kind::Technicians),
+            Self::Tickets => Some(Kind::Tickets),
+            Self::Legacy => None,
+        }
+    }
+}
+
+/// What the rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub enum Kind {
+    /// Places where work is done.
+    Sites,
+    /// Things at sites that break.
+    Assets,
+    /// People at the customer's, and technicians' own names and numbers.
+    Contacts,
+    /// People who are sent out.
+    Technicians,
+    /// Jobs.
     Tickets,
 }
 
@@ -47,9 +78,10 @@ pub enum Format {
 pub struct ImportArgs {
     /// What the rows are
     #[arg(value_name = "WHAT")]
-    pub kind: Kind,
+    pub what: What,
 
-    /// The file; beside it FILE.errors.jsonl and, while unfinished, FILE.progress are written
+    /// The file; beside it FILE.errors.jsonl and, while unfinished, FILE.progress are written (of a
+    /// dump FILE.report.jsonl)
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 

@@ -7,6 +7,7 @@
 
 mod args;
 mod hours;
+mod legacy;
 mod progress;
 mod rows;
 mod send;
@@ -92,12 +93,15 @@ struct Summary {
 
 /// Imports a file.
 pub async fn run(global: &Global, args: ImportArgs) -> Result<(), Failure> {
-    let desk = Desk::open(global, &args.connection, args.kind.role())?;
-    let result = import(&desk, &args).await;
+    let Some(kind) = args.what.kind() else {
+        return legacy::run(global, args).await;
+    };
+    let desk = Desk::open(global, &args.connection, kind.role())?;
+    let result = import(&desk, &args, kind).await;
     desk.ended(result)
 }
 
-async fn import(desk: &Desk, args: &ImportArgs) -> Result<(), Failure> {
+async fn import(desk: &Desk, args: &ImportArgs, kind: Kind) -> Result<(), Failure> {
     let stop = shutdown::on_signal();
     let file = &args.file;
     let format = args.format().map_err(Failure::usage)?;
@@ -106,16 +110,15 @@ async fn import(desk: &Desk, args: &ImportArgs) -> Result<(), Failure> {
     };
     let rows = Rows::open(file, format, args.delimiter).map_err(|error| unreadable(&error))?;
     if let Some(headers) = rows.headers() {
-        args.kind
-            .check_header(headers)
+        kind.check_header(headers)
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     }
     let (mut journal, start) =
-        Journal::open(file, &args.kind.to_string(), args.restart, args.dry_run)
+        Journal::open(file, &kind.to_string(), args.restart, args.dry_run)
             .map_err(|error| trouble(file, &error))?;
     say_start(&start);
     let mut summary = Summary {
-        kind: args.kind.to_string(),
+        kind: kind.to_string(),
         dry_run: args.dry_run,
         resumed_after: journal.progress().rows,
         ..Summary::default()
@@ -124,7 +127,6 @@ async fn import(desk: &Desk, args: &ImportArgs) -> Result<(), Failure> {
     let mut teller = Teller::new(size, journal.progress().rows);
     let sender = Sender::new(desk.api.clone(), args.dry_run);
 
-    let kind = args.kind;
     let skipped = journal.progress().rows;
     let mut names = HashSet::new();
     let read = rows.take_while(|_| !stop.is_cancelled()).map(|row| {
