@@ -123,7 +123,11 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_their_code() {
         let of = |code: ErrorCode| acted(Some(code), code.to_string());
-        for held in [ErrorCode::KillSwitch, ErrorCode::Stage, ErrorCode::TenantSuspended] {
+        for held in [
+            ErrorCode::KillSwitch,
+            ErrorCode::Stage,
+            ErrorCode::TenantSuspended,
+        ] {
             let Acted::Ended(Outcome::Held { reason }) = of(held) else {
                 panic!("{held}");
             };

@@ -30,8 +30,8 @@ mod router;
 mod server;
 
 pub use app::App;
-pub use cursor::CursorKeys;
 pub use config::{ApiConfig, Limits, Secret, TokenConfig, Watched};
+pub use cursor::CursorKeys;
 pub use endpoint::{OperationInfo, PLAIN_PREFIX, PREFIX, PREFIXES, operations};
 pub use login::UnfitLogin;
 pub use router::{PUBLIC, router};

@@ -14,8 +14,8 @@ use crate::{
     App,
     bundles::Bundles,
     config::{ApiConfig, Watched},
-    identity::{Authenticator, IdentityError},
     cursor::CursorKeys,
+    identity::{Authenticator, IdentityError},
     login::{self, UnfitLogin},
     net,
     pipeline::{Pipeline, PipelineOptions},
@@ -150,7 +150,12 @@ impl Server {
         tokio::join!(
             stop,
             net::serve(api, router(app.clone()), limits, shutdown.clone()),
-            net::serve(metrics, metrics_router(app.clone()), limits, shutdown.clone()),
+            net::serve(
+                metrics,
+                metrics_router(app.clone()),
+                limits,
+                shutdown.clone()
+            ),
             sealer,
         );
         app.commands().close();

@@ -60,7 +60,15 @@ fn app() -> App {
     let authenticator = Authenticator::new(&config).unwrap();
     let (limits, watched) = (Limits::default(), Watched::default());
     let keys = CursorKeys::new(&config.secret, []);
-    App::new(pipeline, pool, bundles, authenticator, limits, keys, watched)
+    App::new(
+        pipeline,
+        pool,
+        bundles,
+        authenticator,
+        limits,
+        keys,
+        watched,
+    )
 }
 
 fn token() -> String {

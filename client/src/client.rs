@@ -321,14 +321,13 @@ impl Client {
         }
         let retry_after = retry_after(&response);
         let bytes = response.bytes().await.map_err(transport)?;
-        let problem = serde_json::from_slice::<Problem>(&bytes).map_err(|error| {
-            ClientError::Decode {
+        let problem =
+            serde_json::from_slice::<Problem>(&bytes).map_err(|error| ClientError::Decode {
                 url: place.clone(),
                 status: status.as_u16(),
                 detail: format!("{error}; the body begins with {:?}", beginning(&bytes)),
                 retry_after,
-            }
-        })?;
+            })?;
         Err(ClientError::Problem {
             problem: Box::new(problem),
             retry_after,

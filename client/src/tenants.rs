@@ -11,7 +11,10 @@ use contracts::{
 };
 use serde::Serialize;
 
-use crate::{CallOptions, Client, ClientError, RetryPolicy, kill_switch::{ATTEMPT, TOTAL}};
+use crate::{
+    CallOptions, Client, ClientError, RetryPolicy,
+    kill_switch::{ATTEMPT, TOTAL},
+};
 
 impl Client {
     /// Makes a tenant.

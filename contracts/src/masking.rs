@@ -13,8 +13,8 @@ use crate::{
     canonical::canonical_sha256,
     command::Operation,
     kill_switch::KillScope,
-    value::is_sha256,
     template::IncidentTemplate,
+    value::is_sha256,
     value::{DetailValue, Slug},
 };
 

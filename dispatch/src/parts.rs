@@ -307,7 +307,9 @@ pub fn api(
         trust: trust(settings)?,
         ceiling: settings.autonomy.ceiling,
         watched: ::api::Watched {
-            temporal: crate::temporal::given()?.0.or_else(|| settings.temporal.address.clone()),
+            temporal: crate::temporal::given()?
+                .0
+                .or_else(|| settings.temporal.address.clone()),
             ..::api::Watched::default()
         },
         limits: ::api::Limits::default(),

@@ -248,7 +248,9 @@ fn a_format_that_makes_much_out_of_little_is_refused() {
 #[test]
 fn a_bundle_without_tests_is_not_admitted() {
     let starter = BundleFiles::read(BUNDLE.as_ref()).unwrap();
-    let rules = starter.iter().filter(|(name, _)| !name.ends_with("_test.rego"));
+    let rules = starter
+        .iter()
+        .filter(|(name, _)| !name.ends_with("_test.rego"));
     let files = BundleFiles::from_texts(rules).unwrap();
     assert!(matches!(
         Bundle::admit(files, &Trust::Anybody),

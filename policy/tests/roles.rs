@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use common::*;
 use contracts::{
-    ActorKind, Operation, Role,
+    ActorKind, ApiPermission, Operation, Role,
     policy::{PolicyActor, PolicyResult},
 };
 use dispatch_policy::{Bundle, primary_code};
@@ -71,6 +71,22 @@ fn the_committed_table_is_what_the_rules_decide() {
         committed == table,
         "who may do what has changed; review the difference, then run with UPDATE_EXPECT=1:\n{table}"
     );
+}
+
+/// `docs/permissions.md` shows the table: it says what the rules do.
+#[test]
+fn the_rules_refuse_whom_the_table_does_not_name_and_nobody_else() {
+    let bundle = Bundle::starter().unwrap();
+    for operation in Operation::VARIANTS {
+        let holders = bundle.holders(ApiPermission::Command(*operation));
+        for (name, caller) in callers() {
+            let named = holders.include(caller.kind, &caller.roles.iter().copied().collect());
+            let decision = bundle.evaluate(&ask(caller, command(*operation))).unwrap();
+            let mut reasons = decision.reasons.iter();
+            let refused = reasons.any(|reason| reason.code == "NOT_PERMITTED");
+            assert_eq!(refused, !named, "{operation} by {name}");
+        }
+    }
 }
 
 #[test]

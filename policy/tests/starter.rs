@@ -319,11 +319,7 @@ fn a_cap_is_a_cap() {
 #[test]
 fn software_asks_people_for_no_more_than_they_can_look_at() {
     let most = Bundle::starter().unwrap().autonomy().caps.held_per_ticket;
-    let mut input = by_software(
-        ActorKind::Agent,
-        Operation::QaVerify,
-        AutonomyMode::Approve,
-    );
+    let mut input = by_software(ActorKind::Agent, Operation::QaVerify, AutonomyMode::Approve);
     let mut waiting = |n| {
         input.ticket = Some(PolicyTicket {
             state: TicketState::WorkComplete,
@@ -333,7 +329,10 @@ fn software_asks_people_for_no_more_than_they_can_look_at() {
         input.clone()
     };
     held(&waiting(most.unwrap() - 1), &["STAGE_APPROVE"]);
-    refused(&waiting(most.unwrap()), &["AUTONOMY_CAP_HELD", "STAGE_APPROVE"]);
+    refused(
+        &waiting(most.unwrap()),
+        &["AUTONOMY_CAP_HELD", "STAGE_APPROVE"],
+    );
 }
 
 #[test]

@@ -218,7 +218,10 @@ impl Reconciler {
             if self.uncontrolled.contains(&tenant) {
                 continue;
             }
-            if self.call(self.temporal.delete_control_schedule(tenant)).await? {
+            if self
+                .call(self.temporal.delete_control_schedule(tenant))
+                .await?
+            {
                 tracing::info!(%tenant, "it was erased: its control is not scheduled any more");
             }
             self.uncontrolled.insert(tenant);

@@ -53,7 +53,10 @@ impl SummaryRow {
             slug: word("slug", self.slug)?,
             state: state(&self.state).map_err(|error| odd("state", error.to_string()))?,
             since: self.since,
-            reason: self.reason.map(|reason| word("reason", reason)).transpose()?,
+            reason: self
+                .reason
+                .map(|reason| word("reason", reason))
+                .transpose()?,
             erase_after: self.erase_after,
         })
     }
@@ -208,8 +211,9 @@ pub fn export<'a>(
     let rows = sqlx::query_scalar::<_, Json<Map<String, Value>>>(AssertSqlSafe(sql))
         .bind(tenant)
         .fetch(tx.connection());
-    rows.map_err(Error::from).map_ok(|Json(row)| ExportLine::Row {
-        table: table.name.clone(),
-        row,
-    })
+    rows.map_err(Error::from)
+        .map_ok(|Json(row)| ExportLine::Row {
+            table: table.name.clone(),
+            row,
+        })
 }

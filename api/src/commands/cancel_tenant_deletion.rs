@@ -11,8 +11,6 @@ async fn handler(request: CommandRequest<CancelTenantDeletion>) -> Result<Respon
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<CancelTenantDeletion>(post(handler))
         .summary("Call the deletion of a tenant off")
-        .description(
-            "It stays suspended until it is resumed.",
-        )
+        .description("It stays suspended until it is resumed.")
         .problems(TENANTS)
 }

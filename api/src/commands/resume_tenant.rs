@@ -11,8 +11,6 @@ async fn handler(request: CommandRequest<ResumeTenant>) -> Result<Response, Fail
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<ResumeTenant>(post(handler))
         .summary("Resume a tenant")
-        .description(
-            "Commands pass again; workflows are told, and record what came due meanwhile.",
-        )
+        .description("Commands pass again; workflows are told, and record what came due meanwhile.")
         .problems(TENANTS)
 }

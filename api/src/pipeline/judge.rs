@@ -19,7 +19,8 @@ use contracts::{
     ticket::Ticket,
 };
 use domain::{
-    Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TenantFacts, TicketKey,
+    Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TenantFacts,
+    TicketKey,
     approval::{Amended, ApprovalFacts},
     filing::ControlFacts,
 };

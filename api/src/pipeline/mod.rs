@@ -28,8 +28,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
-    ActorKind, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId, InvoiceId,
-    MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
+    ActorKind, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId,
+    InvoiceId, MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
     approval::{Approval, ApprovalKind, ApprovalState},
     autonomy::AutonomyRules,
     command::CommandClass,
@@ -215,8 +215,7 @@ impl Pipeline {
             ),
             None => None,
         };
-        let mut tx =
-            TenantTx::begin(&self.pool, call.actor.tenant_id, patience).await?;
+        let mut tx = TenantTx::begin(&self.pool, call.actor.tenant_id, patience).await?;
         let inbound = routing::find(&mut tx, &self.bundles, call, at).await?;
         let about = held::find(&mut tx, call).await?;
         let brought = match about.as_ref().and_then(|about| about.carries_out(call)) {

@@ -8,9 +8,7 @@ use contracts::{
     Command, Operation, Slug, TenantId,
     approval::Approval,
     autonomy::{ControlDue, DueCommand},
-    command::{
-        ApplyStageChange, DemoteStage, EraseTenant, RecordApprovalStep, ReleaseKillSwitch,
-    },
+    command::{ApplyStageChange, DemoteStage, EraseTenant, RecordApprovalStep, ReleaseKillSwitch},
     kill_switch::KillScope,
     rollout::StageChange,
     tenant::TenantState,

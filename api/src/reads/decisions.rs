@@ -156,7 +156,9 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
         .of::<DecisionId>("The decision.")
         .needs(ReadPermission::Decisions)
         .summary("Get a recorded decision")
-        .description("With what the policy was asked: the same under the same bundle decides the same.")
+        .description(
+            "With what the policy was asked: the same under the same bundle decides the same.",
+        )
         .problems(&[ErrorCode::NotFound]);
     [
         filtered(list)

@@ -7,7 +7,9 @@ use contracts::{ActorKind, ApprovalId, CommandId, CommentId, ErrorCode, inbox::A
 use domain::approval::{ApprovalFacts, may_decide};
 use uuid::Uuid;
 
-use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, get, list_approvals::summary};
+use super::{
+    Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, get, list_approvals::summary,
+};
 
 async fn handler(
     PathId(id): PathId<ApprovalId>,

@@ -5,8 +5,7 @@ use contracts::{Operation, Slug, autonomy::StageTarget, rollout::LedgerView};
 use domain::rollout;
 
 use super::{
-    Endpoint, Failure, Json, ReadPermission, ReadRequest, get, missing,
-    rollout::standing,
+    Endpoint, Failure, Json, ReadPermission, ReadRequest, get, missing, rollout::standing,
 };
 
 /// The most rows of a kind that are told.

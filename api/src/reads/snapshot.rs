@@ -34,8 +34,5 @@ pub(super) fn endpoint() -> Endpoint {
     Endpoint::read::<TicketSnapshot>("get_snapshot", "/tickets/{id}/snapshot", get(handler))
         .needs(ReadPermission::Machinery)
         .summary("The truth that heals a workflow")
-        .problems(&[
-            ErrorCode::NotFound,
-            ErrorCode::PolicyUnavailable,
-        ])
+        .problems(&[ErrorCode::NotFound, ErrorCode::PolicyUnavailable])
 }

@@ -25,7 +25,10 @@ const PART: usize = 64 * 1024;
 
 async fn list(request: ReadRequest) -> Result<Json<TenantPage>, Failure> {
     let query = request.query(&["after", "state", "limit"])?;
-    let (after, state) = (query.get::<Slug>("after")?, query.get::<TenantState>("state")?);
+    let (after, state) = (
+        query.get::<Slug>("after")?,
+        query.get::<TenantState>("state")?,
+    );
     let limit = query.limit(MAX_LIMIT)?.unwrap_or(USUAL_LIMIT);
     let mut tx = request.open().await?;
     let page = match request.runs_installation() {
@@ -76,7 +79,10 @@ async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Re
     let write = async move {
         if let Err(error) = writer.write(tx).await {
             // The status is sent: what is left is to end the body where nobody takes it for the end.
-            tracing::warn!(error = &error as &dyn std::error::Error, "an export broke off");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "an export broke off"
+            );
             let broken = std::io::Error::other("the export broke off");
             let _ = writer.parts.send(Err(broken)).await;
         }

@@ -299,7 +299,9 @@ fn about(
         Some(_) => {
             let rule = format!("must be the {what} that the path names, or be left out");
             let detail = format!("`{member}` {rule}.");
-            return Err(Failure::new(ErrorCode::InvalidField, detail).at(format!("/{member}"), rule));
+            return Err(
+                Failure::new(ErrorCode::InvalidField, detail).at(format!("/{member}"), rule)
+            );
         }
     }
     members.insert(member.into(), id.into());

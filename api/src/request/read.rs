@@ -7,9 +7,7 @@ use axum::{
     extract::{FromRequestParts, MatchedPath},
 };
 use chrono::{DateTime, Utc};
-use contracts::{
-    Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode,
-};
+use contracts::{Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode};
 use http::request::Parts;
 use policy::{Bundle, Reads};
 use store::{
@@ -178,7 +176,8 @@ impl ReadRequest {
     /// The same, and what else the caller may read. The bundle that is active in this transaction
     /// says both: one that takes a right away takes it away from the next read on, in every process.
     pub async fn open_with_rights(&self) -> Result<(TenantTx, Rights), Failure> {
-        let Some(Needed(Some(ApiPermission::Read(permission)))) = self.parts.extensions.get() else {
+        let Some(Needed(Some(ApiPermission::Read(permission)))) = self.parts.extensions.get()
+        else {
             return Err(Failure::internal("the route needs no permission to read"));
         };
         let actor = &self.caller.actor;

@@ -361,14 +361,20 @@ fn a_switch_over_what_was_never_seen_stands_with_a_warning() {
     let warned = |scope, never_seen| {
         let mut facts = facts();
         facts.kill_switch.never_seen = never_seen;
-        match run(EngageKillSwitch { scope, ..engage() }, &facts).unwrap().filed {
+        match run(EngageKillSwitch { scope, ..engage() }, &facts)
+            .unwrap()
+            .filed
+        {
             Filed::KillSwitchEngaged { warning, .. } => warning,
             other => panic!("{other:?}"),
         }
     };
     for scope in [agent, channel] as [fn() -> KillScope; 2] {
         let warning = warned(scope(), true).unwrap();
-        assert!(warning.contains("the switch stands nevertheless"), "{warning}");
+        assert!(
+            warning.contains("the switch stands nevertheless"),
+            "{warning}"
+        );
         assert_eq!(warned(scope(), false), None);
     }
     assert_eq!(warned(KillScope::Tenant, true), None);

@@ -18,7 +18,10 @@ use contracts::{
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
     ticket::{InvoiceLine, Priority},
-    value::{Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress, ProviderMessageId},
+    value::{
+        Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress,
+        ProviderMessageId,
+    },
 };
 use serde_json::Value;
 

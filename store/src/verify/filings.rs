@@ -240,9 +240,7 @@ impl Filings {
                 found.add(Invariant::I3, place, LEADS_ELSEWHERE);
             }
             let creates = row.operation == Operation::CreateTenant.to_string();
-            if creates != (row.applied_to_version == 0)
-                || !creates && *tenant_id != row.tenant_id
-            {
+            if creates != (row.applied_to_version == 0) || !creates && *tenant_id != row.tenant_id {
                 let what = "a command about a tenant in another one's records";
                 found.add(Invariant::I10, place, what);
             }

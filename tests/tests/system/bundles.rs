@@ -853,7 +853,10 @@ fn a_bundle_that_takes_a_read_away_takes_it_away_at_once_and_everywhere() {
             if reply.status == 403 {
                 let problem = reply.no_attempt(ErrorCode::Forbidden);
                 assert_eq!(problem.meta["permission"], "read:tickets");
-                assert!(problem.detail.contains("person with role dispatcher"), "{problem:?}");
+                assert!(
+                    problem.detail.contains("person with role dispatcher"),
+                    "{problem:?}"
+                );
             }
             reply.status.as_u16()
         };
@@ -861,7 +864,10 @@ fn a_bundle_that_takes_a_read_away_takes_it_away_at_once_and_everywhere() {
             assert_eq!(status(http, Who::Technician).await, 200);
         }
         let narrow = reads(ReadPermission::Tickets, json!({ "person": ["dispatcher"] }));
-        let narrow = quick("narrow-1", &[(READS, &narrow), ("dispatch/p_test.rego", PLAIN_TEST)]);
+        let narrow = quick(
+            "narrow-1",
+            &[(READS, &narrow), ("dispatch/p_test.rego", PLAIN_TEST)],
+        );
         decides(&stack, stack.http(), &narrow).await;
         for http in [stack.http(), &other] {
             for who in [Who::Technician, Who::Intake, Who::Workflow, Who::Agent] {
@@ -870,7 +876,9 @@ fn a_bundle_that_takes_a_read_away_takes_it_away_at_once_and_everywhere() {
             assert_eq!(status(http, Who::Dispatcher).await, 200);
             // Another permission is another matter.
             let timeline = format!("{path}/timeline");
-            let ask = http.get(timeline).token(Who::Technician.token(stack.tenant()));
+            let ask = http
+                .get(timeline)
+                .token(Who::Technician.token(stack.tenant()));
             assert_eq!(ask.send().await.status, 200);
         }
         receipt(&activate(&stack, &other, &starter()).await);
@@ -902,7 +910,10 @@ fn a_bundle_that_lets_software_read_about_people_is_refused() {
             ),
         ] {
             let table = reads(permission, holders);
-            let files = quick("spoilt-1", &[(READS, &table), ("dispatch/p_test.rego", PLAIN_TEST)]);
+            let files = quick(
+                "spoilt-1",
+                &[(READS, &table), ("dispatch/p_test.rego", PLAIN_TEST)],
+            );
             let problem = upload(&stack, stack.http(), &files).await;
             let problem = problem.problem(ErrorCode::InvalidBundle);
             assert!(problem.detail.contains(says), "{}", problem.detail);

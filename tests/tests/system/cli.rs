@@ -307,7 +307,10 @@ fn a_kill_switch_is_engaged_over_a_ticket_in_short_and_warns_of_a_wrong_name() {
             "{engaged}"
         );
         let released = told("release", &scope).await;
-        assert!(released.contains(&format!("ticket:{id}: released")), "{released}");
+        assert!(
+            released.contains(&format!("ticket:{id}: released")),
+            "{released}"
+        );
 
         let warned = told("engage", "agent:agt_typo").await;
         let (first, rest) = warned.split_once('\n').unwrap();
@@ -326,7 +329,9 @@ fn a_kill_switch_is_engaged_over_a_ticket_in_short_and_warns_of_a_wrong_name() {
             ("ticket:".to_owned(), 2),
         ] {
             let words = with("engage", &scope);
-            let refused = terminal.refused(&words.each_ref().map(String::as_str)).await;
+            let refused = terminal
+                .refused(&words.each_ref().map(String::as_str))
+                .await;
             assert_eq!(refused.0, Some(code), "{scope}: {refused:?}");
         }
     });
@@ -358,33 +363,76 @@ fn a_tenant_is_made_suspended_exported_and_kept() {
         let set = ["tenant", "configure", "quay_doors", "--locale", "pt-PT"];
         platform.text(&set).await;
         let shown = platform.json(&["tenant", "show", "quay_doors"]).await;
-        assert_eq!((&shown["locale"], &shown["version"]), (&json!("pt-PT"), &json!(2)));
-        assert_eq!(shown["calendar"]["time_zone"], "Europe/Lisbon", "the rest stays");
+        assert_eq!(
+            (&shown["locale"], &shown["version"]),
+            (&json!("pt-PT"), &json!(2))
+        );
+        assert_eq!(
+            shown["calendar"]["time_zone"], "Europe/Lisbon",
+            "the rest stays"
+        );
 
         let suspend = ["tenant", "suspend", "quay_doors", "--reason", "unpaid"];
         let suspended = platform.text(&suspend).await;
-        assert!(suspended.contains("tenant resume quay_doors"), "{suspended}");
+        assert!(
+            suspended.contains("tenant resume quay_doors"),
+            "{suspended}"
+        );
         let (code, _, error) = platform.refused(&suspend).await;
         assert_eq!(code, Some(1));
-        assert!(error.contains("ILLEGAL_TRANSITION") && error.contains("resume_tenant"), "{error}");
-        let list = platform.text(&["tenant", "list", "--state", "suspended"]).await;
-        assert!(list.contains("quay_doors") && list.lines().count() == 2, "{list}");
+        assert!(
+            error.contains("ILLEGAL_TRANSITION") && error.contains("resume_tenant"),
+            "{error}"
+        );
+        let list = platform
+            .text(&["tenant", "list", "--state", "suspended"])
+            .await;
+        assert!(
+            list.contains("quay_doors") && list.lines().count() == 2,
+            "{list}"
+        );
 
-        let copy = platform.json(&["tenant", "export", "quay_doors", "--out", "."]).await;
+        let copy = platform
+            .json(&["tenant", "export", "quay_doors", "--out", "."])
+            .await;
         let path = platform.folder.path().join("quay_doors.ndjson");
         let lines = std::fs::read_to_string(&path).unwrap().lines().count() as u64;
         assert_eq!(copy["rows"], lines - 1, "and its end");
         let again = ["tenant", "export", "quay_doors", "--out", "."];
         let (code, _, error) = platform.refused(&again).await;
-        assert!(code == Some(2) && error.contains("is there already"), "{error}");
+        assert!(
+            code == Some(2) && error.contains("is there already"),
+            "{error}"
+        );
 
-        let delete = ["tenant", "delete", "quay_doors", "--reason", "left", "--grace-days", "3"];
+        let delete = [
+            "tenant",
+            "delete",
+            "quay_doors",
+            "--reason",
+            "left",
+            "--grace-days",
+            "3",
+        ];
         let deleting = platform.text(&delete).await;
-        assert!(deleting.contains("tenant undelete quay_doors"), "{deleting}");
-        let (code, _, error) = platform.refused(&["tenant", "delete", "quay_doors", "--now"]).await;
-        assert!(code == Some(1) && error.contains("time of grace"), "{error}");
+        assert!(
+            deleting.contains("tenant undelete quay_doors"),
+            "{deleting}"
+        );
+        let (code, _, error) = platform
+            .refused(&["tenant", "delete", "quay_doors", "--now"])
+            .await;
+        assert!(
+            code == Some(1) && error.contains("time of grace"),
+            "{error}"
+        );
         let kept = ["tenant", "undelete", "quay_doors", "--reason", "back"];
-        assert!(platform.text(&kept).await.starts_with("quay_doors: suspended"));
+        assert!(
+            platform
+                .text(&kept)
+                .await
+                .starts_with("quay_doors: suspended")
+        );
 
         let own = Terminal::new(&stack, Who::TenantAdmin);
         assert_eq!(own.text(&["tenant", "list"]).await.lines().count(), 2);

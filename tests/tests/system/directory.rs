@@ -610,7 +610,10 @@ fn where_somebody_starts_from_is_for_those_who_plan_and_for_them() {
         for (who, token) in tokens.into_iter().chain([platform]) {
             let sees = |record: &Value| {
                 let shown = record.get("home_base").is_some_and(Value::is_object);
-                assert!(shown || record.get("home_base").is_none(), "{who}: {record}");
+                assert!(
+                    shown || record.get("home_base").is_none(),
+                    "{who}: {record}"
+                );
                 shown
             };
             let all = ["Dispatcher", "TenantAdmin", "Registry", "Platform"];

@@ -71,7 +71,13 @@ fn ask(stack: &Stack, token: &str, operation: Operation, tenant: TenantId, body:
 
 /// What somebody of the platform does about the first tenant; it must succeed.
 async fn turn(stack: &Stack, operation: Operation) -> FilingReceipt {
-    let ask = ask(stack, &platform(stack), operation, stack.tenant().id, &body(operation));
+    let ask = ask(
+        stack,
+        &platform(stack),
+        operation,
+        stack.tenant().id,
+        &body(operation),
+    );
     receipt(&ask.send().await)
 }
 
@@ -81,16 +87,23 @@ async fn view(stack: &Stack, token: &str, tenant: TenantId) -> Reply {
 }
 
 async fn stands(stack: &Stack) -> TenantView {
-    serde_json::from_value(view(stack, &platform(stack), stack.tenant().id).await.json()).unwrap()
+    serde_json::from_value(
+        view(stack, &platform(stack), stack.tenant().id)
+            .await
+            .json(),
+    )
+    .unwrap()
 }
 
 /// Its time of grace is over: tests have no days to wait.
 async fn grace_is_over(stack: &Stack) {
-    sqlx::query("update tenants set erase_after = now() - interval '1 second' where tenant_id = $1")
-        .bind(stack.tenant().id.as_uuid())
-        .execute(stack.admin())
-        .await
-        .unwrap();
+    sqlx::query(
+        "update tenants set erase_after = now() - interval '1 second' where tenant_id = $1",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .execute(stack.admin())
+    .await
+    .unwrap();
 }
 
 #[test]
@@ -101,7 +114,13 @@ fn a_tenant_is_made_once_and_set_up() {
         let new = json!({ "slug": slug });
         let key = key();
         let create = |body: &Value, key: &str| {
-            stack.http().post("/tenants").token(&token).key(key).json(body).send()
+            stack
+                .http()
+                .post("/tenants")
+                .token(&token)
+                .key(key)
+                .json(body)
+                .send()
         };
         let first = create(&new, &key).await;
         assert_eq!(first.status, 201, "{}", first.text());
@@ -116,7 +135,11 @@ fn a_tenant_is_made_once_and_set_up() {
         };
         assert_eq!((made.applied_to_version, made.produced_version), (0, 1));
         let row = attempt(stack.admin(), made.command_id).await.unwrap();
-        assert_eq!(row.tenant_id, stack.other().id.as_uuid(), "the platform's own");
+        assert_eq!(
+            row.tenant_id,
+            stack.other().id.as_uuid(),
+            "the platform's own"
+        );
         assert_eq!(row.stream, tenant_id.to_string());
         let footprint = Footprint::take(stack.admin()).await;
         assert_eq!(create(&new, &key).await.body, first.body);
@@ -124,15 +147,23 @@ fn a_tenant_is_made_once_and_set_up() {
 
         let taken = create(&new, &dispatch_tests::http::key()).await;
         let problem = taken.problem(ErrorCode::AlreadyExists);
-        let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+        let row = attempt(stack.admin(), problem.command_id.unwrap())
+            .await
+            .unwrap();
         assert_eq!(row.tenant_id, stack.other().id.as_uuid());
         assert_eq!(footprint.changes(stack.admin()).await, REFUSAL);
 
         let usual: TenantView =
             serde_json::from_value(view(&stack, &token, tenant_id).await.json()).unwrap();
         assert_eq!(usual.summary.slug.as_str(), slug);
-        assert_eq!((usual.calendar.time_zone.as_str(), usual.version), ("UTC", 1));
-        assert_eq!((usual.currency.as_str(), usual.locale.as_str()), ("EUR", "en"));
+        assert_eq!(
+            (usual.calendar.time_zone.as_str(), usual.version),
+            ("UTC", 1)
+        );
+        assert_eq!(
+            (usual.currency.as_str(), usual.locale.as_str()),
+            ("EUR", "en")
+        );
 
         // By the platform in the tenant's own records, where the stranger is named.
         let operation = Operation::ConfigureTenant;
@@ -146,7 +177,10 @@ fn a_tenant_is_made_once_and_set_up() {
         let now: TenantView =
             serde_json::from_value(view(&stack, &token, tenant_id).await.json()).unwrap();
         assert_eq!(now.calendar.time_zone, "America/New_York");
-        assert_eq!((now.currency.as_str(), now.locale.as_str()), ("USD", "en-US"));
+        assert_eq!(
+            (now.currency.as_str(), now.locale.as_str()),
+            ("USD", "en-US")
+        );
         assert_eq!(now.quiet_hours.map(|quiet| quiet.from_minute), Some(1_200));
         assert_eq!(now.templates, None);
     });
@@ -164,15 +198,25 @@ fn its_own_administrator_sets_a_tenant_up_and_a_new_job_has_a_template_of_it() {
         let row = attempt(stack.admin(), set.command_id).await.unwrap();
         assert_eq!(row.payload.get("of_tenant"), None);
         let again = ask(&stack, &token, Operation::ConfigureTenant, tenant.id, &body);
-        again.expecting(1).send().await.problem(ErrorCode::VersionConflict);
+        again
+            .expecting(1)
+            .send()
+            .await
+            .problem(ErrorCode::VersionConflict);
 
         let create = async |template: &str| {
             let body = json!({ "site_id": tenant.site, "template": template });
             let ask = stack.command(Who::Dispatcher, Operation::CreateTicket, None, &body);
             ask.send().await
         };
-        let problem = create("emergency_glass").await.problem(ErrorCode::InvalidField);
-        assert!(problem.detail.contains("emergency_door"), "{}", problem.detail);
+        let problem = create("emergency_glass")
+            .await
+            .problem(ErrorCode::InvalidField);
+        assert!(
+            problem.detail.contains("emergency_door"),
+            "{}",
+            problem.detail
+        );
         assert_eq!(create("emergency_door").await.status, 201);
 
         body["calendar"]["time_zone"] = json!("Atlantis/Center");
@@ -187,7 +231,11 @@ fn its_own_administrator_sets_a_tenant_up_and_a_new_job_has_a_template_of_it() {
 fn only_the_platform_turns_a_tenant_and_to_others_it_is_not_there() {
     with_api(async |stack| {
         let (own, other) = (stack.tenant().id, stack.other().id);
-        let all: Vec<_> = TURNS.iter().copied().chain([Operation::ConfigureTenant]).collect();
+        let all: Vec<_> = TURNS
+            .iter()
+            .copied()
+            .chain([Operation::ConfigureTenant])
+            .collect();
         for operation in all {
             let body = body(operation);
             // The workflow may erase it when its time has come, and that is not now.
@@ -215,7 +263,11 @@ fn only_the_platform_turns_a_tenant_and_to_others_it_is_not_there() {
                 let footprint = Footprint::take(stack.admin()).await;
                 let reply = ask(&stack, token, operation, meant, &body).send().await;
                 let problem = reply.problem(ErrorCode::NotFound);
-                assert_eq!(footprint.changes(stack.admin()).await, REFUSAL, "{operation}");
+                assert_eq!(
+                    footprint.changes(stack.admin()).await,
+                    REFUSAL,
+                    "{operation}"
+                );
                 let row = attempt(stack.admin(), problem.command_id.unwrap()).await;
                 assert_eq!(row.unwrap().tenant_id, home.as_uuid(), "{operation}");
             }
@@ -228,20 +280,31 @@ fn only_the_platform_turns_a_tenant_and_to_others_it_is_not_there() {
         // Software with the role is no person of the platform.
         let mut agent = Who::Agent.claims(stack.other(), Utc::now());
         agent.roles = [Role::PlatformAdmin].into();
-        let turn = ask(&stack, &mint(&agent), Operation::SuspendTenant, own, &body(TURNS[0]));
+        let turn = ask(
+            &stack,
+            &mint(&agent),
+            Operation::SuspendTenant,
+            own,
+            &body(TURNS[0]),
+        );
         turn.send().await.problem(ErrorCode::NotFound);
 
         let list = async |token: &str| {
             let reply = stack.http().get("/tenants").token(token).send().await;
             let page: TenantPage = serde_json::from_value(reply.json()).unwrap();
-            page.items.into_iter().map(|it| it.tenant_id).collect::<BTreeSet<_>>()
+            page.items
+                .into_iter()
+                .map(|it| it.tenant_id)
+                .collect::<BTreeSet<_>>()
         };
         let both: BTreeSet<_> = [own, other].into();
         assert!(list(&platform(&stack)).await.is_superset(&both));
         let dispatcher = Who::Dispatcher.token(stack.tenant());
         assert_eq!(list(&dispatcher).await, [own].into());
         assert_eq!(view(&stack, &dispatcher, own).await.status, 200);
-        view(&stack, &dispatcher, other).await.no_attempt(ErrorCode::NotFound);
+        view(&stack, &dispatcher, other)
+            .await
+            .no_attempt(ErrorCode::NotFound);
         let paged = stack.http().get("/tenants?limit=1").token(platform(&stack));
         let page: TenantPage = serde_json::from_value(paged.send().await.json()).unwrap();
         assert_eq!(page.items.len(), 1);
@@ -297,8 +360,14 @@ fn a_tenant_is_led_only_where_it_can_go_and_each_turn_once() {
         assert_eq!(stands(&stack).await.summary.state, TenantState::Suspended);
         turn(&stack, Operation::ResumeTenant).await;
         let tenant = stands(&stack).await;
-        assert_eq!((tenant.summary.state, tenant.version), (TenantState::Active, 5));
-        assert_eq!((tenant.summary.reason, tenant.summary.erase_after), (None, None));
+        assert_eq!(
+            (tenant.summary.state, tenant.version),
+            (TenantState::Active, 5)
+        );
+        assert_eq!(
+            (tenant.summary.reason, tenant.summary.erase_after),
+            (None, None)
+        );
     });
 }
 
@@ -312,7 +381,10 @@ fn a_suspended_tenant_is_read_and_not_changed_and_goes_on_where_it_was() {
 
         let held = key();
         let send = |who, operation, key: &str, body: &Value| {
-            stack.command(who, operation, job.id(), body).key(key).send()
+            stack
+                .command(who, operation, job.id(), body)
+                .key(key)
+                .send()
         };
         for (who, operation, body) in [
             (Who::Dispatcher, Operation::AddNote, &note),
@@ -324,7 +396,9 @@ fn a_suspended_tenant_is_read_and_not_changed_and_goes_on_where_it_was() {
             let problem = reply.problem(ErrorCode::TenantSuspended);
             assert_eq!(problem.meta["state"], "suspended");
             assert_eq!(footprint.changes(stack.admin()).await, PASSING_REFUSAL);
-            let row = attempt(stack.admin(), problem.command_id.unwrap()).await.unwrap();
+            let row = attempt(stack.admin(), problem.command_id.unwrap())
+                .await
+                .unwrap();
             assert_eq!(row.refused.as_deref(), Some("TENANT_SUSPENDED"));
         }
         let unknown = stack.command(
@@ -338,27 +412,38 @@ fn a_suspended_tenant_is_read_and_not_changed_and_goes_on_where_it_was() {
         let site = stack.command(site.who, Operation::UpsertSite, None, &site.body);
         site.send().await.problem(ErrorCode::TenantSuspended);
 
-        let paths = ["/tickets".to_owned(), format!("/tickets/{}/timeline", job.id())];
+        let paths = [
+            "/tickets".to_owned(),
+            format!("/tickets/{}/timeline", job.id()),
+        ];
         for path in paths {
             let read = stack.ask(Who::Dispatcher, Method::GET, &path).send().await;
             assert_eq!(read.status, 200, "{path}");
         }
         // Software may be stopped anywhere, and let go again once the tenant works.
         let reason = json!({ "reason": "careful" });
-        done(&stack, Operation::EngageKillSwitch, Who::TenantAdmin, &reason).await;
+        done(
+            &stack,
+            Operation::EngageKillSwitch,
+            Who::TenantAdmin,
+            &reason,
+        )
+        .await;
         // Nothing is due in a tenant that stands still.
-        let due = stack.ask(Who::Workflow, Method::GET, "/control/due").send().await;
+        let due = stack
+            .ask(Who::Workflow, Method::GET, "/control/due")
+            .send()
+            .await;
         let due: ControlDue = serde_json::from_value(due.json()).unwrap();
         assert_eq!(due.commands, []);
 
         turn(&stack, Operation::ResumeTenant).await;
-        let told: Vec<String> = sqlx::query_scalar(
-            "select kind from control_events where for_tenant = $1 order by id",
-        )
-        .bind(stack.tenant().id.as_uuid())
-        .fetch_all(stack.admin())
-        .await
-        .unwrap();
+        let told: Vec<String> =
+            sqlx::query_scalar("select kind from control_events where for_tenant = $1 order by id")
+                .bind(stack.tenant().id.as_uuid())
+                .fetch_all(stack.admin())
+                .await
+                .unwrap();
         assert_eq!(told, ["kill_switch", "tenant"]);
         let reply = send(Who::Dispatcher, Operation::Triage, &held, &triage).await;
         assert_eq!(reply.status, 200, "the same request id: {}", reply.text());
@@ -439,13 +524,19 @@ fn messages_of_a_suspended_tenant_stay_queued() {
                 .execute(stack.admin())
                 .await
                 .unwrap();
-            let claimed = sending::claim(&pool, lease, 1).await.unwrap().pop().unwrap();
+            let claimed = sending::claim(&pool, lease, 1)
+                .await
+                .unwrap()
+                .pop()
+                .unwrap();
             let target = Target {
                 endpoint: "provider",
                 keyed: true,
                 retry_unknown: true,
             };
-            sending::begin(&pool, claimed.key, lease, target).await.unwrap()
+            sending::begin(&pool, claimed.key, lease, target)
+                .await
+                .unwrap()
         };
         let held = Begun::Held {
             scope: "tenant_suspended".to_owned(),
@@ -482,8 +573,10 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
         let text = reply.text();
-        let lines: Vec<ExportLine> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<ExportLine> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         let mut counted: BTreeMap<String, i64> = BTreeMap::new();
         let Some((ExportLine::End { rows }, lines)) = lines.split_last() else {
             panic!("no end: {text}");
@@ -494,7 +587,11 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
                 panic!("an end in the middle");
             };
             assert_eq!(row["tenant_id"], json!(tenant.as_uuid()), "{table}");
-            assert!(store::tenants::SECRET.iter().all(|name| !row.contains_key(*name)));
+            assert!(
+                store::tenants::SECRET
+                    .iter()
+                    .all(|name| !row.contains_key(*name))
+            );
             *counted.entry(table.clone()).or_default() += 1;
         }
         assert!(text.contains(PERSONAL[0]) && text.contains(SECRET_WORDS));
@@ -528,9 +625,17 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
         let again = exported(&stack, &platform(&stack), tenant).await;
         assert_eq!(again.text(), text);
 
-        for who in [Who::Dispatcher, Who::Auditor, Who::Registry, Who::Agent, Who::Workflow] {
+        for who in [
+            Who::Dispatcher,
+            Who::Auditor,
+            Who::Registry,
+            Who::Agent,
+            Who::Workflow,
+        ] {
             let token = who.token(stack.tenant());
-            exported(&stack, &token, tenant).await.no_attempt(ErrorCode::Forbidden);
+            exported(&stack, &token, tenant)
+                .await
+                .no_attempt(ErrorCode::Forbidden);
         }
         exported(&stack, &admin, stack.other().id)
             .await
@@ -584,7 +689,10 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         done(&stack, Operation::UpsertContact, contact.who, &contact.body).await;
         let kept = ["Quillfeather", "quillfeather-7", SECRET_WORDS];
         for text in PERSONAL.iter().chain(&kept) {
-            assert!(!tables_with(&stack, text).await.is_empty(), "{text} is there");
+            assert!(
+                !tables_with(&stack, text).await.is_empty(),
+                "{text} is there"
+            );
         }
         let other = Job::at(&stack, stack.other(), TicketState::New).await;
 
@@ -595,8 +703,13 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         let days = erase_after.unwrap() - Utc::now();
         assert!(days > TimeDelta::hours(7 * 24 - 1) && days < TimeDelta::days(7));
         let due = async || {
-            let due = stack.ask(Who::Workflow, Method::GET, "/control/due").send().await;
-            serde_json::from_value::<ControlDue>(due.json()).unwrap().commands
+            let due = stack
+                .ask(Who::Workflow, Method::GET, "/control/due")
+                .send()
+                .await;
+            serde_json::from_value::<ControlDue>(due.json())
+                .unwrap()
+                .commands
         };
         assert_eq!(due().await, []);
         let slug = stands(&stack).await.summary.slug;
@@ -609,12 +722,19 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         };
         assert_eq!(erase.operation, Operation::EraseTenant);
         let token = Who::Workflow.token(stack.tenant());
-        let path = erase.operation.path().replace("{id}", &stack.tenant().id.to_string());
+        let path = erase
+            .operation
+            .path()
+            .replace("{id}", &stack.tenant().id.to_string());
         let ask = stack.http().post(path).token(&token).key(&erase.request_id);
         let erased = receipt(&ask.json(&erase.body).send().await);
         assert!(matches!(
             erased.filed,
-            Filed::Tenant { state: TenantState::Erased, erase_after: None, .. }
+            Filed::Tenant {
+                state: TenantState::Erased,
+                erase_after: None,
+                ..
+            }
         ));
 
         for text in PERSONAL.iter().chain(&["quillfeather-7"]) {
@@ -634,7 +754,10 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         assert_eq!(other.ticket().await.state, TicketState::New);
 
         // Of its callers nobody reads or does anything any more.
-        let read = stack.ask(Who::TenantAdmin, Method::GET, "/tickets").send().await;
+        let read = stack
+            .ask(Who::TenantAdmin, Method::GET, "/tickets")
+            .send()
+            .await;
         read.no_attempt(ErrorCode::NotFound);
         let snapshot = format!("/tickets/{}/snapshot", job.id());
         let snapshot = stack.ask(Who::Workflow, Method::GET, snapshot).send().await;
@@ -650,10 +773,16 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         }
         // Whoever runs the installation sees that it was there; its name is used.
         assert_eq!(stands(&stack).await.summary.state, TenantState::Erased);
-        let taken = stack.http().post("/tenants").token(platform(&stack)).key(key());
+        let taken = stack
+            .http()
+            .post("/tenants")
+            .token(platform(&stack))
+            .key(key());
         let taken = taken.json(&json!({ "slug": slug })).send().await;
         taken.problem(ErrorCode::AlreadyExists);
-        let rest = exported(&stack, &platform(&stack), stack.tenant().id).await.text();
+        let rest = exported(&stack, &platform(&stack), stack.tenant().id)
+            .await
+            .text();
         assert!(rest.contains("\"audit_events\"") && !rest.contains(PERSONAL[0]));
     });
 }

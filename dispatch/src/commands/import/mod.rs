@@ -113,9 +113,8 @@ async fn import(desk: &Desk, args: &ImportArgs, kind: Kind) -> Result<(), Failur
         kind.check_header(headers)
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     }
-    let (mut journal, start) =
-        Journal::open(file, &kind.to_string(), args.restart, args.dry_run)
-            .map_err(|error| trouble(file, &error))?;
+    let (mut journal, start) = Journal::open(file, &kind.to_string(), args.restart, args.dry_run)
+        .map_err(|error| trouble(file, &error))?;
     say_start(&start);
     let mut summary = Summary {
         kind: kind.to_string(),

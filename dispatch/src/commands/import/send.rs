@@ -365,7 +365,12 @@ fn same_contact(is: &ContactRecord, row: &UpsertContact) -> bool {
 fn same_technician(is: &TechnicianRecord, row: &UpsertTechnician) -> bool {
     let set = |skills: &[Slug]| skills.iter().cloned().collect::<BTreeSet<_>>();
     (is.contact_id, is.home_base, &is.calendar, is.active)
-        == (row.contact_id, Some(row.home_base), &row.calendar, row.active)
+        == (
+            row.contact_id,
+            Some(row.home_base),
+            &row.calendar,
+            row.active,
+        )
         && set(&is.skills) == set(&row.skills)
 }
 

@@ -273,15 +273,16 @@ pub struct DeleteArgs {
     pub of: Named,
 
     /// Why: a word such as contract_ended
-    #[arg(
-        long,
-        value_name = "WORD",
-        required_unless_present = "now"
-    )]
+    #[arg(long, value_name = "WORD", required_unless_present = "now")]
     pub reason: Option<Slug>,
 
     /// In how many days it may be erased
-    #[arg(long, value_name = "DAYS", default_value_t = 30, conflicts_with = "now")]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = 30,
+        conflicts_with = "now"
+    )]
     pub grace_days: u16,
 
     /// Its time of grace is over: erase what is personal of it, for good
@@ -302,7 +303,12 @@ mod tests {
         assert_eq!((hours.days, hours.minutes), ((0, 4), (480, 1_050)));
         let one: OfficeHours = "sat 09:00-24:00".parse().unwrap();
         assert_eq!((one.days, one.minutes), ((5, 5), (540, 1_440)));
-        for wrong in ["Mon-Fri", "Fri-Mon 08:00-17:00", "Mon 17:00-08:00", "Mon 8-17"] {
+        for wrong in [
+            "Mon-Fri",
+            "Fri-Mon 08:00-17:00",
+            "Mon 17:00-08:00",
+            "Mon 8-17",
+        ] {
             assert!(wrong.parse::<OfficeHours>().is_err(), "{wrong}");
         }
     }

@@ -122,7 +122,11 @@ mod tests {
         assert_eq!(rows(&[row, "{\"ro", "ws\":1}\n"]), Some(1));
         assert_eq!(rows(&[row]), None, "no end");
         assert_eq!(rows(&[row, "{\"rows\":2}\n"]), None, "one is missing");
-        assert_eq!(rows(&[row, "{\"rows\":1}\n", "{"]), None, "something follows");
+        assert_eq!(
+            rows(&[row, "{\"rows\":1}\n", "{"]),
+            None,
+            "something follows"
+        );
         assert_eq!(rows(&[]), None);
     }
 }

@@ -59,14 +59,24 @@ async fn act(desk: &Desk, command: &TenantCommand) -> Result<(), Failure> {
                 tenant_id: resolve(desk, &args.of).await?,
                 reason: args.reason.clone(),
             };
-            told(desk, api.suspend_tenant(&body, &options).await?, body.tenant_id).await
+            told(
+                desk,
+                api.suspend_tenant(&body, &options).await?,
+                body.tenant_id,
+            )
+            .await
         }
         TenantCommand::Resume(args) => {
             let body = ResumeTenant {
                 tenant_id: resolve(desk, &args.of).await?,
                 reason: args.reason.clone(),
             };
-            told(desk, api.resume_tenant(&body, &options).await?, body.tenant_id).await
+            told(
+                desk,
+                api.resume_tenant(&body, &options).await?,
+                body.tenant_id,
+            )
+            .await
         }
         TenantCommand::Undelete(args) => {
             let body = CancelTenantDeletion {

@@ -97,7 +97,13 @@ fn text(tenant: &TenantView, now: DateTime<Utc>) -> String {
     let _ = writeln!(text, "  locale      {}", tenant.locale);
     let quiet = tenant.quiet_hours.map_or_else(
         || "as the policy says".to_owned(),
-        |hours| format!("{} – {}", clock(hours.from_minute), clock(hours.until_minute)),
+        |hours| {
+            format!(
+                "{} – {}",
+                clock(hours.from_minute),
+                clock(hours.until_minute)
+            )
+        },
     );
     let _ = writeln!(text, "  quiet hours {quiet}");
     let templates = tenant.templates.as_ref().map_or_else(
@@ -152,10 +158,12 @@ fn office(calendar: &WorkCalendar) -> String {
     let mut text = match parts.is_empty() {
         true => "never open".to_owned(),
         false => {
-            let parts = parts.iter().map(|(first, last, hours)| match first == last {
-                true => format!("{} {hours}", DAYS[*first]),
-                false => format!("{}-{} {hours}", DAYS[*first], DAYS[*last]),
-            });
+            let parts = parts
+                .iter()
+                .map(|(first, last, hours)| match first == last {
+                    true => format!("{} {hours}", DAYS[*first]),
+                    false => format!("{}-{} {hours}", DAYS[*first], DAYS[*last]),
+                });
             parts.collect::<Vec<_>>().join(", ")
         }
     };
@@ -211,6 +219,9 @@ mod tests {
         );
         let deleting = told(TenantState::Deleting);
         assert!(deleting.contains("  erased      after 20"), "{deleting}");
-        assert!(deleting.contains("tenant undelete canal_glass"), "{deleting}");
+        assert!(
+            deleting.contains("tenant undelete canal_glass"),
+            "{deleting}"
+        );
     }
 }

@@ -21,7 +21,9 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeSched
 async fn turn(flow: &Flow, operation: Operation, body: &Value) {
     let mut claims = Who::TenantAdmin.claims(flow.other(), Utc::now());
     claims.roles = [Role::PlatformAdmin].into();
-    let path = operation.path().replace("{id}", &flow.tenant().id.to_string());
+    let path = operation
+        .path()
+        .replace("{id}", &flow.tenant().id.to_string());
     let ask = flow.http().post(path).token(mint(&claims)).key(key());
     let reply = ask.json(body).send().await;
     assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
@@ -52,11 +54,18 @@ fn a_suspended_tenants_workflow_waits_and_records_what_came_due_after_the_resume
         let job = Job::at(&flow, flow.tenant(), TicketState::New).await;
         let ticket = job.ticket().await;
         let clock = ticket.sla.iter().find_map(|clock| match clock.phase {
-            ClockPhase::Running { warn_at, due_at, .. } => Some((clock, warn_at, due_at)),
+            ClockPhase::Running {
+                warn_at, due_at, ..
+            } => Some((clock, warn_at, due_at)),
             _ => None,
         });
         let (clock, warn_at, due_at) = clock.expect("a new job has a promise");
-        turn(&flow, Operation::SuspendTenant, &json!({ "reason": "unpaid" })).await;
+        turn(
+            &flow,
+            Operation::SuspendTenant,
+            &json!({ "reason": "unpaid" }),
+        )
+        .await;
         flow.start_relay();
         // Hours pass on this server while nobody has anything to do.
         let name = clock.name.to_string();
@@ -85,7 +94,10 @@ fn a_suspended_tenants_workflow_waits_and_records_what_came_due_after_the_resume
             .fetch_all(flow.admin())
             .await
             .unwrap();
-            let due = [("warning".to_owned(), warn_at), ("breach".to_owned(), due_at)];
+            let due = [
+                ("warning".to_owned(), warn_at),
+                ("breach".to_owned(), due_at),
+            ];
             match found == due {
                 true => Ok(()),
                 false => Err(found),
