@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<ApplyStageChange>) -> Result<Response, 
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<ApplyStageChange>(post(handler))
+        .creates()
         .summary("Apply a change of a stage whose time has come")
         .description(
             "Of a promotion with `effective_at`; sent by the tenant's control. Refused when the \

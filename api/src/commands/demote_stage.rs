@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<DemoteStage>) -> Result<Response, Failu
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<DemoteStage>(post(handler))
+        .creates()
         .summary("Let software do less by itself")
         .description(
             "At once. From its answer on nothing that software does rests on the stage before. \

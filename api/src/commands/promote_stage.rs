@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<PromoteStage>) -> Result<Response, Fail
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<PromoteStage>(post(handler))
+        .creates()
         .summary("Let software do more by itself")
         .description(
             "On a gate report whose figures are good enough (POLICY_DENIED names each that is not, \

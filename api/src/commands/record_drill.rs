@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<RecordDrill>) -> Result<Response, Failu
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<RecordDrill>(post(handler))
+        .creates()
         .summary("Keep the report of a drill")
         .description(
             "A drill engages a switch without real effect while software tries to act, and measures \

@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<RecordGateReport>) -> Result<Response, 
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<RecordGateReport>(post(handler))
+        .creates()
         .summary("Make a gate report")
         .description(
             "Computed from what is on record of the range, and kept under the hash of its canonical \

@@ -10,6 +10,7 @@ async fn handler(request: CommandRequest<UploadBundle>) -> Result<Response, Fail
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<UploadBundle>(post(handler))
+        .creates()
         .summary("Upload a policy bundle")
         .description(
             "Checked as one that may decide (signature where a key is configured, schemas, its own tests, trial evaluations) and kept. It decides nothing until it is activated.",
