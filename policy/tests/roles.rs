@@ -80,7 +80,7 @@ fn the_rules_refuse_whom_the_table_does_not_name_and_nobody_else() {
     for operation in Operation::VARIANTS {
         let holders = bundle.holders(ApiPermission::Command(*operation));
         for (name, caller) in callers() {
-            let named = holders.include(caller.kind, &caller.roles.iter().copied().collect());
+            let named = holders.include(caller.kind, &caller.roles);
             let decision = bundle.evaluate(&ask(caller, command(*operation))).unwrap();
             let mut reasons = decision.reasons.iter();
             let refused = reasons.any(|reason| reason.code == "NOT_PERMITTED");
