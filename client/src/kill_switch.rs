@@ -17,7 +17,8 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(35);
 pub(crate) const TOTAL: Duration = Duration::from_secs(90);
 
 impl Client {
-    fn patient(&self) -> Self {
+    /// For what turns a switch or a stage.
+    pub(crate) fn patient(&self) -> Self {
         let usual = self.retry;
         self.with_retry(RetryPolicy {
             attempt: usual.attempt.max(ATTEMPT),

@@ -72,7 +72,8 @@ impl Client {
         body: &PromoteStage,
         options: &CallOptions,
     ) -> Result<FilingAnswer, ClientError> {
-        self.send_about(Operation::PromoteStage, None, body, options)
+        self.patient()
+            .send_about(Operation::PromoteStage, None, body, options)
             .await
     }
 
@@ -82,6 +83,8 @@ impl Client {
         body: &DemoteStage,
         options: &CallOptions,
     ) -> Result<FilingReceipt, ClientError> {
-        self.filing(Operation::DemoteStage, body, options).await
+        self.patient()
+            .filing(Operation::DemoteStage, body, options)
+            .await
     }
 }

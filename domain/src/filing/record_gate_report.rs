@@ -13,6 +13,8 @@ use super::{Filing, FilingFacts, check, stage};
 use crate::{Rejection, rollout};
 
 const LONGEST: TimeDelta = TimeDelta::days(366);
+/// A caller's "now" may be that much ahead of ours.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 
 pub(super) fn plan(body: &RecordGateReport, facts: &FilingFacts) -> Result<Filing, Rejection> {
     stage::standing(&body.target, facts)?;
@@ -20,9 +22,10 @@ pub(super) fn plan(body: &RecordGateReport, facts: &FilingFacts) -> Result<Filin
         check::kept_instant(body.since),
         check::kept_instant(body.until),
     );
-    if until > facts.now {
+    if until > facts.now + CLOCKS_DIFFER {
         return Err(Rejection::invalid("/until", "must not lie in the future"));
     }
+    let until = until.min(facts.now);
     if since >= until || until - since > LONGEST {
         return Err(Rejection::invalid(
             "/since",

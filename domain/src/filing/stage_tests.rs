@@ -488,4 +488,11 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
         run(body(-1, 0), &facts).unwrap().row.unwrap()["document"],
         document
     );
+    let ahead = |seconds: i64| RecordGateReport {
+        until: monday() + TimeDelta::seconds(seconds),
+        ..body(-1, 0)
+    };
+    let row = run(ahead(60), &facts).unwrap().row.unwrap();
+    assert_eq!(row["document"], document, "a clock that is ahead");
+    assert_eq!(wrong(ahead(61), &facts), "/until");
 }

@@ -132,6 +132,12 @@ async fn prepare(out: &Out) -> Result<(Target, TempDir), Failure> {
         .permissions(fs::Permissions::from_mode(0o755));
     match out {
         Out::Folder(folder) => {
+            if folder.exists() && !folder.is_dir() {
+                return Err(Failure::usage(format!(
+                    "{} is there already and no folder; choose a folder with --out",
+                    folder.display()
+                )));
+            }
             // An empty folder is as good as none: it is replaced.
             if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
                 return Err(Failure::usage(format!(
