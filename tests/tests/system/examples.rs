@@ -24,7 +24,6 @@ use serde_json::{Map, Value, json};
 const BARE: &[&str] = &[
     "activate_bundle",
     "apply_stage_change",
-    "get_comms_raw",
     "promote_stage",
     "upload_bundle",
 ];
@@ -118,7 +117,7 @@ async fn commands(stack: &Stack, book: &mut Book) {
     let held = stack.command(Who::Technician, operation, job.id(), &body);
     book.keep(&operation.to_string(), Some(&body), &held.send().await);
     let job = Job::at(stack, tenant, TicketState::ChangeRequested).await;
-    let body = json!({ "verdict": "approve", "reason": "safety_glass_required" });
+    let body = json!({ "approval_id": job.approval(), "verdict": "approve" });
     let at = format!("/tickets/{}/approval/decide", job.id());
     let ask = stack
         .ask(Who::AccountManager, Method::POST, at)
