@@ -108,6 +108,18 @@ pub fn is_unprotected(settings: &Settings) -> Result<bool, Failure> {
     }
 }
 
+/// Whether failpoints may be armed. Refused in production: what passes one is aborted.
+fn failpoints(settings: &Settings) -> Result<bool, Failure> {
+    match (settings.system.failpoints, settings.system.environment) {
+        (true, Environment::Production) => Err(Failure::usage(
+            "`system.failpoints` is on, and `system.environment` is production: a process that passes a \
+             failpoint is aborted. Take `system.failpoints` out of the configuration; for a test run set \
+             `system.environment` to test",
+        )),
+        (armed, _) => Ok(armed),
+    }
+}
+
 /// Where dispatch-api connects: as the login of `database.app_url`, or as the one beside it that
 /// row-level security does not bind.
 pub fn app_url(settings: &Settings) -> Result<String, Failure> {
@@ -313,7 +325,7 @@ pub fn api(
             ..::api::Watched::default()
         },
         limits: ::api::Limits::default(),
-        failpoints: settings.system.failpoints,
+        failpoints: failpoints(settings)?,
     };
     Ok(async move {
         ::api::serve(config, shutdown).await.map_err(|error| {
@@ -393,7 +405,7 @@ pub fn relay(
             Environment::Test => ::relay::Environment::Test,
         },
         time_skipping: settings.relay.time_skipping,
-        failpoints: settings.system.failpoints,
+        failpoints: failpoints(settings)?,
         tuning: ::relay::Tuning {
             lease_ttl: Duration::from_secs(settings.relay.lease_seconds.get().into()),
             ..::relay::Tuning::default()
@@ -451,7 +463,7 @@ pub fn comms(
         database_url: url.to_owned(),
         endpoints: given.endpoints.iter().map(endpoint).collect(),
         metrics_listen: given.metrics_listen,
-        failpoints: settings.system.failpoints,
+        failpoints: failpoints(settings)?,
         tuning: ::comms::Tuning {
             poll: millis(given.poll_ms),
             batch: given.batch.get(),

@@ -315,7 +315,7 @@ fn an_import_is_checked_before_anything_is_sent() {
 }
 
 #[test]
-fn row_level_security_is_switched_off_in_development_only() {
+fn what_is_for_development_only_is_refused_in_production() {
     let off = [
         ("DISPATCH_DATABASE_RLS", "off"),
         (
@@ -350,6 +350,12 @@ fn row_level_security_is_switched_off_in_development_only() {
     for arguments in [&["api"][..], &["migrate", "--bootstrap"]] {
         let parts = ["`database.rls` is off", "production", "set it to on"];
         refused(&dispatch(arguments, &off), 2, &parts);
+    }
+    let mut armed = off.to_vec();
+    armed[0] = ("DISPATCH_SYSTEM_FAILPOINTS", "true");
+    for process in ["api", "relay", "comms"] {
+        let parts = ["`system.failpoints` is on", "production"];
+        refused(&dispatch(&[process], &armed), 2, &parts);
     }
     let shown = out(&dispatch(&["config", "show"], &off));
     assert!(shown.contains("WARNING: `database.rls` is off"), "{shown}");

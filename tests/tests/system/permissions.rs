@@ -20,7 +20,6 @@ use dispatch_tests::{
 };
 use futures::{StreamExt, stream};
 use policy::Bundle;
-use reqwest::Method;
 use serde_json::json;
 use strum::VariantArray;
 
