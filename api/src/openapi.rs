@@ -98,7 +98,8 @@ fn example_of(endpoint: &Endpoint, status: &str) -> Option<&'static Value> {
     let plain = EXAMPLES.get(&endpoint.id);
     let held = EXAMPLES.get(format!("{} {status}", endpoint.id));
     let mut both = plain.into_iter().chain(held);
-    let found = both.find(|example| example["status"].to_string() == status)?;
+    let status: u16 = status.parse().ok()?;
+    let found = both.find(|example| example["status"] == status)?;
     found.get("response")
 }
 

@@ -27,7 +27,7 @@ pub enum IdentityError {
         /// Its name in the configuration.
         name: String,
         /// What is wrong with it.
-        error: IssuerError,
+        error: Box<IssuerError>,
     },
 }
 
@@ -57,7 +57,7 @@ impl Authenticator {
         for given in &config.issuers {
             let refused = |error| IdentityError::Issuer {
                 name: given.name.to_string(),
-                error,
+                error: Box::new(error),
             };
             if given.issuer == own.issuer() || others.contains_key(&given.issuer) {
                 return Err(refused(IssuerError::SameIssuer));
