@@ -177,6 +177,7 @@ fn each_is_refused_to_a_wrong_role() {
 /// The part of a problem that may differ between two occurrences of it.
 fn without_ids(mut problem: Problem) -> Problem {
     problem.instance = String::new();
+    problem.request_id = None;
     problem.command_id = None;
     problem.decision_id = None;
     problem.at = Default::default();

@@ -625,17 +625,16 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
         let again = exported(&stack, &platform(&stack), tenant).await;
         assert_eq!(again.text(), text);
 
-        for who in [
-            Who::Dispatcher,
-            Who::Auditor,
-            Who::Registry,
-            Who::Agent,
-            Who::Workflow,
+        // What software can never have is not there for it.
+        for (who, code) in [
+            (Who::Dispatcher, ErrorCode::Forbidden),
+            (Who::Auditor, ErrorCode::Forbidden),
+            (Who::Registry, ErrorCode::Forbidden),
+            (Who::Agent, ErrorCode::NotFound),
+            (Who::Workflow, ErrorCode::NotFound),
         ] {
             let token = who.token(stack.tenant());
-            exported(&stack, &token, tenant)
-                .await
-                .no_attempt(ErrorCode::Forbidden);
+            exported(&stack, &token, tenant).await.no_attempt(code);
         }
         exported(&stack, &admin, stack.other().id)
             .await
