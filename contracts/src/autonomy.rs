@@ -53,6 +53,19 @@ pub struct StageSetting {
     pub version: u64,
 }
 
+/// What a workflow may at most go on with while a kill switch stops it: the books that people rely on,
+/// and what they had decided before. A bundle lets it go on with these or fewer, and `dispatch verify`
+/// holds what was done against them. Carrying out an approval is recorded as what is carried out.
+pub const THROUGH_KILL_SWITCH: [Operation; 7] = [
+    Operation::DemoteStage,
+    Operation::EraseTenant,
+    Operation::ExecuteApproval,
+    Operation::RecordApprovalStep,
+    Operation::RecordProposal,
+    Operation::RecordSla,
+    Operation::ReleaseKillSwitch,
+];
+
 /// The rules of autonomy: data of the policy bundle (`autonomy/data.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +74,7 @@ pub struct AutonomyRules {
     pub kinds: Vec<ActorKind>,
     /// What they may do at any stage: keep the books.
     pub bookkeeping: Vec<Operation>,
-    /// What a workflow goes on with under a kill switch.
+    /// What a workflow goes on with under a kill switch: some of [`THROUGH_KILL_SWITCH`].
     pub through_kill_switch: Vec<Operation>,
     /// The mode where none is set.
     pub default_mode: AutonomyMode,

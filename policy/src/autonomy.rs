@@ -6,7 +6,7 @@
 
 use contracts::{
     ActorKind, Operation,
-    autonomy::{AutonomyRules, StageGate},
+    autonomy::{AutonomyRules, StageGate, THROUGH_KILL_SWITCH},
     event::AutonomyMode,
 };
 use serde::Deserialize;
@@ -67,6 +67,12 @@ fn check(rules: &AutonomyRules, templates: &Templates) -> Result<(), String> {
     if let Some(change) = rules.through_kill_switch.iter().find(unkept) {
         return Err(format!(
             "`through_kill_switch`: {change} is not in `bookkeeping`"
+        ));
+    }
+    let stopped = |op: &&Operation| !THROUGH_KILL_SWITCH.contains(op);
+    if let Some(change) = rules.through_kill_switch.iter().find(stopped) {
+        return Err(format!(
+            "`through_kill_switch`: {change} stops while a kill switch is engaged"
         ));
     }
     if rules.default_mode > AutonomyMode::Approve {
@@ -167,14 +173,35 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_under_a_kill_switch_is_within_what_may() {
+        let rules = read(starter()).unwrap();
+        for operation in &rules.through_kill_switch {
+            assert!(THROUGH_KILL_SWITCH.contains(operation), "{operation}");
+        }
+        // Each that may can be listed, and none that keeps the books besides.
+        for operation in BOOKKEEPING {
+            let mut listed = starter();
+            listed["bookkeeping"] = json!(BOOKKEEPING);
+            listed["through_kill_switch"] = json!([operation]);
+            let is_read = read(listed).is_ok();
+            assert_eq!(
+                is_read,
+                THROUGH_KILL_SWITCH.contains(&operation),
+                "{operation}"
+            );
+        }
+    }
+
+    #[test]
     fn what_would_let_software_past_its_stage_is_refused() {
-        let edits: [(&str, Value); 17] = [
+        let edits: [(&str, Value); 18] = [
             ("/kinds", json!(["agent"])),
             ("/kinds", json!(["agent", "workflow", "person"])),
             ("/bookkeeping/0", json!("dispatch")),
             ("/bookkeeping/0", json!("comms_outbound")),
             ("/bookkeeping/0", json!("decide_approval")),
             ("/through_kill_switch/0", json!("add_evidence")),
+            ("/through_kill_switch/0", json!("add_note")),
             ("/default_mode", json!("CANARY")),
             ("/default_mode", json!("AUTO")),
             ("/risk_classes/emergency", json!({})),

@@ -21,8 +21,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, Operation, Slug, TenantId, TicketId, autonomy::StageTarget, command::CommandClass,
-    event::AutonomyMode, filing::Filed, kill_switch::KillScope, policy::PolicyStage,
+    ActorKind, Operation, Slug, TenantId, TicketId,
+    autonomy::{StageTarget, THROUGH_KILL_SWITCH},
+    command::CommandClass,
+    event::AutonomyMode,
+    filing::Filed,
+    kill_switch::KillScope,
+    policy::PolicyStage,
     ticket::Ticket,
 };
 use serde::Deserialize;
@@ -32,17 +37,6 @@ use uuid::Uuid;
 
 use super::{Findings, Invariant, MOST_PER_CHECK};
 use crate::{Error, audit::AuditRow};
-
-/// What the workflow goes on with whatever the kill switch says: `autonomy.through_kill_switch` of the
-/// policy data. Carrying out an approval is recorded as what is carried out.
-const THROUGH_KILL_SWITCH: [Operation; 6] = [
-    Operation::DemoteStage,
-    Operation::ExecuteApproval,
-    Operation::RecordApprovalStep,
-    Operation::RecordProposal,
-    Operation::RecordSla,
-    Operation::ReleaseKillSwitch,
-];
 
 /// Turns of kill switches, in the order in which they were written; an approval may have carried one
 /// out.
