@@ -2,6 +2,9 @@
 //!
 //! Not the version: a reminder of a customer must not void an approval to send somebody. Each kind
 //! of command names what its approver looked at.
+//!
+//! `dispatch verify` recomputes them for what was carried out long ago: other facts for a kind of
+//! command would accuse what was right then.
 
 use contracts::{Operation, canonical::canonical_sha256, ticket::Ticket};
 use serde_json::{Value, json};

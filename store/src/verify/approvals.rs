@@ -4,7 +4,8 @@
 //! chain, which name where it stands and leave the rest to the attempt's body. What no chain tells
 //! (what an amendment asks for, the demands of a change order) is not compared; the words of a held
 //! command cannot be read here, so its hash is held against the approval's. Who released something is
-//! looked at anew: people whom the policy had asked for, each once, and never the one who asked.
+//! looked at anew: people whom the policy had asked for, each once, and never the one who asked. So are
+//! the facts that it was approved on: they are those of the ticket from which it was carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -160,7 +161,7 @@ impl Approvals {
                     && let Some(told) = self.told.get_mut(&key(&id))
                 {
                     told.approval.revision += 1;
-                    told.event(attempt, asked, event, found);
+                    told.event(attempt, asked, event, before, found);
                 }
             }
         }
@@ -338,6 +339,7 @@ impl Told {
         attempt: Attempt<'_>,
         asked: &Value,
         event: &TicketEvent,
+        before: Option<&Ticket>,
         found: &mut Findings,
     ) {
         let row = attempt.row;
@@ -404,7 +406,10 @@ impl Told {
                 let at = read(&body["at"]).unwrap_or(row.at);
                 self.end(row, ApprovalState::Expired, at, None);
             }
-            TicketEvent::ApprovalExecuted { .. } => self.executed(attempt, asked, event, found),
+            TicketEvent::ApprovalExecuted { .. } => {
+                self.executed(attempt, asked, event, found);
+                self.stands_on_its_facts(attempt, before, found);
+            }
             TicketEvent::ApprovalClaimed { until, .. } => {
                 self.approval.claim = Some(Claim {
                     by: row.actor_id.clone(),
@@ -626,6 +631,24 @@ impl Told {
         }
         approval.request = request;
         self.unknown.remove("request");
+    }
+
+    /// Whether the ticket from which it was carried out is still what was approved: recomputed, for a
+    /// hash that is only passed on proves nothing.
+    fn stands_on_its_facts(
+        &self,
+        attempt: Attempt<'_>,
+        before: Option<&Ticket>,
+        found: &mut Findings,
+    ) {
+        let facts = before.and_then(|ticket| {
+            domain::approval::facts_sha256(self.approval.operation, ticket).ok()
+        });
+        if facts.is_none() || facts != self.approval.facts_sha256 {
+            let what =
+                "something was carried out although the facts it was approved on had changed";
+            found.add(Invariant::I5, attempt.place, what);
+        }
     }
 
     fn amended(&mut self, version: u32) {

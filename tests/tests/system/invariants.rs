@@ -1384,7 +1384,7 @@ const WALLS: &[Plant] = &[
     ),
     (
         Invariant::I10,
-        "may see all tenants' rows",
+        "other rows than those of one tenant",
         "create policy leak on notes for select to dispatch_app using (true)",
     ),
     (
@@ -1404,7 +1404,7 @@ const WALLS: &[Plant] = &[
     ),
     (
         Invariant::I10,
-        "owns the schema",
+        "owns something",
         "alter table notes owner to dispatch_app",
     ),
 ];
@@ -1546,6 +1546,41 @@ fn a_change_order_that_was_not_judged_anew_is_found() {
             assert_found(&violations(&database).await, *plant);
             database.remove().await;
         }
+    });
+}
+
+/// As if nobody had compared the facts: whatever tells their hash tells the same one.
+const CARRIED_OUT_ON_OTHER_FACTS: &str = "
+    update audit_events a
+       set changes = jsonb_set(a.changes, '{0,event,data,facts_sha256}', to_jsonb(repeat('0', 64)))
+      from approvals p
+     where p.command_id = a.command_id and p.kind = 'held_command' and p.state = 'executed';
+    update approvals set facts_sha256 = repeat('0', 64)
+     where kind = 'held_command' and state = 'executed'";
+
+#[test]
+fn what_was_carried_out_on_other_facts_is_found_once() {
+    servers::run(async || {
+        let database = Database::copy_of(healthy().await).await;
+        assert_eq!(violations(&database).await, []);
+        let executed: i64 = sqlx::query_scalar(
+            "select count(*) from approvals where kind = 'held_command' and state = 'executed'",
+        )
+        .fetch_one(&database.admin)
+        .await
+        .unwrap();
+        assert_eq!(executed, 1);
+        break_it(&database, CARRIED_OUT_ON_OTHER_FACTS).await;
+        let mut found = violations(&database).await;
+        found.retain(|it| it.invariant == Invariant::I5);
+        let [it] = &found[..] else {
+            panic!("one was planted: {found:#?}");
+        };
+        assert!(
+            it.what.contains("facts it was approved on had changed"),
+            "{it:?}"
+        );
+        database.remove().await;
     });
 }
 
