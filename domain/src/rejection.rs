@@ -54,7 +54,7 @@ pub enum Rejection {
         approval_id: ApprovalId,
         /// Where it stands.
         state: ApprovalState,
-        /// Who decided.
+        /// Who decided; while it is pending, who gave the caller's vote.
         by: Option<String>,
         /// When.
         at: Option<DateTime<Utc>>,
@@ -97,6 +97,8 @@ pub enum Rejection {
     NotClaimed(ApprovalId),
     /// The actor asked for it, is no person, or has no role that counts.
     NotAnApprover(ApprovalId),
+    /// Somebody else asked: what they asked for is changed by them alone.
+    NotTheProposer(ApprovalId),
     /// The right was lent by somebody else.
     NotTheLender(DelegationId),
     /// It was not approved, so there is nothing to carry out.
@@ -206,7 +208,9 @@ impl Rejection {
             Self::SlugTaken => ErrorCode::AlreadyExists,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
             Self::HeldAlready { .. } => ErrorCode::AlreadyHeld,
-            Self::NotAnApprover(_) | Self::NotTheLender(_) => ErrorCode::Forbidden,
+            Self::NotAnApprover(_) | Self::NotTheProposer(_) | Self::NotTheLender(_) => {
+                ErrorCode::Forbidden
+            }
             Self::InvalidField { .. } => ErrorCode::InvalidField,
             Self::AlreadyDecided { .. } | Self::AlreadyRecorded(_) => ErrorCode::AlreadyDecided,
             Self::ApprovalStale { .. } => ErrorCode::ApprovalStale,
@@ -301,6 +305,7 @@ impl Rejection {
             }),
             Self::NotClaimed(approval_id)
             | Self::NotAnApprover(approval_id)
+            | Self::NotTheProposer(approval_id)
             | Self::NotReleased(approval_id) => json!({ "approval_id": approval_id }),
             Self::NotTheLender(delegation_id) => json!({ "delegation_id": delegation_id }),
             Self::SwitchStands {
@@ -383,6 +388,16 @@ impl fmt::Display for Rejection {
                 write!(f, " Possible now: {}.", list(legal))
             }
             Self::InvalidField { pointer, message } => write!(f, "`{pointer}` {message}."),
+            Self::AlreadyDecided {
+                state: ApprovalState::Pending,
+                by: Some(by),
+                at: Some(at),
+                ..
+            } => write!(
+                f,
+                "You have voted already (`{by}` did so at {}); more people must agree.",
+                instant(*at)
+            ),
             Self::AlreadyDecided { state, by, at, .. } => {
                 write!(f, "The approval is {state} already")?;
                 if let (Some(by), Some(at)) = (by, at) {
@@ -423,6 +438,9 @@ impl fmt::Display for Rejection {
             Self::NotAnApprover(_) => f.write_str(
                 "Neither the one who asked nor software decides an approval, and whoever does \
                  needs one of its roles: another person decides.",
+            ),
+            Self::NotTheProposer(_) => f.write_str(
+                "Only the one who asked amends it: reject it, and say in a comment what would pass.",
             ),
             Self::NotTheLender(_) => f.write_str(
                 "Somebody else lent this right: they take it back, or an administrator does.",
@@ -618,6 +636,7 @@ mod tests {
             ),
             (Rejection::NotClaimed(approval_id), 409, 1),
             (Rejection::NotAnApprover(approval_id), 403, 1),
+            (Rejection::NotTheProposer(approval_id), 403, 1),
             (Rejection::NotReleased(approval_id), 409, 1),
             (
                 Rejection::NotTheLender(DelegationId::from_uuid(Default::default())),

@@ -9,7 +9,7 @@ use contracts::{
     inbox::Owed,
 };
 
-use super::{ApprovalFacts, already, settle, unclaimed, word};
+use super::{ApprovalFacts, settle, unclaimed, word};
 use crate::Rejection;
 
 /// Writes the vote down; enough of them release what is held, one no ends it.
@@ -82,14 +82,17 @@ fn standing(
     after: &Approval,
     facts: &ApprovalFacts,
 ) -> Result<(Vec<Role>, Option<String>), Rejection> {
-    let has_voted = |who: &str| {
-        after
-            .votes
-            .iter()
-            .any(|vote| vote.actor_id == who || vote.on_behalf_of.as_deref() == Some(who))
+    let vote_of = |who: &str| {
+        let mut votes = after.votes.iter();
+        votes.find(|vote| vote.actor_id == who || vote.on_behalf_of.as_deref() == Some(who))
     };
-    if has_voted(&facts.actor_id) {
-        return Err(already(after));
+    if let Some(vote) = vote_of(&facts.actor_id) {
+        return Err(Rejection::AlreadyDecided {
+            approval_id: after.id,
+            state: after.state,
+            by: Some(vote.actor_id.clone()),
+            at: Some(vote.at),
+        });
     }
     let counts = |roles: &[Role]| demands(after).iter().any(|d| shares(&d.roles, roles));
     if counts(&facts.actor_roles) {
@@ -97,7 +100,7 @@ fn standing(
     }
     let loan = facts.lent.iter().find(|loan| {
         let roles: Vec<Role> = loan.roles.iter().copied().collect();
-        loan.from != after.requested_by && !has_voted(&loan.from) && counts(&roles)
+        loan.from != after.requested_by && vote_of(&loan.from).is_none() && counts(&roles)
     });
     match loan {
         Some(loan) => {

@@ -168,6 +168,10 @@ pub fn act(
         }
         Command::AmendApproval(body) => {
             pending(approval, facts.now)?;
+            // Whatever a bundle says: what is carried out is carried out in the name of who asked.
+            if facts.actor_id != approval.requested_by {
+                return Err(Rejection::NotTheProposer(approval.id));
+            }
             unclaimed(approval, facts)?;
             let amended = facts.amended.as_ref().ok_or(Rejection::Broken {
                 what: "the held command as it shall be",

@@ -318,6 +318,7 @@ impl Room {
                 assert_eq!(ends, over, "an end denies");
             }
             Command::AmendApproval(_) => {
+                assert_eq!(PEOPLE[act.who.person].0, before.requested_by, "another's");
                 assert_eq!(after.version, before.version + 1);
                 assert!(after.votes.is_empty() && after.claim.is_none());
                 assert_ne!(after.request_sha256, before.request_sha256);
@@ -573,6 +574,13 @@ fn a_vote_that_was_lent_is_no_second_one() {
     assert_eq!(vote.on_behalf_of.as_deref(), Some("user:c"));
     let refused = decide(&mut room, 3, None).unwrap_err();
     assert_eq!(refused.code(), contracts::ErrorCode::AlreadyDecided);
+    assert_eq!(refused.meta()["decided_by"], "user:e");
+    let detail = refused.detail();
+    assert!(
+        detail.starts_with("You have voted already (`user:e` did so at ")
+            && detail.ends_with("); more people must agree."),
+        "{detail}"
+    );
     // What the proposer lends is worth nothing here.
     let mut room = Room::opens(2, OnExpiry::Deny);
     let refused = decide(&mut room, 5, Some(0)).unwrap_err();
@@ -613,6 +621,38 @@ fn what_is_owed_and_by_whom_can_be_said() {
     decide(&mut room, 1, None).unwrap();
     assert_eq!(owed_of(&room), []);
     assert_eq!(asks(&mut room, 3), Err(AlreadyDecided));
+}
+
+#[test]
+fn only_who_asked_amends() {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    let approval_id = room.desk.approval().id;
+    let command: Command = AmendApproval {
+        approval_id,
+        body: json!({}),
+        reason: slug("because"),
+    }
+    .into();
+    let mut amend = |person: usize| {
+        let act = Act {
+            minutes: 0,
+            who: Who {
+                person,
+                kind: ActorKind::Person,
+                lender: Some(0),
+            },
+            what: 4,
+            variant: 1,
+        };
+        let facts = room.facts(&act, &command);
+        room.desk.try_with(&command, &facts).map(|_| ())
+    };
+    // Nor with all roles, nor with what the one who asked has lent.
+    let others = (1..PEOPLE.len()).map(&mut amend);
+    let refused = Err(Rejection::NotTheProposer(approval_id));
+    assert!(others.into_iter().all(|answer| answer == refused));
+    amend(0).unwrap();
+    assert_eq!(room.desk.approval().version, 2);
 }
 
 #[test]

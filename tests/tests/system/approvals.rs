@@ -292,9 +292,19 @@ fn two_must_agree_and_a_lent_right_is_one_of_them() {
         let helper = person(&stack, "usr_helper", &[Role::Dispatcher]);
         let first = say_yes(&manager, approval.id).await.unwrap();
         assert_eq!(first.state(), Some(ApprovalState::Pending));
-        refusal(
+        let twice = refusal(
             say_yes(&manager, approval.id).await,
             ErrorCode::AlreadyDecided,
+        );
+        assert_eq!(twice.meta["decided_by"], "usr_m1");
+        assert_eq!(twice.meta["state"], "pending");
+        assert!(
+            twice
+                .detail
+                .starts_with("You have voted already (`usr_m1` did so at ")
+                && twice.detail.contains("more people must agree"),
+            "{}",
+            twice.detail
         );
         let answer = execute(&stack, approval.id, 1).await;
         let early = refusal(answer, ErrorCode::IllegalTransition);
