@@ -98,9 +98,9 @@ deny contains unmet("GATE_SAMPLE", message, to_pass) if {
 }
 
 # What nothing is ever proposed for has no sample, however long one waits.
-to_collect(least) := sprintf("No advisor speaks of %s, so its sample is 0 for ever and waiting does not help: have a bundle activated whose gate for %s wants no sample.", [
+to_collect(least) := sprintf("No advisor speaks of %s, so its sample is 0 for ever and waiting does not help: have a bundle activated whose rule GATE_SAMPLE does not count %s.", [
 	input.body.target.operation,
-	input.body.to,
+	input.body.target.operation,
 ]) if {
 	least > 0
 	input.report.figures.advised == 0

@@ -69,7 +69,7 @@ without_sample(advised) := judged("AUTO", {"figures": object.union(good, {"sampl
 
 test_a_sample_that_never_comes_is_told_apart_from_a_small_one if {
 	deny := data.dispatch.deny with input as without_sample(0)
-	{reason.to_pass | some reason in deny} == {"No advisor speaks of dispatch, so its sample is 0 for ever and waiting does not help: have a bundle activated whose gate for AUTO wants no sample."}
+	{reason.to_pass | some reason in deny} == {"No advisor speaks of dispatch, so its sample is 0 for ever and waiting does not help: have a bundle activated whose rule GATE_SAMPLE does not count dispatch."}
 }
 
 test_a_small_sample_grows if {

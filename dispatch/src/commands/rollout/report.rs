@@ -83,8 +83,8 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
         Some(_) => String::new(),
         None => format!(
             "no advisor speaks of {}: its sample is 0 for ever, and waiting does not help; only a \
-             gate that wants no sample lets it through\n",
-            report.target.operation
+             bundle whose rule GATE_SAMPLE does not count {} lets it through\n",
+            report.target.operation, report.target.operation
         ),
     };
     format!(
