@@ -37,9 +37,11 @@ async fn handler(request: ReadRequest) -> Result<Json<LedgerView>, Failure> {
     let mut acts = facts.acts(target.operation);
     acts.reverse();
     acts.truncate(MOST);
+    let figures = rollout::ledger(target.operation, &facts);
+    let pairs = facts.pairs.into_iter().map(|facts| facts.pair);
     Ok(Json(LedgerView {
-        figures: rollout::ledger(target.operation, &facts),
-        pairs: facts.pairs.into_iter().rev().take(MOST).collect(),
+        figures,
+        pairs: pairs.rev().take(MOST).collect(),
         acts,
         since,
         until,
@@ -52,7 +54,7 @@ pub(super) fn endpoint() -> Endpoint {
         .needs(ReadPermission::Rollout)
         .summary("How good software's advice and acts were")
         .description(
-            "Of the tickets that the stage governs: proposals beside what people did, what software \
+            "Of what the stage governed when it happened: proposals beside what people did, what software \
              attempted, did and had undone, and promises; with the figures that a gate report \
              would have.",
         )

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    CommandId, Operation, Priority, TemplateId, TicketId,
+    CommandId, Operation, Priority, Slug, TemplateId, TicketId,
     approval::ApprovalState,
     autonomy::StageTarget,
     event::TicketChange,
@@ -19,12 +19,13 @@ use crate::Autonomy;
 /// The rows of a range of time, about one kind of command.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LedgerFacts {
-    /// The tickets that occur, as they are now: what their risk class depends on.
+    /// The tickets that occur, as they are now: where nothing says of which risk class something was
+    /// when it happened, it counts for the class of today.
     pub tickets: BTreeMap<TicketId, TicketRisk>,
     /// Proposals that were recorded in the range and paired before its end.
     pub pairs: Vec<PairFacts>,
-    /// Tickets of proposals that were recorded in the range and not paired before its end.
-    pub open: Vec<TicketId>,
+    /// Proposals that were recorded in the range and not paired before its end.
+    pub open: Vec<OpenFacts>,
     /// What software attempted in the range.
     pub attempts: Vec<AttemptFacts>,
     /// What software did in the range, by itself or released.
@@ -34,7 +35,7 @@ pub struct LedgerFacts {
     /// Warnings and breaches whose moment lies in the range, of all tickets that occur.
     pub promises: Vec<PromiseFacts>,
     /// Approvals that software asked for in the range.
-    pub approvals: Vec<(TicketId, ApprovalState)>,
+    pub approvals: Vec<ApprovalFacts>,
 }
 
 /// What the risk class of a ticket depends on.
@@ -47,13 +48,41 @@ pub struct TicketRisk {
 }
 
 /// A proposal that was compared with what people did.
-pub type PairFacts = LedgerPair;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFacts {
+    /// The two.
+    pub pair: LedgerPair,
+    /// The ticket as software looked at it.
+    pub risk: TicketRisk,
+}
+
+/// A proposal that nobody has acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFacts {
+    /// On which ticket.
+    pub ticket_id: TicketId,
+    /// The ticket as software looked at it.
+    pub risk: TicketRisk,
+}
+
+/// An approval that software asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalFacts {
+    /// About which ticket.
+    pub ticket_id: TicketId,
+    /// What became of it.
+    pub state: ApprovalState,
+    /// The risk class that the decision to hold the command named.
+    pub risk: Option<Slug>,
+}
 
 /// Something that software attempted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptFacts {
     /// On which ticket.
     pub ticket_id: TicketId,
+    /// The risk class that its decision named: that of the ticket before it.
+    pub risk: Option<Slug>,
     /// Whether policy denied it for another reason than a cap.
     pub denied: bool,
 }
@@ -65,6 +94,8 @@ pub struct ActFacts {
     pub command_id: CommandId,
     /// On which ticket.
     pub ticket_id: TicketId,
+    /// The risk class that its decision named: that of the ticket before it.
+    pub risk: Option<Slug>,
     /// When.
     pub at: DateTime<Utc>,
     /// Whether people had released it.
@@ -98,32 +129,47 @@ pub struct PromiseFacts {
 }
 
 impl LedgerFacts {
-    /// What is about tickets that a stage governs: of its risk class; of a stage for all classes
-    /// those without a stage of their own.
+    /// What a stage governs: what was of its risk class when software spoke, asked or acted; of a
+    /// stage for all classes that of classes without a stage of their own. What people make of the
+    /// ticket afterwards, another class among it, takes nothing away from the stage that let it
+    /// happen.
     pub fn governed_by(mut self, target: &StageTarget, autonomy: &Autonomy) -> Self {
-        let governed: BTreeSet<_> = self
-            .tickets
-            .iter()
-            .filter(|(_, ticket)| {
-                let risk = autonomy.risk_of(ticket.priority, &ticket.template);
-                match &target.risk {
-                    Some(wanted) => wanted == risk,
-                    None => !autonomy.has_stage_of_its_own(target.operation, risk),
-                }
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        self.tickets.retain(|id, _| governed.contains(id));
-        self.pairs.retain(|pair| governed.contains(&pair.ticket_id));
-        self.open.retain(|id| governed.contains(id));
+        let governs = |risk: &Slug| match &target.risk {
+            Some(wanted) => wanted == risk,
+            None => !autonomy.has_stage_of_its_own(target.operation, risk),
+        };
+        let as_was =
+            |ticket: &TicketRisk| governs(autonomy.risk_of(ticket.priority, &ticket.template));
+        let tickets = std::mem::take(&mut self.tickets);
+        let named = |risk: &Option<Slug>, id: &TicketId| match risk {
+            Some(risk) => governs(risk),
+            None => tickets.get(id).is_some_and(as_was),
+        };
+        self.pairs.retain(|pair| as_was(&pair.risk));
+        self.open.retain(|open| as_was(&open.risk));
         self.attempts
-            .retain(|attempt| governed.contains(&attempt.ticket_id));
-        self.acts.retain(|act| governed.contains(&act.ticket_id));
-        self.steps.retain(|id, _| governed.contains(id));
+            .retain(|attempt| named(&attempt.risk, &attempt.ticket_id));
+        self.acts.retain(|act| named(&act.risk, &act.ticket_id));
+        self.approvals
+            .retain(|approval| named(&approval.risk, &approval.ticket_id));
+        let occur = self.occurring();
+        self.tickets = tickets;
+        self.tickets.retain(|id, _| occur.contains(id));
+        self.steps.retain(|id, _| occur.contains(id));
         self.promises
-            .retain(|promise| governed.contains(&promise.ticket_id));
-        self.approvals.retain(|(id, _)| governed.contains(id));
+            .retain(|promise| occur.contains(&promise.ticket_id));
         self
+    }
+
+    /// The tickets of what software said, asked for and did.
+    pub fn occurring(&self) -> BTreeSet<TicketId> {
+        let pairs = self.pairs.iter().map(|pair| pair.pair.ticket_id);
+        pairs
+            .chain(self.open.iter().map(|open| open.ticket_id))
+            .chain(self.attempts.iter().map(|attempt| attempt.ticket_id))
+            .chain(self.acts.iter().map(|act| act.ticket_id))
+            .chain(self.approvals.iter().map(|approval| approval.ticket_id))
+            .collect()
     }
 
     /// What software did, and how people undid it.
@@ -171,7 +217,7 @@ pub fn ledger(operation: Operation, facts: &LedgerFacts) -> LedgerFigures {
         acts: count(facts.acts.len()),
         ..LedgerFigures::default()
     };
-    for pair in &facts.pairs {
+    for PairFacts { pair, .. } in &facts.pairs {
         if pair.seen {
             figures.seen.add(pair.outcome, 1);
             continue;
@@ -196,8 +242,8 @@ pub fn ledger(operation: Operation, facts: &LedgerFacts) -> LedgerFigures {
     }
     figures.overridden_permille = share(figures.overridden, figures.acts);
     figures.denied_permille = share(figures.denied, figures.attempts);
-    for (_, state) in &facts.approvals {
-        *figures.approvals.entry(*state).or_default() += 1;
+    for approval in &facts.approvals {
+        *figures.approvals.entry(approval.state).or_default() += 1;
     }
     figures.breaches = count(broken_after_an_act(facts));
     foreseen(facts, &mut figures);
@@ -229,7 +275,7 @@ fn broken_after_an_act(facts: &LedgerFacts) -> usize {
 /// What acting at the moment of the proposal would have saved: time, and deadlines that passed
 /// between the proposal and the act.
 fn foreseen(facts: &LedgerFacts, figures: &mut LedgerFigures) {
-    let is_foreseen = |pair: &&PairFacts| {
+    let is_foreseen = |pair: &&LedgerPair| {
         let alike = matches!(
             pair.outcome,
             PairingOutcome::Same | PairingOutcome::Equivalent
@@ -238,7 +284,8 @@ fn foreseen(facts: &LedgerFacts, figures: &mut LedgerFigures) {
     };
     let mut seconds: Vec<u64> = Vec::new();
     let mut avoidable = BTreeSet::new();
-    for pair in facts.pairs.iter().filter(is_foreseen) {
+    let pairs = facts.pairs.iter().map(|facts| &facts.pair);
+    for pair in pairs.filter(is_foreseen) {
         let waited = (pair.paired_at - pair.recorded_at).num_seconds();
         seconds.push(u64::try_from(waited).unwrap_or(0));
         let between = facts.promises.iter().enumerate().filter(|(_, promise)| {

@@ -15,8 +15,8 @@ mod tests;
 
 pub use guardrail::{Breached, acts, breached, window};
 pub use ledger::{
-    ActFacts, AttemptFacts, LedgerFacts, PairFacts, PromiseFacts, StepFacts, TicketRisk, ledger,
-    rule,
+    ActFacts, ApprovalFacts, AttemptFacts, LedgerFacts, OpenFacts, PairFacts, PromiseFacts,
+    StepFacts, TicketRisk, ledger, rule,
 };
 pub use overrides::undone;
 pub use report::{GATE_V, checks, gate_report, policy_figures, rank};

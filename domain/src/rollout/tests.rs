@@ -9,6 +9,7 @@ use contracts::{
     canonical::canonical_sha256,
     event::{AutonomyMode, TicketChange},
     proposal::{Factor, PairingOutcome},
+    rollout::LedgerPair,
     schedule::TimeWindow,
     sla::SlaRecordKind,
 };
@@ -38,7 +39,7 @@ fn minute(n: i64) -> DateTime<Utc> {
 }
 
 fn pair(n: u128, outcome: PairingOutcome, seen: bool) -> PairFacts {
-    PairFacts {
+    let pair = LedgerPair {
         proposal_id: ProposalId::from_uuid(Uuid::from_u128(n)),
         ticket_id: ticket(n),
         recorded_at: minute(0),
@@ -47,6 +48,10 @@ fn pair(n: u128, outcome: PairingOutcome, seen: bool) -> PairFacts {
         seen,
         rule: "technician_v2/travel_minutes".to_owned(),
         technician_id: Some(technician(n % 2)),
+    };
+    PairFacts {
+        pair,
+        risk: risk(Priority::P3),
     }
 }
 
@@ -128,6 +133,7 @@ fn act(event: TicketEvent) -> ActFacts {
     ActFacts {
         command_id: attempt(1),
         ticket_id: ticket(1),
+        risk: None,
         at: minute(0),
         released: false,
         changes: vec![change(0, event)],
@@ -297,6 +303,22 @@ fn triage_verification_and_invoices_are_undone_by_their_opposite() {
 
 // The ledger.
 
+fn attempted(n: u128, denied: bool) -> AttemptFacts {
+    AttemptFacts {
+        ticket_id: ticket(n),
+        risk: None,
+        denied,
+    }
+}
+
+fn asked(n: u128, state: ApprovalState) -> ApprovalFacts {
+    ApprovalFacts {
+        ticket_id: ticket(n),
+        state,
+        risk: None,
+    }
+}
+
 fn facts() -> LedgerFacts {
     use PairingOutcome::*;
     LedgerFacts {
@@ -308,21 +330,11 @@ fn facts() -> LedgerFacts {
             pair(4, Nothing, false),
             pair(5, Different, true),
         ],
-        open: vec![ticket(6)],
-        attempts: vec![
-            AttemptFacts {
-                ticket_id: ticket(1),
-                denied: false,
-            },
-            AttemptFacts {
-                ticket_id: ticket(2),
-                denied: true,
-            },
-            AttemptFacts {
-                ticket_id: ticket(3),
-                denied: false,
-            },
-        ],
+        open: vec![OpenFacts {
+            ticket_id: ticket(6),
+            risk: risk(Priority::P3),
+        }],
+        attempts: vec![attempted(1, false), attempted(2, true), attempted(3, false)],
         acts: vec![act(dispatched(1, 5))],
         steps: BTreeMap::from([(ticket(1), vec![step(3, false, unassigned(1))])]),
         promises: vec![
@@ -343,8 +355,8 @@ fn facts() -> LedgerFacts {
             },
         ],
         approvals: vec![
-            (ticket(1), ApprovalState::Executed),
-            (ticket(2), ApprovalState::Rejected),
+            asked(1, ApprovalState::Executed),
+            asked(2, ApprovalState::Rejected),
         ],
     }
 }
@@ -415,6 +427,7 @@ fn a_breach_before_the_act_is_not_softwares() {
 fn a_stage_for_all_leaves_out_classes_with_one_of_their_own() {
     let mut facts = facts();
     facts.tickets.insert(ticket(1), risk(Priority::P1));
+    facts.pairs[0].risk = risk(Priority::P1);
     let general = target(None);
     let emergency = target(Some("emergency"));
     let sample = |autonomy: &Autonomy, target: &StageTarget| {
@@ -431,6 +444,48 @@ fn a_stage_for_all_leaves_out_classes_with_one_of_their_own() {
     let apart = staged(&[(Some("emergency"), AutonomyMode::Off, None)]);
     assert_eq!(sample(&apart, &general), (4, 0, 2));
     assert_eq!(sample(&apart, &target(Some("standard"))), (4, 0, 2));
+}
+
+#[test]
+fn what_happened_counts_for_the_class_of_then() {
+    // All of it on tickets that people have since made P3.
+    let mut facts = facts();
+    facts.pairs[0].risk = risk(Priority::P1);
+    facts.open[0].risk = risk(Priority::P1);
+    facts.attempts[0].risk = Some(slug("emergency"));
+    facts.acts[0].risk = Some(slug("emergency"));
+    facts.approvals[1].risk = Some(slug("emergency"));
+    let apart = staged(&[(Some("emergency"), AutonomyMode::Auto, None)]);
+    let figures = |facts: &LedgerFacts, risk: Option<&str>| {
+        let governed = facts.clone().governed_by(&target(risk), &apart);
+        let figures = ledger(Operation::Dispatch, &governed);
+        let pairs = (governed.pairs.len(), figures.open);
+        let acts = (
+            figures.attempts,
+            figures.acts,
+            figures.overridden,
+            figures.breaches,
+        );
+        let asked: Vec<_> = figures.approvals.into_keys().collect();
+        (pairs, acts, asked, governed.promises.len())
+    };
+    assert_eq!(
+        figures(&facts, Some("emergency")),
+        ((1, 1), (1, 1, 1, 1), vec![ApprovalState::Rejected], 3),
+        "with the promises of all tickets on which something was done then"
+    );
+    assert_eq!(
+        figures(&facts, None),
+        ((4, 0), (2, 0, 0, 0), vec![ApprovalState::Executed], 3)
+    );
+    // A ticket that became an emergency only afterwards is none of that class's.
+    facts.acts[0].risk = Some(slug("standard"));
+    facts.tickets.insert(ticket(1), risk(Priority::P1));
+    let governed = facts
+        .clone()
+        .governed_by(&target(Some("emergency")), &apart);
+    assert_eq!(governed.acts, []);
+    assert_eq!(facts.governed_by(&target(None), &apart).acts.len(), 1);
 }
 
 #[test]

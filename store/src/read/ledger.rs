@@ -1,11 +1,11 @@
 //! What was recorded of one kind of command over a range of time: proposals with what people did,
 //! what software attempted and did, and what came of it. `domain::rollout` makes figures of it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    CommandId, Operation, ProposalId, TechnicianId, TicketId,
+    CommandId, Operation, ProposalId, Slug, TechnicianId, TicketId,
     command::CommandClass,
     event::TicketChange,
     proposal::{Factor, PairingOutcome},
@@ -13,7 +13,10 @@ use contracts::{
 };
 use domain::{
     autonomy::kind_of,
-    rollout::{ActFacts, AttemptFacts, LedgerFacts, PromiseFacts, StepFacts, TicketRisk, rule},
+    rollout::{
+        ActFacts, ApprovalFacts, AttemptFacts, LedgerFacts, OpenFacts, PairFacts, PromiseFacts,
+        StepFacts, TicketRisk, rule,
+    },
 };
 use sqlx::{FromRow, types::Json};
 use strum::VariantArray;
@@ -39,6 +42,8 @@ struct ProposalRow {
     factors: Option<Json<Vec<Factor>>>,
     proposed: Option<String>,
     technician_id: Option<Uuid>,
+    priority: String,
+    template: String,
 }
 
 /// The rows of the ledger on this kind of command.
@@ -49,18 +54,30 @@ pub async fn ledger(
 ) -> Result<LedgerFacts, Error> {
     let mut facts = LedgerFacts::default();
     proposals(tx, operation, range, &mut facts).await?;
+    approvals(tx, operation, range, &mut facts).await?;
+    done(tx, operation, range, facts).await
+}
+
+/// Those of them that guardrails look at: what software attempted and did, and what came of it.
+pub async fn deeds(
+    tx: &mut TenantTx,
+    operation: Operation,
+    range: Range,
+) -> Result<LedgerFacts, Error> {
+    done(tx, operation, range, LedgerFacts::default()).await
+}
+
+async fn done(
+    tx: &mut TenantTx,
+    operation: Operation,
+    range: Range,
+    mut facts: LedgerFacts,
+) -> Result<LedgerFacts, Error> {
     attempts(tx, operation, range, &mut facts).await?;
     acts(tx, operation, range, &mut facts).await?;
     steps(tx, range, &mut facts).await?;
-    approvals(tx, operation, range, &mut facts).await?;
-    let tickets = facts.pairs.iter().map(|pair| pair.ticket_id);
-    let tickets = tickets
-        .chain(facts.open.iter().copied())
-        .chain(facts.attempts.iter().map(|attempt| attempt.ticket_id))
-        .chain(facts.acts.iter().map(|act| act.ticket_id))
-        .chain(facts.approvals.iter().map(|(id, _)| *id));
-    let tickets: BTreeSet<Uuid> = tickets.map(|id| id.as_uuid()).collect();
-    let tickets: Vec<Uuid> = tickets.into_iter().collect();
+    let tickets = facts.occurring().into_iter().map(|id| id.as_uuid());
+    let tickets: Vec<Uuid> = tickets.collect();
     risks(tx, &tickets, &mut facts).await?;
     promises(tx, &tickets, range, &mut facts).await?;
     Ok(facts)
@@ -68,7 +85,8 @@ pub async fn ledger(
 
 /// What the workflow recorded, for that is what software would follow; and of each ticket's version,
 /// and of what one act met, one proposal: saying it twice is no second case. Of a version that is the
-/// one that met an act first, of those the one that was recorded last.
+/// one that met an act first, of those the one that was recorded last. Its ticket is told as the
+/// advisor saw it; what advice of this kind does not look at, as it is now.
 async fn proposals(
     tx: &mut TenantTx,
     operation: Operation,
@@ -95,7 +113,9 @@ async fn proposals(
          select p.id, p.ticket_id, p.recorded_at, p.paired_at, p.paired_outcome as outcome,
                 p.paired_seen as seen, coalesce(p.advice ->> 'advisor', '') as advisor,
                 p.advice #> '{ranked,0,factors}' as factors,
-                p.advice #>> '{ranked,0,choice,technician_id}' as proposed, t.technician_id
+                p.advice #>> '{ranked,0,choice,technician_id}' as proposed, t.technician_id,
+                coalesce(p.input ->> 'priority', t.priority) as priority,
+                coalesce(p.input ->> 'template', t.template) as template
          from of_act p
          join tickets t on t.tenant_id = p.tenant_id and t.id = p.ticket_id
          order by p.recorded_at, p.id",
@@ -109,17 +129,18 @@ async fn proposals(
     for row in rows {
         let ticket_id = TicketId::from_uuid(row.ticket_id);
         let id = ProposalId::from_uuid(row.id);
+        let risk = ticket_risk("proposals", id, &row.priority, &row.template)?;
         let (Some(paired_at), Some(outcome)) =
             (row.paired_at.filter(|at| *at < until), row.outcome)
         else {
-            facts.open.push(ticket_id);
+            facts.open.push(OpenFacts { ticket_id, risk });
             continue;
         };
         let outcome: PairingOutcome = outcome
             .parse()
             .map_err(|error| Error::corrupt("proposals", "paired_outcome", id, error))?;
         let proposed = row.proposed.and_then(|id| id.parse::<TechnicianId>().ok());
-        facts.pairs.push(LedgerPair {
+        let pair = LedgerPair {
             proposal_id: id,
             ticket_id,
             recorded_at: row.recorded_at,
@@ -131,7 +152,8 @@ async fn proposals(
                 row.factors.as_deref().map_or(&[], Vec::as_slice),
             ),
             technician_id: proposed.or(row.technician_id.map(TechnicianId::from_uuid)),
-        });
+        };
+        facts.pairs.push(PairFacts { pair, risk });
     }
     Ok(())
 }
@@ -143,8 +165,8 @@ async fn attempts(
     (since, until): Range,
     facts: &mut LedgerFacts,
 ) -> Result<(), Error> {
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
-        "select e.ticket_id,
+    let rows: Vec<(Uuid, Option<String>, bool)> = sqlx::query_as(
+        "select e.ticket_id, d.input::jsonb #>> '{stage,risk}' as risk,
                 coalesce(e.refused in ('POLICY_DENIED', 'FORBIDDEN') and exists (
                     select from jsonb_array_elements(d.reasons) r
                      where not starts_with(r ->> 'code', 'AUTONOMY_CAP_')), false) as denied
@@ -166,14 +188,25 @@ async fn attempts(
     .bind(since - SKEW)
     .fetch_all(tx.connection())
     .await?;
-    facts.attempts = rows
-        .into_iter()
-        .map(|(ticket, denied)| AttemptFacts {
-            ticket_id: TicketId::from_uuid(ticket),
+    for (ticket, risk, denied) in rows {
+        let ticket_id = TicketId::from_uuid(ticket);
+        facts.attempts.push(AttemptFacts {
+            ticket_id,
+            risk: class(ticket_id, risk)?,
             denied,
-        })
-        .collect();
+        });
+    }
     Ok(())
+}
+
+#[derive(FromRow)]
+struct ActRow {
+    command_id: Uuid,
+    ticket_id: Uuid,
+    at: DateTime<Utc>,
+    released: bool,
+    changes: Json<Vec<TicketChange>>,
+    risk: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -185,20 +218,24 @@ struct StepRow {
     changes: Json<Vec<TicketChange>>,
 }
 
-/// What is held was not done, and what is carried out is of whoever had asked for it.
+/// What is held was not done, and what is carried out is of whoever had asked for it, also where a
+/// person did so. Whose row it can be is said as the index `audit_events_of_software` says it.
 async fn acts(
     tx: &mut TenantTx,
     operation: Operation,
     (since, until): Range,
     facts: &mut LedgerFacts,
 ) -> Result<(), Error> {
-    let rows: Vec<StepRow> = sqlx::query_as(
-        "select e.command_id, e.ticket_id, e.at, x.id is not null as flag, e.changes
+    let rows: Vec<ActRow> = sqlx::query_as(
+        "select e.command_id, e.ticket_id, e.at, x.id is not null as released, e.changes,
+                d.input::jsonb #>> '{stage,risk}' as risk
          from audit_events e
+         join policy_decisions d on d.tenant_id = e.tenant_id and d.id = e.decision_id
          left join approvals x on x.tenant_id = e.tenant_id and x.ticket_id = e.ticket_id
                               and x.executed_command_id = e.command_id
          where e.tenant_id = $1 and e.operation = $2 and e.refused is null
            and e.at >= $3 and e.at < $4 and e.recorded_at >= $5 and e.ticket_id is not null
+           and (e.actor_kind in ('agent', 'workflow') or e.payload ? 'approval')
            and case when x.id is null then e.actor_kind in ('agent', 'workflow')
                     else x.requested_by_kind in ('agent', 'workflow') end
            and not exists (
@@ -214,17 +251,24 @@ async fn acts(
     .bind(since - SKEW)
     .fetch_all(tx.connection())
     .await?;
-    facts.acts = rows
-        .into_iter()
-        .map(|row| ActFacts {
+    for row in rows {
+        let ticket_id = TicketId::from_uuid(row.ticket_id);
+        facts.acts.push(ActFacts {
             command_id: CommandId::from_uuid(row.command_id),
-            ticket_id: TicketId::from_uuid(row.ticket_id),
+            ticket_id,
+            risk: class(ticket_id, row.risk)?,
             at: row.at,
-            released: row.flag,
+            released: row.released,
             changes: row.changes.0,
-        })
-        .collect();
+        });
+    }
     Ok(())
+}
+
+/// The risk class that a decision on a ticket named.
+fn class(ticket: TicketId, risk: Option<String>) -> Result<Option<Slug>, Error> {
+    let risk = risk.map(|risk| risk.parse()).transpose();
+    risk.map_err(|error| Error::corrupt("policy_decisions", "input", ticket, error))
 }
 
 /// What happened to the tickets of the acts since the first of them.
@@ -276,8 +320,10 @@ async fn approvals(
     (since, until): Range,
     facts: &mut LedgerFacts,
 ) -> Result<(), Error> {
-    let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        "select a.ticket_id, a.state from approvals a
+    let rows: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
+        "select a.ticket_id, a.state, d.input::jsonb #>> '{stage,risk}' as risk
+         from approvals a
+         left join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
          where a.tenant_id = $1 and a.kind = 'held_command' and a.operation = $2
            and a.requested_by_kind in ('agent', 'workflow') and a.ticket_id is not null
            and a.requested_at >= $3 and a.requested_at < $4
@@ -289,12 +335,16 @@ async fn approvals(
     .bind(until)
     .fetch_all(tx.connection())
     .await?;
-    for (ticket, state) in rows {
-        let ticket = TicketId::from_uuid(ticket);
+    for (ticket, state, risk) in rows {
+        let ticket_id = TicketId::from_uuid(ticket);
         let state = state
             .parse()
-            .map_err(|error| Error::corrupt("approvals", "state", ticket, error))?;
-        facts.approvals.push((ticket, state));
+            .map_err(|error| Error::corrupt("approvals", "state", ticket_id, error))?;
+        facts.approvals.push(ApprovalFacts {
+            ticket_id,
+            state,
+            risk: class(ticket_id, risk)?,
+        });
     }
     Ok(())
 }
@@ -309,15 +359,23 @@ async fn risks(tx: &mut TenantTx, tickets: &[Uuid], facts: &mut LedgerFacts) -> 
     .await?;
     for (id, priority, template) in rows {
         let id = TicketId::from_uuid(id);
-        let corrupt =
-            |column, error: &dyn std::fmt::Display| Error::corrupt("tickets", column, id, error);
-        let risk = TicketRisk {
-            priority: priority.parse().map_err(|e| corrupt("priority", &e))?,
-            template: template.parse().map_err(|e| corrupt("template", &e))?,
-        };
+        let risk = ticket_risk("tickets", id, &priority, &template)?;
         facts.tickets.insert(id, risk);
     }
     Ok(())
+}
+
+fn ticket_risk(
+    table: &'static str,
+    id: impl Display,
+    priority: &str,
+    template: &str,
+) -> Result<TicketRisk, Error> {
+    let corrupt = |column, error: &dyn Display| Error::corrupt(table, column, &id, error);
+    Ok(TicketRisk {
+        priority: priority.parse().map_err(|e| corrupt("priority", &e))?,
+        template: template.parse().map_err(|e| corrupt("template", &e))?,
+    })
 }
 
 async fn promises(

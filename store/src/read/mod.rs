@@ -29,7 +29,7 @@ pub use directory::{
 pub use kill_switch::{
     ExpiredSwitch, TurnedSwitch, drills, expired_switches, kill_switch, turned_switches,
 };
-pub use ledger::{Range, ledger};
+pub use ledger::{Range, deeds, ledger};
 pub use proposals::{agreement, approvals, proposals, viewed, viewed_with_approval};
 pub use rollout::{
     StageRow, active_bundle, approval_steps_due, report, stage_changes, stage_changes_to_come,
