@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
+    autonomy::THROUGH_KILL_SWITCH,
     directory::KillSwitchView,
     kill_switch::{DrillReport, KillScope, StopPhase, SwitchStatus, UnderWay},
 };
@@ -15,7 +16,9 @@ use crate::{Error, TenantTx, read::Sees};
 ///
 /// Effects of software are looked for between the moment at which the engagement came in and that at
 /// which it was written: later ones cannot be. That of another tenant's switch over everything is not
-/// seen from here; the longest that an engagement waits stands in for it. `$1`: the tenant.
+/// seen from here; the longest that an engagement waits stands in for it. What the workflow carries out
+/// is the proposer's doing: a person's is no effect of software. `$1`: the tenant; `$2`: what the
+/// workflow goes on with whatever a switch says.
 const SWITCHES: &str = "
     with switches as (
         select k.scope, k.engaged, k.generation, k.reason, k.turned_by, k.turned_at, k.expires_at,
@@ -47,7 +50,9 @@ const SWITCHES: &str = "
           join audit_events a on a.tenant_id = $1
            and a.recorded_at > s.turned_at and a.recorded_at <= s.written_at
            and a.refused is null and a.actor_kind in ('agent', 'workflow')
-           and a.operation not in ('record_proposal', 'record_sla', 'record_approval_step')
+           and a.operation <> all($2)
+          join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+           and wanted_by_software(d.input::jsonb) is not null
          where s.stops
            and s.scope in ('everything', 'tenant', 'operation:' || a.operation,
                            'channel:' || (a.payload ->> 'channel'),
@@ -125,6 +130,7 @@ impl SwitchRow {
 pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView, Error> {
     let rows: Vec<SwitchRow> = sqlx::query_as(SWITCHES)
         .bind(tx.tenant_id().as_uuid())
+        .bind(THROUGH_KILL_SWITCH.map(|it| it.to_string()))
         .fetch_all(tx.connection())
         .await?;
     let switches = rows

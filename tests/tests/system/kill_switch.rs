@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ErrorCode, Operation, Role, TicketState,
     approval::ApprovalState,
@@ -1025,6 +1025,50 @@ fn what_software_says_waits_and_what_is_under_way_keeps_the_switch_stopping() {
         .execute(stack.admin())
         .await
         .unwrap();
+    });
+}
+
+#[test]
+fn how_long_a_stop_took_is_measured_by_what_software_does_by_itself() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        // A technician asked; the workflow only carries it out.
+        let id = job.is_held().await.id;
+        job.is_released().await;
+        let stop = async |backdated: DateTime<Utc>| {
+            turn(&stack, Operation::EngageKillSwitch).await;
+            let turned_at = switch(&stack, "tenant").await.turned_at;
+            let set = async |at: DateTime<Utc>| {
+                sqlx::query("update kill_switches set turned_at = $1")
+                    .bind(at)
+                    .execute(stack.admin())
+                    .await
+                    .unwrap();
+            };
+            // As if the engagement had come in before, and waited.
+            set(backdated).await;
+            sqlx::query("update control_events set told = 0, done_at = now()")
+                .execute(stack.admin())
+                .await
+                .unwrap();
+            let stopped = switch(&stack, "tenant").await;
+            set(turned_at).await;
+            assert_eq!(stopped.phase, StopPhase::Stopped);
+            stopped.stop_millis.unwrap()
+        };
+        let before = Utc::now();
+        let path = format!("/approvals/{id}/execute");
+        let execute = stack.ask(Who::Workflow, Method::POST, path);
+        let execute = execute.key(dispatch_tests::http::key());
+        let body = json!({ "version": 1, "applied_seq": 1 });
+        let executed = execute.json(&body).send().await;
+        assert_eq!(executed.status, 200, "{}", executed.text());
+        assert_eq!(stop(before).await, 0);
+
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        let before = Utc::now();
+        note(&stack, &job, Who::Agent).await.receipt();
+        assert!(stop(before).await > 0);
     });
 }
 
