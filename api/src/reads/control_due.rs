@@ -3,6 +3,8 @@
 //! What is due for a tenant without a ticket, as commands with their keys. It is computed from what
 //! is on record at this moment, so asking twice does no harm, and neither does sending twice.
 
+use std::{collections::BTreeSet, error::Error, time::Duration};
+
 use chrono::{DateTime, Utc};
 use contracts::{
     Command, Operation, Slug, TenantId,
@@ -15,13 +17,15 @@ use contracts::{
 };
 use domain::{Autonomy, rollout};
 use serde_json::json;
-use store::{
-    TenantTx,
-    read::{ExpiredSwitch, StageRow, TurnedSwitch},
-};
+use store::read::{ExpiredSwitch, StageRow, TurnedSwitch};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get, rollout::standing};
+
+/// How long all guardrails of a tenant may be looked at. Whoever asks waits for two seconds, and all
+/// else that is due has to be told within them.
+const GUARDRAILS: Duration = Duration::from_millis(1_200);
 
 async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
     request.query(&[])?;
@@ -38,56 +42,101 @@ async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
         return Ok(Json(ControlDue { commands }));
     }
     let (autonomy, rows, _) = standing(&request, &mut tx).await?;
-    // What goes back comes before what goes ahead: it makes the latter void.
-    let mut commands = breached(&mut tx, tenant, &autonomy, &rows, now).await?;
     let steps = store::read::approval_steps_due(&mut tx, now).await?;
-    commands.extend(steps.iter().filter_map(|approval| step(tenant, approval)));
     let to_come = store::read::stage_changes_to_come(&mut tx).await?;
     let turned = store::read::turned_switches(&mut tx).await?;
+    let expired = store::read::expired_switches(&mut tx, now).await?;
+    tx.commit().await?;
+    let guarded = guarded(&request, &autonomy, &rows).await;
+    // What goes back comes before what goes ahead: it makes the latter void.
+    let mut commands = guarded.due;
+    commands.extend(steps.iter().filter_map(|approval| step(tenant, approval)));
     let sender = &request.actor().id;
     let come = to_come.iter().filter(|change| {
         change.effective_at <= now
             && autonomy.has_class_of(&change.target)
+            && !(goes_ahead(change) && guarded.unknown.contains(&change.target.operation))
             && !was_stopped(change, &turned, sender)
     });
     commands.extend(come.map(|change| applied(tenant, change)));
-    let expired = store::read::expired_switches(&mut tx, now).await?;
     commands.extend(expired.into_iter().map(|switch| released(tenant, switch)));
-    tx.commit().await?;
     Ok(Json(ControlDue { commands }))
 }
 
-/// Stages whose guardrails do not hold go back by one.
-async fn breached(
-    tx: &mut TenantTx,
-    tenant: TenantId,
-    autonomy: &Autonomy,
-    rows: &[StageRow],
-    now: DateTime<Utc>,
-) -> Result<Vec<DueCommand>, Failure> {
-    let rules = &autonomy.rules.guardrails;
-    let mut due = Vec::new();
-    for row in rows {
-        let stage = &row.setting;
-        if !rollout::acts(stage.mode) {
-            continue;
-        }
-        let since = rollout::window(rules, Some(row.set_at), now);
-        let operation = stage.target.operation;
-        let facts = store::read::ledger(tx, operation, (since, now)).await?;
-        let figures = rollout::ledger(operation, &facts.governed_by(&stage.target, autonomy));
-        if let Some(breached) = rollout::breached(rules, stage.mode, &figures) {
-            let about = format!("{}/{}", stage.target.key(), breached.reason);
-            let body = DemoteStage {
-                target: stage.target.clone(),
-                to: breached.to,
-                percent: None,
-                reason: breached.reason,
-            };
-            due.push(command(tenant, "demote", &about, stage.version, body));
-        }
+/// What the guardrails say.
+#[derive(Default)]
+struct Guarded {
+    /// Stages whose guardrails do not hold go back by one.
+    due: Vec<DueCommand>,
+    /// Commands with a guardrail that could not be looked at: the next round does.
+    unknown: BTreeSet<Operation>,
+}
+
+/// Looks at each guardrail for itself: one that cannot be read in its share of the time, or not at
+/// all, keeps nothing else from being told.
+async fn guarded(request: &ReadRequest, autonomy: &Autonomy, rows: &[StageRow]) -> Guarded {
+    let acting = |row: &&StageRow| rollout::acts(row.setting.mode);
+    let acting: Vec<_> = rows.iter().filter(acting).collect();
+    let until = Instant::now() + GUARDRAILS;
+    let mut guarded = Guarded::default();
+    for (place, row) in acting.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let others = u32::try_from(acting.len() - place).unwrap_or(u32::MAX);
+        let share = left / others;
+        let cause = match timeout(share, breached(request, autonomy, row, share)).await {
+            Ok(Ok(due)) => {
+                guarded.due.extend(due);
+                continue;
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        let stage = &row.setting.target;
+        tracing::error!(
+            tenant_id = %request.actor().tenant_id,
+            stage = stage.key(),
+            error = cause.as_ref().map(|error| error as &dyn Error),
+            "a guardrail could not be looked at in time; the next round tries again"
+        );
+        guarded.unknown.insert(stage.operation);
     }
-    Ok(due)
+    guarded
+}
+
+/// The demotion that is due, in a transaction of its own: what fails here ends no other.
+async fn breached(
+    request: &ReadRequest,
+    autonomy: &Autonomy,
+    row: &StageRow,
+    lasts: Duration,
+) -> Result<Option<DueCommand>, store::Error> {
+    let rules = &autonomy.rules.guardrails;
+    let (tenant, now) = (request.actor().tenant_id, request.received_at());
+    let stage = &row.setting;
+    let operation = stage.target.operation;
+    let since = rollout::window(rules, Some(row.set_at), now);
+    let mut tx = request.open_again().await?;
+    // The database gives up as well: else the connection would be gone until it is done.
+    tx.allow(lasts.max(Duration::from_millis(1))).await?;
+    let facts = store::read::deeds(&mut tx, operation, (since, now)).await?;
+    tx.commit().await?;
+    let figures = rollout::ledger(operation, &facts.governed_by(&stage.target, autonomy));
+    let breached = rollout::breached(rules, stage.mode, &figures);
+    Ok(breached.map(|breached| {
+        let about = format!("{}/{}", stage.target.key(), breached.reason);
+        let body = DemoteStage {
+            target: stage.target.clone(),
+            to: breached.to,
+            percent: None,
+            reason: breached.reason,
+        };
+        command(tenant, "demote", &about, stage.version, body)
+    }))
+}
+
+/// Whether software may do as much or more by it: not while nobody knows how it does.
+fn goes_ahead(change: &StageChange) -> bool {
+    change.to >= change.from
 }
 
 fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
@@ -188,7 +237,8 @@ pub(super) fn endpoint() -> Endpoint {
             "Stages whose guardrails do not hold, steps of approvals, changes of stages and ends of \
              kill switches whose time has come: as commands that the tenant's control is to send. \
              Of a tenant that is not active nothing is due but its erasure, once its time of grace is over. \
-             A change that a kill switch stopped when its time came is not among them, then or later.",
+             A change that a kill switch stopped when its time came is not among them, then or later. \
+             A guardrail that cannot be read in time keeps back only changes that go ahead.",
         )
 }
 
@@ -291,6 +341,12 @@ mod tests {
             assert!(!stopped(scope, None), "{scope}: about something else");
         }
         assert!(!was_stopped(&change, &[], "svc_flow"));
+        assert!(goes_ahead(&change), "and not while a guardrail is unknown");
+        let back = StageChange {
+            from: AutonomyMode::Auto,
+            ..change
+        };
+        assert!(!goes_ahead(&back), "going back is never kept waiting");
     }
 
     #[test]

@@ -173,6 +173,14 @@ impl ReadRequest {
         Ok(self.open_with_rights().await?.0)
     }
 
+    /// Another transaction of a read that has been allowed already.
+    ///
+    /// # Errors
+    /// As [`TenantTx::begin_read`].
+    pub async fn open_again(&self) -> Result<TenantTx, store::Error> {
+        TenantTx::begin_read(self.app.pool(), self.caller.actor.tenant_id).await
+    }
+
     /// The same, and what else the caller may read. The bundle that is active in this transaction
     /// says both: one that takes a right away takes it away from the next read on, in every process.
     pub async fn open_with_rights(&self) -> Result<(TenantTx, Rights), Failure> {

@@ -1241,6 +1241,123 @@ fn a_breached_guardrail_takes_the_stage_back_once() {
 }
 
 #[test]
+fn an_act_counts_for_the_class_that_the_ticket_had_then() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, EMERGENCIES, AutonomyMode::Auto, None).await;
+        let version = standing(&stack, EMERGENCIES).await.1;
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            let job = fresh(&stack).await;
+            assert_eq!(job.ticket().await.priority, Priority::P1);
+            act(&stack, Who::Agent, &job, "P1").await.receipt();
+            jobs.push(job);
+        }
+        assert_eq!(due(&stack).await.commands, [], "all is well");
+        // What was an emergency to software is none: from now on it is of the class `standard`.
+        act(&stack, Who::Dispatcher, &jobs[0], "P3").await.receipt();
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let figures = async |stage: &str| {
+            let stage: StageTarget = serde_json::from_value(target(stage)).unwrap();
+            let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+            (ledger.figures.acts, ledger.figures.overridden)
+        };
+        assert_eq!(figures(EMERGENCIES).await, (3, 1));
+        assert_eq!(figures(TRIAGE).await, (0, 0));
+        assert_eq!(control(&stack).await, [Operation::DemoteStage]);
+        assert_eq!(
+            standing(&stack, EMERGENCIES).await,
+            (AutonomyMode::Approve, version + 1)
+        );
+    });
+}
+
+#[test]
+fn a_guardrail_that_cannot_be_read_keeps_nothing_else_waiting() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            let job = fresh(&stack).await;
+            act(&stack, Who::Agent, &job, "P2").await.receipt();
+            jobs.push(job);
+        }
+        // A change that goes ahead, and the end of a switch, are due as well.
+        demote(&stack, "triage/standard", "OFF").await;
+        let soon = Utc::now() + TimeDelta::seconds(1);
+        decide_for(&stack, "triage/standard", "SHADOW", None, soon).await;
+        act(&stack, Who::Dispatcher, &jobs[0], "P1").await.receipt();
+        let body = json!({
+            "scope": { "kind": "operation", "operation": "qa_verify" },
+            "reason": "drill", "expires_at": Utc::now() + TimeDelta::seconds(1),
+        });
+        let engaged = send(&stack, Who::TenantAdmin, Operation::EngageKillSwitch, &body).await;
+        assert!(engaged.status.is_success(), "{}", engaged.text());
+
+        let mut lock = stack.admin().begin().await.unwrap();
+        sqlx::query("lock table sla_records in access exclusive mode")
+            .execute(&mut *lock)
+            .await
+            .unwrap();
+        let operations = async || {
+            let commands = due(&stack).await.commands;
+            let operations = commands.iter().map(|command| command.operation);
+            operations.collect::<Vec<_>>()
+        };
+        wait::until("what is due besides", BOUND, async || {
+            match &operations().await[..] {
+                [Operation::ReleaseKillSwitch] => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        lock.rollback().await.unwrap();
+        wait::until("all of it", BOUND, async || match &operations().await[..] {
+            [
+                Operation::DemoteStage,
+                Operation::ApplyStageChange,
+                Operation::ReleaseKillSwitch,
+            ] => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_software_did_is_found_by_its_index() {
+    with_api(async |stack| {
+        // As the ledger asks; whether the index can be used at all is not a matter of how many rows
+        // there are.
+        for whose in [
+            "e.actor_kind in ('agent', 'workflow')",
+            "(e.actor_kind in ('agent', 'workflow') or e.payload ? 'approval')",
+        ] {
+            let mut tx = stack.admin().begin().await.unwrap();
+            let app = "set local role dispatch_app; set local enable_seqscan = off; \
+                       set local enable_bitmapscan = off";
+            sqlx::raw_sql(app).execute(&mut *tx).await.unwrap();
+            let sql = format!(
+                "explain select e.command_id from audit_events e
+                  where e.tenant_id = '{}' and e.operation = 'triage' and e.ticket_id is not null
+                    and e.at >= now() - interval '1 day'
+                    and e.recorded_at >= now() - interval '1 day' and {whose}",
+                stack.tenant().id.as_uuid(),
+            );
+            let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .fetch_all(&mut *tx)
+                .await
+                .unwrap();
+            let plan = plan.join("\n");
+            assert!(plan.contains("audit_events_of_software"), "{plan}");
+        }
+    });
+}
+
+#[test]
 fn what_people_release_and_undo_counts_as_softwares() {
     with_api(async |stack| {
         rules(&stack, easy).await;
