@@ -53,9 +53,10 @@ pub struct StageSetting {
     pub version: u64,
 }
 
-/// What a workflow may at most go on with while a kill switch stops it: the books that people rely on,
-/// and what they had decided before. A bundle lets it go on with these or fewer, and `dispatch verify`
-/// holds what was done against them. Carrying out an approval is recorded as what is carried out.
+/// What a workflow may at most go on with while a kill switch stops it: the books that people rely
+/// on, and what they had decided before. A bundle lets it go on with these or fewer, and `dispatch
+/// verify` holds what was done against them. Carrying out an approval is recorded as what is carried
+/// out.
 pub const THROUGH_KILL_SWITCH: [Operation; 7] = [
     Operation::DemoteStage,
     Operation::EraseTenant,

@@ -4,8 +4,8 @@
 //! chain, which name where it stands and leave the rest to the attempt's body. What no chain tells
 //! (what an amendment asks for, the demands of a change order) is not compared; the words of a held
 //! command cannot be read here, so its hash is held against the approval's. Who released something is
-//! looked at anew: people whom the policy had asked for, each once, and never the one who asked. So are
-//! the facts that it was approved on: they are those of the ticket from which it was carried out.
+//! looked at anew: people whom the policy had asked for, each once, and never the one who asked. So
+//! are the facts that it was approved on: they are those of the ticket from which it was carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -633,8 +633,8 @@ impl Told {
         self.unknown.remove("request");
     }
 
-    /// Whether the ticket from which it was carried out is still what was approved: recomputed, for a
-    /// hash that is only passed on proves nothing.
+    /// Whether the ticket from which it was carried out is still what was approved: recomputed, for
+    /// a hash that is only passed on proves nothing.
     fn stands_on_its_facts(
         &self,
         attempt: Attempt<'_>,

@@ -1146,9 +1146,9 @@ fn software_does_nothing_beyond_what_is_let_pass() {
             play.replayed.load(Ordering::Relaxed)
         );
         println!("{told}");
-        // A run in which little happens says little: all that software was to send must have been sent,
-        // and what is let pass, held, carried out, void and denied for each reason must be there, in
-        // proportion to it.
+        // A run in which little happens says little: all that software was to send must have been
+        // sent, and what is let pass, held, carried out, void and denied for each reason must be
+        // there, in proportion to it.
         let least = |thousandths: u64| (most * thousandths / 1_000).max(1);
         let count = |number: i64| number.unsigned_abs();
         for (what, there, least) in [
