@@ -26,9 +26,11 @@ pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks 
     asks.lent = lent;
     asks.hour = None;
     // Only what is carried out with the decision takes the locks of what is held: a comment on a
-    // release must stop nobody. And who takes them alone must not share them before.
+    // release must stop nobody, and a word on what software asked for waits for no turn of a switch.
+    // And who takes them alone must not share them before.
     let carries_out = about.carries_out(call).is_some();
     if !carries_out {
+        asks.kill_switch = false;
         asks.filing = asks
             .filing
             .filter(|filing| filing.thing != Thing::KillSwitch);
@@ -181,8 +183,12 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
         | Command::SuspendTenant(_)
         | Command::ResumeTenant(_)
         | Command::RequestTenantDeletion(_)
-        | Command::CancelTenantDeletion(_)
-        | Command::EraseTenant(_) => control(ControlAsks::default()),
+        | Command::CancelTenantDeletion(_) => control(ControlAsks::default()),
+        // It passes every switch and takes minutes: whoever stops software must not wait for it.
+        Command::EraseTenant(_) => Asks {
+            kill_switch: false,
+            ..control(ControlAsks::default())
+        },
         Command::Triage(_)
         | Command::ProposeSchedule(_)
         | Command::ConfirmSchedule(_)
@@ -224,5 +230,58 @@ fn reach(channel: Channel) -> Reach {
         Channel::Sms | Channel::Whatsapp | Channel::Voice => Reach::Phone,
         Channel::Email => Reach::Email,
         Channel::Web | Channel::Operations => Reach::Nowhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::Operation;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::pipeline::{call::sample, held};
+
+    fn command(operation: Operation, body: Value) -> Command {
+        Command::from_parts(operation, body).unwrap()
+    }
+
+    #[test]
+    fn erasing_a_tenant_keeps_no_switch_from_being_turned() {
+        let of = |operation, body| {
+            let call = sample(ActorKind::Workflow, command(operation, body));
+            super::of(&call, None, DateTime::UNIX_EPOCH)
+        };
+        let id = contracts::TenantId::from_uuid(Uuid::nil());
+        let erase = of(Operation::EraseTenant, json!({ "tenant_id": id }));
+        assert!(!erase.kill_switch && !erase.waits_for_software());
+        assert!(erase.control.is_some());
+        let resume = json!({ "tenant_id": id, "reason": "paid" });
+        assert!(of(Operation::ResumeTenant, resume).kill_switch);
+    }
+
+    /// Only what carries out what software asked for must not happen under a switch.
+    #[test]
+    fn a_word_of_people_on_what_software_asked_for_waits_for_no_switch() {
+        let about = held::of_software(&command(Operation::AddNote, json!({ "text": "done" })));
+        let shares = |kind, operation, more: Value| {
+            let mut body = json!({ "approval_id": format!("apr_{}", "0".repeat(32)) });
+            let all = body.as_object_mut().unwrap();
+            all.extend(more.as_object().unwrap().clone());
+            let call = sample(kind, command(operation, body));
+            super::of(&call, Some(&about), DateTime::UNIX_EPOCH).kill_switch
+        };
+        let decide = || json!({ "verdict": "approve" });
+        let comment = || json!({ "text": "Is it worth it?" });
+        let execute = json!({ "version": 1 });
+        let person = ActorKind::Person;
+        assert!(!shares(person, Operation::DecideApproval, decide()));
+        assert!(!shares(person, Operation::CommentApproval, comment()));
+        assert!(shares(person, Operation::ExecuteApproval, execute));
+        assert!(shares(
+            ActorKind::Agent,
+            Operation::CommentApproval,
+            comment()
+        ));
     }
 }

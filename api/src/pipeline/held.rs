@@ -213,3 +213,26 @@ fn read(text: &str) -> Option<Command> {
     let operation: Operation = serde_json::from_value(document["operation"].take()).ok()?;
     Command::from_parts(operation, document["body"].take()).ok()
 }
+
+/// A command that software asked for on a ticket and that is held, for the tests of this module.
+#[cfg(test)]
+pub(super) fn of_software(inner: &Command) -> About {
+    let approval = json!({
+        "id": format!("apr_{}", "0".repeat(32)), "ticket_id": format!("tkt_{}", "0".repeat(32)),
+        "kind": "held_command", "state": "pending", "operation": inner.operation(),
+        "requested_by": "usr_agent", "requested_by_kind": "agent", "required_roles": ["approver"],
+        "request_sha256": "", "request": {}, "requested_at": DateTime::UNIX_EPOCH,
+        "decided_by": null, "decided_at": null, "reason": null, "version": 1,
+    });
+    About {
+        row: HeldRow {
+            approval: serde_json::from_value(approval).expect("an approval"),
+            command: None,
+            sha256: None,
+            proposer: None,
+            asked: None,
+        },
+        inner: Some(inner.clone()),
+        sha256: None,
+    }
+}
