@@ -21,7 +21,9 @@ use temporalio_sdk::{
     activities::{ActivityContext, ActivityError},
     runtime::PollerBehavior,
 };
-use workflows::activity::{AdviseCall, Outcome, RecordSlaCall, SnapshotCall, SnapshotOutcome};
+use workflows::activity::{
+    AdviseCall, Outcome, RecordSlaCall, Settled, SnapshotCall, SnapshotOutcome,
+};
 
 /// Long polls of the worker for each kind of task: as many as ours has.
 const POLLERS: usize = 16;
@@ -38,6 +40,13 @@ pub enum Manner {
 
 fn to_chrono(time: Option<std::time::SystemTime>) -> DateTime<Utc> {
     time.expect("each activation carries its time").into()
+}
+
+fn recorded() -> Settled {
+    Settled {
+        outcome: Outcome::Recorded,
+        kill: None,
+    }
 }
 
 /// Activities that do nothing.
@@ -62,8 +71,8 @@ impl Nothing {
         self: Arc<Self>,
         _ctx: ActivityContext,
         _call: AdviseCall,
-    ) -> Result<Outcome, ActivityError> {
-        Ok(Outcome::Recorded)
+    ) -> Result<Settled, ActivityError> {
+        Ok(recorded())
     }
 
     /// Records nothing.
@@ -72,8 +81,8 @@ impl Nothing {
         self: Arc<Self>,
         _ctx: ActivityContext,
         _call: RecordSlaCall,
-    ) -> Result<Outcome, ActivityError> {
-        Ok(Outcome::Recorded)
+    ) -> Result<Settled, ActivityError> {
+        Ok(recorded())
     }
 }
 

@@ -59,11 +59,11 @@ impl PlainTicketWorkflow {
                     let answer = ctx
                         .execute_activity(RecordSla, call.clone(), options)
                         .await?;
-                    ctx.state_mut(|s| s.follower.on_sla(call, Ok(answer), now(ctx)));
+                    ctx.state_mut(|s| s.follower.on_sla(call, Ok(answer.outcome), now(ctx)));
                 }
                 Step::Advise(call) => {
                     let answer = ctx.execute_activity(Advise, call.clone(), options).await?;
-                    ctx.state_mut(|s| s.follower.on_advice(&call, Ok(answer), now(ctx)));
+                    ctx.state_mut(|s| s.follower.on_advice(&call, Ok(answer.outcome), now(ctx)));
                 }
                 // The lives that are measured have no approvals.
                 Step::TakeApprovalStep(_) | Step::CarryOut(_) => {

@@ -155,6 +155,8 @@ fn call(step: &Step, ticket_id: Option<contracts::TicketId>) -> Result<Call> {
         correlation_id: CorrelationId::new(key.to_string())?,
         trace: TraceContext::parse(&trace, None).context("a trace of an id")?,
         tool_name: None,
+        home: None,
+        slug_taken: false,
         ticket_id,
         expected_version: None,
         dry_run: false,
