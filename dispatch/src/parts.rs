@@ -292,6 +292,7 @@ pub fn api(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let failpoints = failpoints(settings)?;
     let (auth, sources) = (&settings.auth, &settings.database);
     let secret = |key, value| required(key, value).map(::api::Secret::new);
     let config = ::api::ApiConfig {
@@ -325,7 +326,7 @@ pub fn api(
             ..::api::Watched::default()
         },
         limits: ::api::Limits::default(),
-        failpoints: failpoints(settings)?,
+        failpoints,
     };
     Ok(async move {
         ::api::serve(config, shutdown).await.map_err(|error| {
@@ -389,6 +390,7 @@ pub fn relay(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let failpoints = failpoints(settings)?;
     let temporal = Temporal::new(&settings.temporal)?;
     let url = required("database.relay_url", settings.database.relay_url.as_ref())?;
     let config = ::relay::RelayConfig {
@@ -405,7 +407,7 @@ pub fn relay(
             Environment::Test => ::relay::Environment::Test,
         },
         time_skipping: settings.relay.time_skipping,
-        failpoints: failpoints(settings)?,
+        failpoints,
         tuning: ::relay::Tuning {
             lease_ttl: Duration::from_secs(settings.relay.lease_seconds.get().into()),
             ..::relay::Tuning::default()
@@ -455,6 +457,7 @@ pub fn comms(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    let failpoints = failpoints(settings)?;
     let url = required("database.comms_url", settings.database.comms_url.as_ref())?;
     let given = &settings.comms;
     let millis = |n: NonZeroU32| Duration::from_millis(n.get().into());
@@ -463,7 +466,7 @@ pub fn comms(
         database_url: url.to_owned(),
         endpoints: given.endpoints.iter().map(endpoint).collect(),
         metrics_listen: given.metrics_listen,
-        failpoints: failpoints(settings)?,
+        failpoints,
         tuning: ::comms::Tuning {
             poll: millis(given.poll_ms),
             batch: given.batch.get(),

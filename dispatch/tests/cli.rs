@@ -238,7 +238,8 @@ fn a_doctor_without_a_system_says_what_to_do_about_each_part() {
     assert_eq!(report["ok"], false);
     let checks = report["checks"].as_array().unwrap();
     assert!(checks.len() >= 8, "{report}");
-    for check in checks {
+    // That nobody else's tokens are trusted needs nothing to be there.
+    for check in checks.iter().filter(|it| it["part"] != "token issuers") {
         assert_eq!(check["ok"], false, "{check}");
         assert!(check["to_do"].is_string(), "{check}");
     }
