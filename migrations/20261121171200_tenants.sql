@@ -48,13 +48,15 @@ end;
 
 -- Every command stands between two turns of its tenant: it shares this lock, a turn takes it alone, and
 -- the row is read after it. So nothing that read "active" commits after a suspension. It is the first
--- lock of a command. A trial takes none.
+-- lock of a command. A trial takes none, nor does a command of a tenant that is not active: it is refused
+-- anyway, and a turn may take long.
 create function tenant_gate(for_tenant uuid, turns boolean, dry_run boolean) returns jsonb
 language plpgsql volatile as $$
 begin
     if turns and not dry_run then
         perform pg_advisory_xact_lock(hashtextextended('tenant ' || for_tenant, 0));
-    elsif not dry_run then
+    elsif not dry_run and exists (
+        select from tenants t where t.tenant_id = for_tenant and t.state = 'active') then
         perform pg_advisory_xact_lock_shared(hashtextextended('tenant ' || for_tenant, 0));
     end if;
     return (
@@ -145,9 +147,10 @@ alter table control_events drop constraint control_events_kind_check,
 create function erase_tenant_rows(for_tenant uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, public as $$
 begin
+    -- The time of grace by the database's clock too: nothing brings these rows back.
     if not exists (select from tenants t where t.tenant_id = for_tenant
                       and t.tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid
-                      and t.state = 'deleting') then
+                      and t.state = 'deleting' and t.erase_after <= clock_timestamp()) then
         raise exception 'the tenant is not to be erased' using errcode = 'RD001';
     end if;
     update contacts c set name = null, phone = null, email = null, street = null
@@ -166,6 +169,13 @@ begin
     -- Where technicians start from, often their home, and why they are away.
     update technicians t set base_lat_e6 = 0, base_lon_e6 = 0 where t.tenant_id = for_tenant;
     update technician_absences a set reason = 'erased' where a.tenant_id = for_tenant;
+    -- As advisors were told of them. The recorded hash stays that of what they were told.
+    update proposals p
+       set input = jsonb_set(p.input, '{candidates}', (
+               select coalesce(jsonb_agg(
+                          c || '{"base": {"lat_e6": 0, "lon_e6": 0}, "absent": []}'), '[]')
+                 from jsonb_array_elements(p.input -> 'candidates') c))
+     where p.tenant_id = for_tenant and jsonb_typeof(p.input -> 'candidates') = 'array';
     update delegations d set reason = 'erased' where d.tenant_id = for_tenant;
 end
 $$;
@@ -179,7 +189,9 @@ create function comms_begin_if_active(
 returns jsonb
 language plpgsql volatile as $$
 begin
-    perform pg_advisory_xact_lock_shared(hashtextextended('tenant ' || for_tenant, 0));
+    if exists (select from tenants t where t.tenant_id = for_tenant and t.state = 'active') then
+        perform pg_advisory_xact_lock_shared(hashtextextended('tenant ' || for_tenant, 0));
+    end if;
     if exists (select from tenants t where t.tenant_id = for_tenant and t.state <> 'active') then
         if not comms_settle(for_tenant, about, worker, 'queued', 'tenant_suspended', '5 seconds') then
             return '{"begun": "not_ours"}';

@@ -108,6 +108,18 @@ pub fn is_unprotected(settings: &Settings) -> Result<bool, Failure> {
     }
 }
 
+/// A secret that cursors are signed with: as long as the others.
+fn cursor_key(key: &Secret) -> Result<::api::Secret, Failure> {
+    const MIN_BYTES: usize = 32;
+    match key.expose().len() {
+        MIN_BYTES.. => Ok(::api::Secret::new(key.expose())),
+        short => Err(Failure::usage(format!(
+            "`api.cursor_key` or `api.earlier_cursor_key` has {short} bytes, and needs at least \
+             {MIN_BYTES}; `openssl rand -hex 32` makes one"
+        ))),
+    }
+}
+
 /// Whether failpoints may be armed. Refused in production: what passes one is aborted.
 fn failpoints(settings: &Settings) -> Result<bool, Failure> {
     match (settings.system.failpoints, settings.system.environment) {
@@ -313,8 +325,8 @@ pub fn api(
         cursor_keys: [&settings.api.cursor_key, &settings.api.earlier_cursor_key]
             .into_iter()
             .flatten()
-            .map(|key| ::api::Secret::new(key.expose()))
-            .collect(),
+            .map(cursor_key)
+            .collect::<Result<_, _>>()?,
         sealing_interval: SEALING_INTERVAL,
         bundles: bundles(settings)?,
         trust: trust(settings)?,

@@ -111,6 +111,11 @@ pub enum IssuerError {
     DefaultKind,
     #[error("`tenants` is empty; name its tenants, or give it one with `tenant`")]
     NoTenant,
+    #[error(
+        "`roles` gives platform_admin, who turns every tenant, and the issuer speaks for its own \
+         tenants only; give it `any_tenant`, or another role"
+    )]
+    Platform,
     #[error("its keys cannot be fetched like this")]
     Keys(#[from] FetchError),
 }
@@ -144,6 +149,11 @@ impl Issuer {
         }
         if matches!(&config.tenants, Tenants::Named(named) if named.is_empty()) {
             return Err(IssuerError::NoTenant);
+        }
+        let any = matches!(config.tenants, Tenants::Any);
+        let mut roles = config.roles.values().flatten();
+        if !any && roles.any(|role| *role == Role::PlatformAdmin) {
+            return Err(IssuerError::Platform);
         }
         Ok(Self {
             keys: Arc::new(KeySource::new(config)?),

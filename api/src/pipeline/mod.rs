@@ -37,7 +37,7 @@ use contracts::{
     kill_switch::KillScope,
     policy::{PolicyActor, PolicyDecision, PolicyInput, PolicyResult},
     schedule::TenantSettings,
-    tenant::is_about_tenant,
+    tenant::{TenantState, is_about_tenant},
     ticket::Ticket,
 };
 use domain::{Autonomy, FreshIds, autonomy::kill_state};
@@ -175,10 +175,15 @@ impl Pipeline {
         let Some(other) = other.filter(|_| may) else {
             return Ok(());
         };
-        let mut tx = TenantTx::begin_oversight(&self.pool, other).await?;
-        let is_known = store::tenants::is_known(&mut tx).await?;
-        tx.rollback().await?;
-        if is_known {
+        let stands = async |tenant| {
+            let mut tx = TenantTx::begin_oversight(&self.pool, tenant).await?;
+            let standing = store::tenants::standing(&mut tx).await?;
+            tx.rollback().await?;
+            Ok::<_, store::Error>(standing.map(|(state, _)| state))
+        };
+        // Whoever belongs to a tenant that was stopped turns no other one.
+        let at_home = stands(actor.tenant_id).await? == Some(TenantState::Active);
+        if at_home && stands(other).await?.is_some() {
             call.home = Some(std::mem::replace(&mut call.actor.tenant_id, other));
         }
         Ok(())

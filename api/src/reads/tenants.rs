@@ -11,6 +11,7 @@ use contracts::{
 use futures::{SinkExt, TryStreamExt, channel::mpsc};
 use http::header;
 use store::{TenantTx, tenants};
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::Instrument;
 
 use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
@@ -18,8 +19,10 @@ use crate::endpoint::NDJSON;
 
 const USUAL_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1000;
-/// How long one table may take, its reader included: who reads more slowly is cut off.
-const TABLE: Duration = Duration::from_secs(15 * 60);
+/// How long one may take, its reader included: who reads more slowly is cut off.
+const EXPORT: Duration = Duration::from_secs(15 * 60);
+/// Each holds a connection for as long as its reader reads.
+static EXPORTS: Semaphore = Semaphore::const_new(2);
 /// Lines are handed on in parts of about this size.
 const PART: usize = 64 * 1024;
 
@@ -69,15 +72,22 @@ async fn one(
 /// them.
 async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Response, Failure> {
     request.query(&[])?;
+    let room = EXPORTS.try_acquire();
+    let room =
+        room.map_err(|_| Failure::unavailable("Other exports are being made. Try again."))?;
     let mut tx = request.open_about(id).await?;
-    tx.allow(TABLE).await?;
+    tx.allow(EXPORT).await?;
+    let actor = request.actor();
+    tracing::info!(actor = actor.id, home = %actor.tenant_id, tenant = %id, "a tenant is exported");
     let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
     let mut writer = Writer {
         lines: Vec::with_capacity(PART),
         parts,
     };
     let write = async move {
-        if let Err(error) = writer.write(tx).await {
+        let _room = room;
+        let written = timeout(EXPORT, writer.write(tx)).await;
+        if let Err(error) = written.unwrap_or(Err(Broken::Slow)) {
             // The status is sent: what is left is to end the body where nobody takes it for the end.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -98,6 +108,8 @@ enum Broken {
     Store(#[from] store::Error),
     #[error("nobody reads on")]
     Left,
+    #[error("it was read too slowly")]
+    Slow,
     #[error("a row cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }

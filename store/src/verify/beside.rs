@@ -79,6 +79,8 @@ impl Kind {
                      jsonb_build_object('command_id', r.command_id, 'kind', r.kind,
                          'based_on_version', r.based_on_version, 'input', r.input,
                          'input_sha256', r.input_sha256, 'advice', r.advice,
+                         'erased', exists (select from tenants e
+                             where e.tenant_id = r.tenant_id and e.state = 'erased'),
                          'recorded_at', (extract(epoch from r.recorded_at) * 1000000)::bigint,
                          'paired_command_id', r.paired_command_id,
                          'paired_actor_id', r.paired_actor_id, 'paired_outcome', r.paired_outcome,
@@ -266,6 +268,12 @@ fn micros(at: DateTime<Utc>) -> i64 {
     at.round_subsecs(6).timestamp_micros()
 }
 
+/// Whether the row's tenant was erased.
+fn take_erased(doc: &mut Value) -> bool {
+    let member = doc.as_object_mut().and_then(|doc| doc.remove("erased"));
+    member == Some(Value::Bool(true))
+}
+
 fn sha256(document: &Value) -> String {
     canonical_sha256(document).expect("a JSON value always serialises")
 }
@@ -300,9 +308,12 @@ pub(super) async fn compare(
             .await?;
         for mut row in rows {
             if kind == Kind::Proposal {
-                for field in ["input", "advice"] {
-                    row.doc[field] = sha256(&row.doc[field]).into();
-                }
+                // What was personal in the input went with its tenant; its hash is still there.
+                row.doc["input"] = match take_erased(&mut row.doc) {
+                    true => row.doc["input_sha256"].clone(),
+                    false => sha256(&row.doc["input"]).into(),
+                };
+                row.doc["advice"] = sha256(&row.doc["advice"]).into();
             }
             in_todays_words(kind, &mut row.doc);
             let ticket = (

@@ -10,6 +10,7 @@ use contracts::{
     ErrorCode, Operation, Role, TenantId, TicketState,
     autonomy::ControlDue,
     filing::{Filed, FilingReceipt},
+    proposal::ProposalKind,
     tenant::{ExportLine, TenantPage, TenantState, TenantView},
 };
 use dispatch_tests::{
@@ -671,6 +672,39 @@ async fn tables_with(stack: &Stack, text: &str) -> Vec<String> {
     found
 }
 
+/// With what advisors are told of those who could be sent.
+async fn propose_a_technician(stack: &Stack, job: &Job) {
+    let workflow = stack.client(stack.tenant(), Who::Workflow);
+    let input = workflow
+        .advisor_input(job.id(), ProposalKind::Technician)
+        .await
+        .unwrap();
+    let body = json!({
+        "based_on_version": job.ticket().await.version, "applied_seq": 1,
+        "advice": domain::advise(&input), "input": input,
+    });
+    let command = stack.command(
+        Who::Workflow,
+        Operation::RecordProposal,
+        Some(job.id()),
+        &body,
+    );
+    command.send().await.receipt();
+}
+
+/// How many places where a technician starts from proposals of the tenant know.
+async fn homes_in_proposals(stack: &Stack) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from proposals p, jsonb_array_elements(p.input -> 'candidates') c
+          where p.tenant_id = $1 and jsonb_typeof(p.input -> 'candidates') = 'array'
+            and c #>> '{base,lat_e6}' <> '0'",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .fetch_one(stack.admin())
+    .await
+    .unwrap()
+}
+
 #[test]
 fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
     with_api(async |stack| {
@@ -686,6 +720,8 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         assert!(inbound.send().await.status.is_success());
         let contact = example(&stack, Operation::UpsertContact).await;
         done(&stack, Operation::UpsertContact, contact.who, &contact.body).await;
+        propose_a_technician(&stack, &job).await;
+        assert!(homes_in_proposals(&stack).await > 0);
         let kept = ["Quillfeather", "quillfeather-7", SECRET_WORDS];
         for text in PERSONAL.iter().chain(&kept) {
             assert!(
@@ -739,6 +775,7 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         for text in PERSONAL.iter().chain(&["quillfeather-7"]) {
             assert_eq!(tables_with(&stack, text).await, [""; 0], "{text}");
         }
+        assert_eq!(homes_in_proposals(&stack).await, 0);
         let left: Vec<Uuid> = sqlx::query_scalar(
             "select tenant_id from contacts where name is not null
              union select tenant_id from notes where text <> ''

@@ -137,7 +137,7 @@ fn what_would_trust_nobody_or_too_many_is_refused() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let good = || issuer("people", "https://login.example.test", Algorithm::Rs256);
     type Change = fn(&mut IssuerConfig);
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 14] = [
         (|c| c.name = Slug::new("workflow").unwrap(), "`name`"),
         (|c| c.issuer = String::new(), "`issuer` is empty"),
         (|c| c.issuer = "issuer".into(), "same `issuer`"),
@@ -151,6 +151,10 @@ fn what_would_trust_nobody_or_too_many_is_refused() {
         (|c| c.kinds.clear(), "`default_kind`"),
         (|c| c.default_kind = ActorKind::Workflow, "`default_kind`"),
         (|c| c.tenants = Tenants::Named(BTreeMap::new()), "`tenants`"),
+        (
+            |c| drop(c.roles.insert("ops".into(), vec![Role::PlatformAdmin])),
+            "platform_admin",
+        ),
         (
             |c| c.issuer = "http://login.example.test".into(),
             "cannot be fetched",
