@@ -24,6 +24,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::{
@@ -101,7 +102,7 @@ impl<B> CommandRequest<B> {
         let doing = app.clone();
         let run = async move { doing.pipeline().execute(call).await };
         let answer = app.commands().spawn(run.in_current_span()).await;
-        let answer = answer.map_err(Failure::internal)?;
+        let answer = answer.map_err(cut_off)?;
         let (answer, waited) = match wait {
             Some(wait) => until_ended(&app, tenant_id, answer, wait).await,
             None => (answer, None),
@@ -243,7 +244,18 @@ impl<B> BulkRequest<B> {
         let app = self.app.clone();
         let run = async move { app.pipeline().execute(call).await };
         let answer = self.app.commands().spawn(run.in_current_span()).await;
-        answer.map_err(Failure::internal)
+        answer.map_err(cut_off)
+    }
+}
+
+/// A command that did not come to its end: it panicked, or the process was stopped under it.
+fn cut_off(error: JoinError) -> Failure {
+    match error.is_cancelled() {
+        true => Failure::unavailable(
+            "The process was stopped while it worked on this. Send it again with the same request id: \
+             it takes effect once.",
+        ),
+        false => Failure::internal(error),
     }
 }
 

@@ -142,7 +142,9 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
            and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
              or exists (select from pg_auth_members m where m.member = r.oid)
              or exists (select from pg_shdepend d where d.refclassid = 'pg_authid'::regclass
-                          and d.refobjid = r.oid and d.deptype = 'o'))
+                          and d.refobjid = r.oid and d.deptype = 'o'
+                          and d.dbid in (0, (select oid from pg_database
+                                             where datname = current_database()))))
          union all
          select r.rolname::text from pg_roles r
          where r.rolname = 'dispatch_owner' and (r.rolsuper or r.rolbypassrls)",
