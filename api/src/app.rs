@@ -19,6 +19,9 @@ use crate::{
     readiness::Readiness,
 };
 
+/// Exports at once: each holds a connection for as long as its reader reads.
+const EXPORTS: usize = 2;
+
 /// The state of the router. Clones are the same thing.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
@@ -33,6 +36,7 @@ struct Shared {
     metrics: Metrics,
     room: Semaphore,
     waiting_room: Semaphore,
+    exports: Arc<Semaphore>,
     commands: TaskTracker,
     stopping: CancellationToken,
     cursors: CursorKeys,
@@ -70,6 +74,7 @@ impl App {
             metrics: Metrics::new(commands).expect("names and labels are constant and distinct"),
             room: Semaphore::new(limits.in_flight),
             waiting_room: Semaphore::new(limits.in_flight / 4),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             commands: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cursors,
@@ -113,6 +118,11 @@ impl App {
     /// One permit per request that waits for an end; they leave room for those that do not.
     pub(crate) fn waiting_room(&self) -> &Semaphore {
         &self.0.waiting_room
+    }
+
+    /// One permit per export of a tenant being read.
+    pub(crate) fn exports(&self) -> &Arc<Semaphore> {
+        &self.0.exports
     }
 
     /// Cancelled when the process was asked to stop: nobody waits any longer.

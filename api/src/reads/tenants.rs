@@ -1,6 +1,6 @@
 //! `GET /api/v1/tenants`, `/tenants/{id}`, `/tenants/{id}/export`
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
@@ -11,7 +11,7 @@ use contracts::{
 use futures::{SinkExt, TryStreamExt, channel::mpsc};
 use http::header;
 use store::{TenantTx, tenants};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
@@ -21,8 +21,8 @@ const USUAL_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1000;
 /// How long one may take, its reader included: who reads more slowly is cut off.
 const EXPORT: Duration = Duration::from_secs(15 * 60);
-/// Each holds a connection for as long as its reader reads.
-static EXPORTS: Semaphore = Semaphore::const_new(2);
+/// How long one waits for those before it to end.
+const TURN: Duration = Duration::from_secs(5);
 /// Lines are handed on in parts of about this size.
 const PART: usize = 64 * 1024;
 
@@ -72,9 +72,10 @@ async fn one(
 /// them.
 async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Response, Failure> {
     request.query(&[])?;
-    let room = EXPORTS.try_acquire();
+    let room = timeout(TURN, Arc::clone(request.exports()).acquire_owned()).await;
+    let room = room.ok().and_then(Result::ok);
     let room =
-        room.map_err(|_| Failure::unavailable("Other exports are being made. Try again."))?;
+        room.ok_or_else(|| Failure::unavailable("Other exports are being made. Try again."))?;
     let mut tx = request.open_about(id).await?;
     tx.allow(EXPORT).await?;
     let actor = request.actor();

@@ -15,6 +15,7 @@ use store::{
     bundles::Place,
     read::{Homes, Sees},
 };
+use tokio::sync::Semaphore;
 
 use super::{Caller, Needed, Query, Rights};
 use crate::{
@@ -132,6 +133,11 @@ impl ReadRequest {
     /// The most that software may do by itself in this environment.
     pub fn ceiling(&self) -> AutonomyMode {
         self.app.pipeline().ceiling()
+    }
+
+    /// Room for another export of a tenant.
+    pub fn exports(&self) -> &Arc<Semaphore> {
+        self.app.exports()
     }
 
     /// A transaction in which a read notes that somebody has read; nothing else may use it.
