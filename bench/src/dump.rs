@@ -175,7 +175,7 @@ async fn write_script(admin: &PgPool, life: &[Vec<Statement>]) -> Result<String>
             continue;
         }
         let mut sql = statement.sql.clone();
-        let types = argument_types(admin, &sql).await?;
+        let types = parameter_types(admin, &sql).await?;
         if types.len() != statement.parameters.len() {
             bail!(
                 "{sql} has {} parameters of {}",
@@ -197,17 +197,21 @@ async fn write_script(admin: &PgPool, life: &[Vec<Statement>]) -> Result<String>
     Ok(script)
 }
 
-/// The types of the arguments of the one function that a statement calls.
-async fn argument_types(admin: &PgPool, sql: &str) -> Result<Vec<String>> {
-    let (before, _) = sql.split_once("($1").context("a call of a function")?;
-    let name = before.rsplit(' ').next().unwrap_or(before);
-    let types: Vec<String> = sqlx::query_scalar(
-        "select format_type(t, null) from pg_proc p, unnest(p.proargtypes) with ordinality a (t, n)
-         where p.proname = $1 order by n",
+/// The types of a statement's parameters, as the server takes them.
+async fn parameter_types(admin: &PgPool, sql: &str) -> Result<Vec<String>> {
+    let mut connection = admin.acquire().await?;
+    let prepare = format!("prepare of_the_log as {sql}");
+    raw_sql(sqlx::AssertSqlSafe(prepare))
+        .execute(&mut *connection)
+        .await?;
+    let types = sqlx::query_scalar(
+        "select parameter_types::text[] from pg_prepared_statements where name = 'of_the_log'",
     )
-    .bind(name)
-    .fetch_all(admin)
+    .fetch_one(&mut *connection)
     .await?;
+    raw_sql("deallocate of_the_log")
+        .execute(&mut *connection)
+        .await?;
     Ok(types)
 }
 
