@@ -2,10 +2,6 @@
 -- that is not there, or over an agent by a wrong name, stops nothing, and whoever engages it has to
 -- hear that.
 
--- Messages of software, by channel: few among all.
-create index comms_messages_of_software on comms_messages (tenant_id, channel)
-    where by_software is not null;
-
 -- Null for scopes that are never empty. An actor is software by what it was seen to be; a person or an
 -- integration of that name is stopped by no switch. The first few of its attempts tell.
 create function kill_scope_seen(for_tenant uuid, scope text) returns boolean
