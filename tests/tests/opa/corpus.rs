@@ -68,15 +68,21 @@ impl Asked {
     }
 }
 
-/// The corpus for this bundle, which lies in this folder.
-pub fn corpus(bundle: &Bundle, folder: &Path) -> Vec<Asked> {
+/// The corpus for this bundle, which lies in this folder: about these commands, and with these codes
+/// among the answers.
+pub fn corpus(
+    bundle: &Bundle,
+    folder: &Path,
+    operations: &[Operation],
+    codes: &BTreeSet<String>,
+) -> Vec<Asked> {
     let mut maker = Maker::new(bundle, folder);
     let mut asked = Vec::new();
-    for operation in Operation::VARIANTS {
+    for operation in operations {
         maker.walk(bundle, *operation, &mut asked);
     }
     // Chance may pass a rule by; then it is looked for, and only what is new is taken.
-    let mut missed = codes_of_rules(folder);
+    let mut missed = codes.clone();
     let meets_one_of = |missed: &mut BTreeSet<String>, asked: &Asked| {
         let reasons = asked.decision.reasons.iter();
         reasons.filter(|r| missed.remove(&r.code)).count() > 0
@@ -89,7 +95,7 @@ pub fn corpus(bundle: &Bundle, folder: &Path) -> Vec<Asked> {
             break;
         }
         let mut more = Vec::new();
-        for operation in Operation::VARIANTS {
+        for operation in operations {
             maker.walk(bundle, *operation, &mut more);
         }
         asked.extend(
@@ -144,6 +150,8 @@ struct Maker {
     numbers: Vec<i64>,
     /// All that stands in quotes in a rule.
     in_rules: BTreeSet<String>,
+    /// The figures of reports that rules read.
+    figures: Vec<String>,
     /// What the reasons of the document at hand name.
     hints: Vec<String>,
 }
@@ -212,10 +220,16 @@ impl Maker {
         }
         words.sort();
         words.dedup();
-        let mut in_rules = BTreeSet::new();
+        let (mut in_rules, mut figures) = (BTreeSet::new(), BTreeSet::new());
         for entry in fs::read_dir(folder.join("dispatch")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             in_rules.extend(text.split('"').skip(1).step_by(2).map(str::to_owned));
+            for before in ["figures.", "at_least(\"", "at_most(\"", "figures, \""] {
+                let named = text.split(before).skip(1);
+                let ends = |c: char| !c.is_ascii_lowercase() && c != '_';
+                let names = named.filter_map(|rest| rest.split(ends).next());
+                figures.extend(names.filter(|name| is_word(name)).map(str::to_owned));
+            }
         }
         // What lies on both sides of each limit.
         numbers = numbers.iter().flat_map(|n| [n - 1, *n, n + 1]).collect();
@@ -239,6 +253,7 @@ impl Maker {
             words,
             numbers,
             in_rules,
+            figures: figures.into_iter().collect(),
             hints: Vec::new(),
         }
     }
@@ -258,7 +273,7 @@ impl Maker {
                 Some((document, _, changes)) if *changes < PATIENCE => {
                     self.alike(document).unwrap_or_else(|| {
                         let mut document = document.clone();
-                        self.change(Schema::whole(&input), &body, &mut document);
+                        self.change(Schema::whole(&input), "", &body, &mut document);
                         document
                     })
                 }
@@ -293,7 +308,25 @@ impl Maker {
         let mut document = self.make(Schema::whole(input), "");
         document["operation"] = json!(operation);
         document["body"] = self.make(Schema::whole(body), "");
+        self.fit_report(&mut document);
         document
+    }
+
+    /// Often: the report that the body names is about what the body is about. Chance puts the two
+    /// together too rarely for all that is asked of such a report.
+    fn fit_report(&mut self, document: &mut Value) {
+        let target = &document["body"]["target"];
+        let Some(operation) = target["operation"].as_str() else {
+            return;
+        };
+        let subject = match target["risk"].as_str() {
+            Some(risk) => format!("{operation}/{risk}"),
+            None => operation.to_owned(),
+        };
+        if document["report"].is_object() && self.chance(70) {
+            document["report"]["kind"] = json!("gate");
+            document["report"]["subject"] = json!(subject);
+        }
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -318,6 +351,8 @@ impl Maker {
         let others: Vec<_> = leaves
             .iter()
             .filter(|(to, other)| to != from && other.is_number() == value.is_number())
+            // No type refuses a body, and dispatch-api hands on no moment that is none.
+            .filter(|(_, other)| !is_moment(other) || is_moment(value))
             .filter(|(to, _)| !by_name || name(to) == name(from))
             .collect();
         let (to, _) = others.choose(&mut self.rng)?;
@@ -332,10 +367,10 @@ impl Maker {
     }
 
     /// Makes one place of a document anew.
-    fn change(&mut self, schema: Schema<'_>, body: &Value, document: &mut Value) {
+    fn change(&mut self, schema: Schema<'_>, name: &str, body: &Value, document: &mut Value) {
         let schema = schema.present();
         let Some(properties) = schema.properties() else {
-            return self.change_parts(schema, document);
+            return self.change_parts(schema, name, document);
         };
         // What has parts has more to change.
         let weight = |name: &str| if document[name].is_object() { 4 } else { 1 };
@@ -355,7 +390,7 @@ impl Maker {
         let now = map.get_mut(name).filter(|value| !value.is_null());
         match now {
             Some(value) if (value.is_object() || value.is_array()) && self.chance(85) => {
-                self.change(inner, body, value);
+                self.change(inner, name, body, value);
             }
             _ if !schema.requires(name) && self.chance(30) => {
                 map.remove(name);
@@ -368,7 +403,7 @@ impl Maker {
     }
 
     /// Adds, takes away or replaces an entry of a list or of a map.
-    fn change_parts(&mut self, schema: Schema<'_>, document: &mut Value) {
+    fn change_parts(&mut self, schema: Schema<'_>, name: &str, document: &mut Value) {
         match document {
             Value::Array(items) if schema.at["items"].is_object() => {
                 let item = self.make(schema.of(&schema.at["items"]), "");
@@ -392,7 +427,7 @@ impl Maker {
                         map.remove(key);
                     }
                     _ => {
-                        let (key, value) = self.entry(schema);
+                        let (key, value) = self.entry(schema, name);
                         map.insert(key, value);
                     }
                 }
@@ -436,7 +471,7 @@ impl Maker {
             Some("integer") => self.integer(at),
             Some("string") => json!(self.string(at, name)),
             Some("array") => self.list(schema),
-            Some("object") => self.object(schema),
+            Some("object") => self.object(schema, name),
             // Anything: only `body` is, and it gets its own.
             _ => Value::Null,
         }
@@ -458,25 +493,34 @@ impl Maker {
         (*values.choose(&mut self.rng).unwrap()).clone()
     }
 
-    fn object(&mut self, schema: Schema<'_>) -> Value {
+    fn object(&mut self, schema: Schema<'_>, name: &str) -> Value {
         let mut map = Map::new();
-        for (name, inner) in schema.properties().into_iter().flatten() {
-            if schema.requires(name) || self.chance(70) {
-                map.insert(name.clone(), self.make(schema.of(inner), name));
+        for (member, inner) in schema.properties().into_iter().flatten() {
+            if schema.requires(member) || self.chance(70) {
+                map.insert(member.clone(), self.make(schema.of(inner), member));
             }
         }
         if schema.at["additionalProperties"].is_object() {
-            for _ in 0..self.rng.random_range(0..4) {
-                let (key, value) = self.entry(schema);
+            let most = if name == "figures" { 12 } else { 4 };
+            for _ in 0..self.rng.random_range(0..most) {
+                let (key, value) = self.entry(schema, name);
                 map.insert(key, value);
             }
         }
         Value::Object(map)
     }
 
-    /// An entry of a map; of details mostly one that the template knows.
-    fn entry(&mut self, schema: Schema<'_>) -> (String, Value) {
+    /// An entry of a map; of details mostly one that the template knows, of figures one that is read.
+    fn entry(&mut self, schema: Schema<'_>, name: &str) -> (String, Value) {
         let inner = schema.of(&schema.at["additionalProperties"]);
+        if name == "figures" {
+            let figure = self.figures.choose(&mut self.rng).unwrap().clone();
+            let value = match figure.ends_with("_mode") {
+                true => json!(self.rng.random_range(0..5)),
+                false => self.make(inner, ""),
+            };
+            return (figure, value);
+        }
         if inner.resolved().0 != Some("DetailValue") || self.chance(20) {
             let key = if self.chance(60) {
                 self.in_rule()
@@ -638,6 +682,11 @@ fn collect_leaves(document: &Value, place: String, leaves: &mut Vec<(String, Val
         }
         _ => {}
     }
+}
+
+fn is_moment(value: &Value) -> bool {
+    let text = value.as_str();
+    text.is_some_and(|text| text.parse::<DateTime<Utc>>().is_ok())
 }
 
 fn is_word(text: &str) -> bool {
