@@ -5,6 +5,9 @@
 //! kind of actor is left out of a copy of the program, which is made when the first such input comes.
 //! Pairs for which the same is left out share one.
 //!
+//! A rule that is the same for all of them (who is granted an operation, a set whose every definition
+//! fails) is that value and has no definitions any more.
+//!
 //! Nothing is left out but what cannot have an effect. A definition is read from its start as long as
 //! each instruction is one that only looks at the input or at `data`, into loops too when the body ends
 //! with them: no function is called before the condition that fails, nor a rule that calls one, so
@@ -26,8 +29,14 @@ use regorus::{
 };
 use strum::VariantArray;
 
-/// Rule and definition.
-type LeftOut = BTreeSet<(usize, usize)>;
+/// What is known of the rules.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Learned {
+    /// Rule and definition: those that fail.
+    failing: BTreeSet<(usize, usize)>,
+    /// The rules that are always the same.
+    values: BTreeMap<usize, Value>,
+}
 
 /// What is known of an input before it is looked at.
 #[derive(Clone, Copy)]
@@ -43,7 +52,7 @@ pub(crate) struct Programs<T> {
     whole: Prepared<T>,
     /// By operation and kind of actor.
     parts: Vec<OnceLock<Arc<Prepared<T>>>>,
-    distinct: Mutex<BTreeMap<LeftOut, Arc<Prepared<T>>>>,
+    distinct: Mutex<BTreeMap<Learned, Arc<Prepared<T>>>>,
 }
 
 /// A program and what belongs to it.
@@ -96,10 +105,10 @@ impl<T: Default> Programs<T> {
     }
 
     fn part(&self, known: Known) -> Arc<Prepared<T>> {
-        let left_out = left_out(&self.whole.program, &self.harmless, &self.data, known);
+        let learned = learn(&self.whole.program, &self.harmless, &self.data, known);
         let mut distinct = self.distinct.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = distinct.entry(left_out).or_insert_with_key(|left_out| {
-            Arc::new(Prepared::new(without(&self.whole.program, left_out)))
+        let part = distinct.entry(learned).or_insert_with_key(|learned| {
+            Arc::new(Prepared::new(without(&self.whole.program, learned)))
         });
         Arc::clone(part)
     }
@@ -141,16 +150,32 @@ fn light(mut program: Program) -> Program {
     program
 }
 
-fn without(program: &Program, left_out: &LeftOut) -> Program {
+fn without(program: &Program, learned: &Learned) -> Program {
     let mut new = program.clone();
     for (index, rule) in new.rule_infos.iter_mut().enumerate() {
-        let stays = |at: usize| !left_out.contains(&(index, at));
+        // A rule without definitions is its default.
+        let value = learned.values.get(&index);
+        let literal = value.and_then(|value| literal(&mut new.literals, value));
+        let stays = |at: usize| literal.is_none() && !learned.failing.contains(&(index, at));
+        if literal.is_some() {
+            rule.default_literal_index = literal;
+        }
         let definitions = Arc::make_mut(&mut rule.definitions);
         retain(definitions, stays);
         retain(&mut rule.else_bodies, stays);
         retain(&mut rule.destructuring_blocks, stays);
     }
     new
+}
+
+/// Where it stands among them; `None` when there is no place left.
+fn literal(literals: &mut Vec<Value>, value: &Value) -> Option<u16> {
+    let place = literals.iter().position(|one| one == value);
+    let place = u16::try_from(place.unwrap_or(literals.len())).ok()?;
+    if usize::from(place) == literals.len() {
+        literals.push(value.clone());
+    }
+    Some(place)
 }
 
 fn retain<T>(all: &mut Vec<T>, stays: impl Fn(usize) -> bool) {
@@ -200,42 +225,41 @@ fn body_of(program: &Program, body: u32) -> impl Iterator<Item = &Instruction> {
         .map(|(_, instruction)| instruction)
 }
 
-/// The definitions that fail for every such input.
-fn left_out(program: &Program, harmless: &BTreeSet<usize>, data: &Value, known: Known) -> LeftOut {
+/// What can be said of the rules for every such input.
+fn learn(program: &Program, harmless: &BTreeSet<usize>, data: &Value, known: Known) -> Learned {
     let mut reader = Reader {
         program,
         data,
         operation: Value::from(known.operation.to_string()),
         kind: Value::from(known.kind.to_string()),
-        rules: vec![None; program.rule_infos.len()],
+        values: BTreeMap::new(),
         harmless,
     };
-    let mut left_out = LeftOut::new();
-    // A rule that is known to be undefined makes more of them fail.
+    // A rule whose value is known makes more of them fail.
     loop {
-        let mut learned = false;
+        let mut more = BTreeMap::new();
+        let mut failing = BTreeSet::new();
         for (index, rule) in program.rule_infos.iter().enumerate() {
-            if rule.function_info.is_some() || reader.rules[index].is_some() {
+            if rule.function_info.is_some() || reader.values.contains_key(&index) {
                 continue;
             }
-            let mut failing = reader.failing(rule);
-            if failing.len() == rule.definitions.len() && rule.rule_type == RuleType::Complete {
-                let default = rule.default_literal_index;
-                let default = default.and_then(|at| program.literals.get(usize::from(at)));
-                reader.rules[index] = Some(default.cloned().unwrap_or(Value::Undefined));
-                learned = true;
-            } else if rule.rule_type == RuleType::Complete {
-                // What the last definition left in the result's register would be the result.
-                failing.clear();
-            } else if failing.len() == rule.definitions.len() {
-                // One has to make the empty set.
-                failing.pop();
+            let fails = reader.failing(rule);
+            if let Some(value) = reader.value(rule, &fails) {
+                more.insert(index, value);
+                continue;
             }
-            left_out.extend(failing.into_iter().map(|at| (index, at)));
+            // What the last definition left in the result's register would be the result.
+            let stays = (rule.rule_type == RuleType::Complete).then(|| rule.definitions.len() - 1);
+            let goes = fails.into_iter().filter(|at| Some(*at) != stays);
+            failing.extend(goes.map(|at| (index, at)));
         }
-        if !learned {
-            return left_out;
+        if more.is_empty() {
+            return Learned {
+                failing,
+                values: reader.values,
+            };
         }
+        reader.values.extend(more);
     }
 }
 
@@ -245,8 +269,8 @@ struct Reader<'a> {
     data: &'a Value,
     operation: Value,
     kind: Value,
-    /// What a rule is, where that is known.
-    rules: Vec<Option<Value>>,
+    /// The rules whose value is known.
+    values: BTreeMap<usize, Value>,
     /// Rules that cannot fail but in being undefined.
     harmless: &'a BTreeSet<usize>,
 }
@@ -260,30 +284,96 @@ enum Seen {
     Value(Value),
 }
 
+impl Seen {
+    /// Whether a loop over it has no turn: it is known, and empty or no collection.
+    fn is_nothing_to_turn_over(&self) -> bool {
+        match self {
+            Self::Value(Value::Array(all)) => all.is_empty(),
+            Self::Value(Value::Set(all)) => all.is_empty(),
+            Self::Value(Value::Object(all)) => all.is_empty(),
+            Self::Value(_) => true,
+            Self::Nothing | Self::Input | Self::Actor => false,
+        }
+    }
+}
+
+/// What can be said of a body.
+enum Read {
+    /// It fails before it does anything.
+    Fails,
+    /// It answers this, or nothing when that is undefined.
+    Is(Value),
+    Unknown,
+}
+
 impl Reader<'_> {
     fn failing(&self, rule: &RuleInfo) -> Vec<usize> {
         let takes_apart = |at: usize| matches!(rule.destructuring_blocks.get(at), Some(Some(_)));
         rule.definitions
             .iter()
             .enumerate()
-            .filter(|(at, bodies)| !takes_apart(*at) && bodies.iter().all(|body| self.fails(*body)))
+            .filter(|(at, bodies)| {
+                let fails = |body: &u32| matches!(self.read(*body), Read::Fails);
+                !takes_apart(*at) && bodies.iter().all(fails)
+            })
             .map(|(at, _)| at)
             .collect()
     }
 
-    /// Whether the body that begins there fails before it does anything.
-    fn fails(&self, body: u32) -> bool {
+    /// What the rule is, some of whose definitions fail, when that can be told.
+    fn value(&self, rule: &RuleInfo, failing: &[usize]) -> Option<Value> {
+        if failing.len() == rule.definitions.len() {
+            return Some(match rule.rule_type {
+                RuleType::Complete => self.default(rule),
+                RuleType::PartialSet => Value::new_set(),
+                RuleType::PartialObject => Value::new_object(),
+            });
+        }
+        let [bodies] = rule.definitions.as_slice() else {
+            return None;
+        };
+        let takes_apart = rule.destructuring_blocks.iter().any(Option::is_some);
+        match (bodies.as_slice(), &rule.rule_type) {
+            ([body], RuleType::Complete) if !takes_apart => match self.read(*body) {
+                Read::Is(Value::Undefined) => Some(self.default(rule)),
+                Read::Is(value) => Some(value),
+                Read::Fails | Read::Unknown => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn default(&self, rule: &RuleInfo) -> Value {
+        let default = rule.default_literal_index;
+        let default = default.and_then(|at| self.program.literals.get(usize::from(at)));
+        default.cloned().unwrap_or(Value::Undefined)
+    }
+
+    /// What becomes of the body that begins there.
+    fn read(&self, body: u32) -> Read {
         use Instruction as I;
         let Ok(body) = usize::try_from(body) else {
-            return false;
+            return Read::Unknown;
         };
         let mut registers = BTreeMap::new();
+        let mut result = None;
+        // Whether it gets as far as here.
+        let mut sure = true;
         let mut turns = 0;
         let instructions = self.program.instructions.iter().skip(body);
         for instruction in instructions {
             let seen = |register: u8| registers.get(&register).cloned().unwrap_or(Seen::Nothing);
             let (register, value) = match *instruction {
-                I::RuleInit { result_reg, .. } => (result_reg, Seen::Nothing),
+                I::RuleInit { result_reg, .. } => {
+                    result = Some(result_reg);
+                    (result_reg, Seen::Nothing)
+                }
+                I::RuleReturn {} => {
+                    return match result.map(seen) {
+                        Some(Seen::Value(value)) if sure => Read::Is(value),
+                        _ => Read::Unknown,
+                    };
+                }
                 I::Load { dest, literal_idx } => (dest, self.literal(literal_idx)),
                 I::LoadInput { dest } => (dest, Seen::Input),
                 I::LoadData { dest } => (dest, Seen::Value(self.data.clone())),
@@ -293,10 +383,15 @@ impl Reader<'_> {
                     container,
                     literal_idx,
                 } => (dest, self.part(seen(container), &self.literal(literal_idx))),
+                I::Index {
+                    dest,
+                    container,
+                    key,
+                } => (dest, self.part(seen(container), &seen(key))),
                 I::ChainedIndex { params_index } => {
                     let chains = &self.program.instruction_data.chained_index_params;
                     let Some(chain) = chains.get(usize::from(params_index)) else {
-                        return false;
+                        return Read::Unknown;
                     };
                     let part =
                         chain
@@ -320,29 +415,37 @@ impl Reader<'_> {
                 } => (dest, contained(&seen(collection), &seen(value))),
                 I::CallRule { dest, rule_index } => {
                     let rule = usize::from(rule_index);
-                    match self.rules.get(rule).cloned().flatten() {
-                        Some(value) => (dest, Seen::Value(value)),
+                    match self.values.get(&rule) {
+                        Some(value) => (dest, Seen::Value(value.clone())),
                         None if self.harmless.contains(&rule) => (dest, Seen::Nothing),
-                        None => return false,
+                        None => return Read::Unknown,
                     }
                 }
                 I::LoopStart { params_index } if self.ends_the_body(params_index, turns) => {
+                    let loops = &self.program.instruction_data.loop_params;
+                    let collection = loops.get(usize::from(params_index));
+                    if collection.is_some_and(|of| seen(of.collection).is_nothing_to_turn_over()) {
+                        return Read::Fails;
+                    }
+                    sure = false;
                     // A later turn finds in the registers what an earlier one left there.
                     registers.clear();
                     turns += 1;
                     continue;
                 }
                 I::Guard { register, mode } => {
-                    if matches!(seen(register), Seen::Value(value) if !passes(mode, &value)) {
-                        return true;
+                    match seen(register) {
+                        Seen::Value(value) if !passes(mode, &value) => return Read::Fails,
+                        Seen::Value(_) => {}
+                        _ => sure = false,
                     }
                     continue;
                 }
-                _ => return false,
+                _ => return Read::Unknown,
             };
             registers.insert(register, value);
         }
-        false
+        Read::Unknown
     }
 
     /// Whether nothing is left to do when each turn of this loop, which begins within so many others,
@@ -368,7 +471,11 @@ impl Reader<'_> {
 
     fn part(&self, whole: Seen, key: &Seen) -> Seen {
         let Seen::Value(key) = key else {
-            return Seen::Nothing;
+            // There is nothing in what has no parts, whatever is looked for.
+            return match whole.is_nothing_to_turn_over() {
+                true => Seen::Value(Value::Undefined),
+                false => Seen::Nothing,
+            };
         };
         let name = key.as_string().map(AsRef::as_ref);
         match (whole, name) {
@@ -439,6 +546,12 @@ known if input.operation == "close"
 either := 1 if input.operation == "close"
 else := 2
 list := input.list
+nobody contains 1 if input.operation == "close"
+nothing[i] := i if { input.operation == "close"; some i in input.list }
+granted := data.grants[input.operation]
+default fallen_back := "back"
+fallen_back := data.limits[input.operation]
+some_list := input.list if input.operation == "close"
 number := to_number(input.text)
 "#;
 
@@ -464,6 +577,19 @@ number := to_number(input.text)
         ("not known", false),
         ("either == 1", false),
         (r#"input.kill_switch; input.operation == "close""#, true),
+        // What a rule is for all such inputs.
+        (r#""dispatcher" in granted"#, false),
+        (r#""billing" in granted"#, true),
+        (r#"some role in granted; role == "billing""#, false),
+        (r#"fallen_back == "back""#, false),
+        (r#"fallen_back != "back""#, true),
+        ("some one in nobody; one > input.number", true),
+        ("some one in nothing; one > input.number", true),
+        ("input.number; some one in nobody; one", true),
+        ("some i in input.list; some one in nobody; one == i", true),
+        ("some i in input.list; some_list[i]", true),
+        ("some i in input.list; input.other[i]", false),
+        ("every one in nobody { one > input.number }", false),
         // What is computed before may fail, and then there is no answer.
         (
             r#"to_number(input.text) > 5; input.operation == "close""#,
@@ -486,7 +612,8 @@ number := to_number(input.text)
             "closing": ["close"],
             "creating": ["create_ticket"],
             "software": ["agent", "workflow"],
-            "limits": { "close": 1 }
+            "limits": { "close": 1 },
+            "grants": { "create_ticket": ["dispatcher"] }
         }"#;
         let data = Value::from_json_str(data).unwrap();
         let known = Known {
@@ -504,9 +631,9 @@ number := to_number(input.text)
             let x = rules.enumerate().find(|(_, rule)| rule.name == "data.a.x");
             let (x, rule) = x.unwrap();
             assert_eq!(rule.definitions.len(), 2);
-            let left_out = left_out(&program, &harmless(&program), &data, known);
-            let left_out: Vec<_> = left_out.iter().filter(|(rule, _)| *rule == x).collect();
-            assert_eq!(left_out.len(), usize::from(*expected), "{conditions}");
+            let learned = learn(&program, &harmless(&program), &data, known);
+            let failing = learned.failing.iter().filter(|(rule, _)| *rule == x);
+            assert_eq!(failing.count(), usize::from(*expected), "{conditions}");
         }
     }
 
