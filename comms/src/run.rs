@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
-use store::{PoolSettings, failpoint, sending};
+use store::{PoolSettings, failpoint, sending, session};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
@@ -68,6 +68,7 @@ pub async fn run(config: CommsConfig, stop: CancellationToken) -> Result<(), Com
         failpoint::arm(std::env::var(failpoint::VARIABLE).ok().as_deref())?;
     }
     let listener = listen(config.metrics_listen).await?;
+    session::demand_statements(&config.database_url).await?;
     let pool = store::connect(&config.database_url, &pool_settings(config.tuning.batch)).await?;
     let metrics = Arc::new(Metrics::new()?);
     let slowest = lines.iter().map(|line| line.endpoint.timeout).max();

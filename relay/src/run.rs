@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::RngExt;
 use sqlx::{PgPool, postgres::PgListener};
-use store::{OUTBOX_CHANNEL, PoolSettings, control, deployment, failpoint, outbox};
+use store::{
+    OUTBOX_CHANNEL, PoolSettings, control, deployment, failpoint, outbox,
+    session::{self, Session},
+};
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -77,6 +80,7 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
         address: config.metrics_listen,
         source,
     })?;
+    session::demand_statements(&config.database_url).await?;
     let pool = store::connect(&config.database_url, &pool_settings()).await?;
     let epoch = Arc::new(Epoch::new(deployment::read(&pool).await?.epoch));
     let tuning = config.tuning;
@@ -160,6 +164,7 @@ pub async fn run(config: RelayConfig, stop: CancellationToken) -> Result<(), Rel
     rest.spawn(wake_on_notify(
         config.database_url,
         [wake, wake_teller],
+        tuning.poll,
         rest_stop.clone(),
     ));
     rest.spawn(measure(
@@ -282,15 +287,38 @@ impl Keeper {
 }
 
 /// Wakes the pump and the teller on NOTIFY. The connection is one of its own and is made anew when it breaks;
-/// what was missed meanwhile is found by the poll.
-async fn wake_on_notify(database_url: String, wake: [Arc<Notify>; 2], stop: CancellationToken) {
+/// what was missed meanwhile is found by the poll. Behind a pooler that gives no session nothing would be
+/// heard, and the order to listen would stay on a connection of somebody else: there is the poll alone.
+async fn wake_on_notify(
+    database_url: String,
+    wake: [Arc<Notify>; 2],
+    poll: Duration,
+    stop: CancellationToken,
+) {
     let listening = async {
         loop {
-            if let Err(error) = hear(&database_url, &wake).await {
-                tracing::warn!(
+            match session::probe(&database_url).await {
+                Ok(Session::Own) => {
+                    if let Err(error) = hear(&database_url, &wake).await {
+                        tracing::warn!(
+                            error = with_causes(&error),
+                            "not listening for new events; polling"
+                        );
+                    }
+                }
+                Ok(Session::Shared) => {
+                    tracing::warn!(
+                        ?poll,
+                        "the address of the database leads through a pooler in transaction mode, where \
+                         nothing is heard of new events: they are asked for, each time this has \
+                         passed. Give `database.relay_url` the address of the server itself"
+                    );
+                    return std::future::pending().await;
+                }
+                Err(error) => tracing::warn!(
                     error = with_causes(&error),
                     "not listening for new events; polling"
-                );
+                ),
             }
             sleep(LISTEN_PAUSE).await;
         }

@@ -2,10 +2,11 @@
 //! transaction whichever connection is free.
 //!
 //! Commands and reads are single transactions with their settings inside, so dispatch-api, the sealer,
-//! `verify` and replays work through such a pooler, if it carries prepared statements of the
+//! `verify`, replays and the sender work through such a pooler, if it carries prepared statements of the
 //! protocol (PgBouncer since 1.21). What needs a session does not: LISTEN, and the lock that keeps two
 //! migrations apart. Neither fails by itself there: the one hears nothing, the other stays behind on
-//! a connection of somebody else. So it is looked for before it matters.
+//! a connection of somebody else. So it is looked for before it matters: a migration is refused, and a
+//! relay does not listen and asks every so often.
 
 use std::time::Duration;
 
@@ -94,6 +95,22 @@ pub async fn carries_statements(url: &str) -> Result<bool, Error> {
     }
     close(both).await;
     Ok(carried)
+}
+
+/// Refuses an address behind which callers would meet each other's prepared statements.
+///
+/// # Errors
+/// [`Error::Configuration`] for such an address; otherwise as [`carries_statements`].
+pub async fn demand_statements(url: &str) -> Result<(), Error> {
+    match carries_statements(url).await? {
+        true => Ok(()),
+        false => Err(Error::Configuration(
+            "the address of the database leads through a pooler that does not carry prepared \
+             statements: it must be PgBouncer 1.21 or newer with max_prepared_statements above 0, or \
+             its like; or give the address of the server itself"
+                .into(),
+        )),
+    }
 }
 
 /// The process of the server behind a connection, asked without a prepared statement.

@@ -22,6 +22,7 @@ use dispatch_tests::{
     fleet::{Fleet, ProcessRole, with_fleet},
     job::Job,
     part::RunningPart,
+    pooler::Pooler,
     servers,
     stack::{ApiOptions, Stack, with_api},
     verify::violations,
@@ -34,6 +35,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, FromRow};
 use store::verify::Invariant;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -175,6 +177,62 @@ fn start_with(config: CommsConfig) -> RunningPart {
             .await
             .map_err(|error| error.to_string())
     })
+}
+
+#[test]
+fn senders_behind_a_pooler_send_each_message_once() {
+    with_switches(async |stack| {
+        let pooler = Pooler::start(2, &[("server_round_robin", "1")]).await;
+        let receiver = Receiver::start(true, &[Mood::Refuse(503), Mood::Refuse(503)]).await;
+        let database = stack.database();
+        turn_switch(database, stack.tenant().id, 1).await;
+        turn_switch(database, stack.other().id, 1).await;
+        let mut messages = Vec::new();
+        for tenant in [stack.tenant(), stack.other()] {
+            for _ in 0..15 {
+                messages.push(Draft::alone(tenant).queue(database).await);
+            }
+        }
+        let through = || CommsConfig {
+            database_url: pooler.through(&database.addresses.comms),
+            ..config(&stack, receiver.endpoint())
+        };
+        // Two processes, of which each would have more connections than there are.
+        let senders = [start_with(through()), start_with(through())];
+        for message in &messages {
+            assert_eq!(ended(database, *message).await, is("sent", "http_204"));
+        }
+        let connections: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database()
+                and usename = 'dispatch_comms'",
+        )
+        .fetch_one(&database.admin)
+        .await
+        .unwrap();
+        assert!((1..=2).contains(&connections), "{connections}");
+        for sender in senders {
+            sender.stop().await;
+        }
+        let mut done = receiver.effects();
+        assert_eq!(done.len(), messages.len());
+        done.sort();
+        messages.sort();
+        assert_eq!(done, messages);
+        for message in messages {
+            forget(database, message).await;
+        }
+        pooler.end().await;
+
+        let old = Pooler::start(1, &[("max_prepared_statements", "0")]).await;
+        let through = CommsConfig {
+            database_url: old.through(&database.addresses.comms),
+            ..config(&stack, receiver.endpoint())
+        };
+        let refused = comms::run(through, CancellationToken::new()).await;
+        let refused = format!("{:?}", refused.unwrap_err());
+        assert!(refused.contains("max_prepared_statements"), "{refused}");
+        old.end().await;
+    });
 }
 
 /// While the tenant's switch is at its turn of this number.

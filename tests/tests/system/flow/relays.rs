@@ -8,11 +8,13 @@ use dispatch_tests::{
     fleet::{Fleet, ProcessRole, with_fleet},
     flow::{Flow, FlowOptions, quick, with_flow},
     job::Job,
+    pooler::Pooler,
     wait::{self, BOUND},
 };
 use relay::{RelayConfig, Tuning};
 use serde_json::Value;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use tokio_util::sync::CancellationToken;
 
 /// The relays that sent the signals of these tickets.
 async fn senders(flow: &Flow, jobs: &[Job]) -> BTreeSet<String> {
@@ -122,6 +124,58 @@ fn a_relay_that_lost_its_leases_and_does_not_know_it_does_no_harm() {
             let view = flow.agreed(job.id()).await;
             assert_eq!((view.applied_seq, view.healed), (4, 0));
         }
+    });
+}
+
+#[test]
+fn a_relay_behind_a_pooler_asks_instead_of_listening() {
+    let options = FlowOptions {
+        relay: false,
+        ..FlowOptions::default()
+    };
+    with_flow(options, async |flow| {
+        let pooler = Pooler::start(3, &[("server_round_robin", "1")]).await;
+        let config = || RelayConfig {
+            database_url: pooler.through(&flow.database().addresses.relay),
+            ..flow.relay_config()
+        };
+        for relays in 1..=2 {
+            flow.start_relay_with(config());
+            all_held_by(&flow, relays).await;
+        }
+        let mut jobs = Vec::new();
+        for _ in 0..6 {
+            jobs.push(Job::at(&flow, flow.tenant(), TicketState::Scheduled).await);
+        }
+        for job in &jobs {
+            let view = flow.agreed(job.id()).await;
+            assert_eq!((view.applied_seq, view.healed), (4, 0));
+        }
+        // Nobody left an order to listen on a connection that others get.
+        let (connections, listening): (i64, i64) = sqlx::query_as(
+            "select count(*), count(*) filter (where query ilike 'listen%')
+               from pg_stat_activity where datname = current_database()
+                and usename = 'dispatch_relay'",
+        )
+        .fetch_one(flow.admin())
+        .await
+        .unwrap();
+        assert!((1..=3).contains(&connections), "{connections}");
+        assert_eq!(listening, 0);
+        flow.settle().await;
+        flow.stop_relays().await;
+        pooler.end().await;
+
+        let old = Pooler::start(1, &[("max_prepared_statements", "0")]).await;
+        let config = RelayConfig {
+            database_url: old.through(&flow.database().addresses.relay),
+            ..flow.relay_config()
+        };
+        let refused = relay::run(config, CancellationToken::new()).await;
+        let refused = format!("{:?}", refused.unwrap_err());
+        assert!(refused.contains("max_prepared_statements"), "{refused}");
+        old.end().await;
+        flow.start_relay();
     });
 }
 
