@@ -6,7 +6,10 @@
 //! for each change of the row: 64 clients changed one ticket half as often.
 //!
 //! First come, first served, but for one thing: a command that names a version which the ticket is
-//! known to have left can only be refused, and lets those pass that may succeed.
+//! known to have left, or is about to leave, is late. It can only be refused, so it lets those pass
+//! that may succeed; and no two late ones are in the database, so that whoever comes with the present
+//! version while one of them is refused is the next. 64 clients that each name the version they saw
+//! last then need two attempts for a change.
 //!
 //! What is right rests on the row's lock alone. Other processes have turns of their own.
 
@@ -39,10 +42,17 @@ struct Lines {
 #[derive(Debug, Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
-    /// How many have their turn.
-    running: usize,
+    /// Those that have their turn: at most [`AT_ONCE`].
+    running: Vec<Running>,
     /// The newest version that one of them saw.
     newest: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    number: u64,
+    expected: Option<u64>,
+    late: bool,
 }
 
 #[derive(Debug)]
@@ -110,17 +120,32 @@ impl Turn<'_> {
 
 impl Line {
     fn call(&mut self) {
-        while self.running < AT_ONCE {
-            let newest = self.newest;
-            let may_pass = |one: &Waiting| one.expected.is_none_or(|version| version >= newest);
-            let first = self.waiting.iter().position(may_pass).unwrap_or(0);
-            let Some(next) = self.waiting.remove(first) else {
+        while self.running.len() < AT_ONCE {
+            let present = self.present();
+            let is_late = |one: &Waiting| one.expected.is_some_and(|version| version < present);
+            let in_time = self.waiting.iter().position(|one| !is_late(one));
+            let late = in_time.is_none();
+            if late && self.running.iter().any(|one| one.late) {
+                return;
+            }
+            let Some(next) = self.waiting.remove(in_time.unwrap_or(0)) else {
                 return;
             };
-            self.running += 1;
+            self.running.push(Running {
+                number: next.number,
+                expected: next.expected,
+                late,
+            });
             // Who does not hear it any more gives the turn back at once.
             let _ = next.called.send(());
         }
+    }
+
+    /// The version that the ticket will have when those that have their turn succeed.
+    fn present(&self) -> u64 {
+        let running = self.running.iter().filter(|one| !one.late);
+        let next = running.filter_map(|one| Some(one.expected?.saturating_add(1)));
+        next.fold(self.newest, u64::max)
     }
 }
 
@@ -136,10 +161,10 @@ impl Drop for Turn<'_> {
             .position(|one| one.number == self.number)
         {
             Some(place) => drop(line.waiting.remove(place)),
-            None => line.running -= 1,
+            None => line.running.retain(|one| one.number != self.number),
         }
         line.call();
-        if line.running == 0 {
+        if line.running.is_empty() {
             lines.by_ticket.remove(&self.ticket);
         }
     }
@@ -195,6 +220,44 @@ mod tests {
         .await;
         let expected = [Some(4), None, Some(5), Some(3), Some(3)];
         assert_eq!(*order.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_late_is_refused_while_another_succeeds() {
+        let (turns, order) = (Turns::default(), Mutex::new(vec![]));
+        // The first is about to leave version 7, which the others name.
+        let first = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        let late = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        let come = |version| {
+            let (turns, order) = (&turns, &order);
+            async move {
+                let turn = turns.take(ticket(1, 1), Some(version), LONG).await.unwrap();
+                order.lock().unwrap().push(version);
+                turn
+            }
+        };
+        let (third, in_time, ()) = futures::join!(come(7), come(8), async {
+            first.saw(8);
+            drop(first);
+            tokio::task::yield_now().await;
+            drop(late);
+        });
+        assert_eq!(*order.lock().unwrap(), [8, 7]);
+        drop((third, in_time));
+        assert!(turns.lines().by_ticket.is_empty(), "a place was kept");
+    }
+
+    #[tokio::test]
+    async fn who_was_said_to_be_late_and_is_not_has_its_turn() {
+        let turns = Turns::default();
+        // It changes nothing after all.
+        let first = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        first.saw(7);
+        let second = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        drop(first);
+        let third = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        drop((second, third));
+        assert!(turns.lines().by_ticket.is_empty(), "a place was kept");
     }
 
     #[tokio::test(start_paused = true)]
