@@ -220,6 +220,82 @@ mod tests {
         server.task.await.unwrap();
     }
 
+    /// What `docs/api.md` lists under "Answers without a problem": hyper's own, and no others.
+    #[tokio::test]
+    async fn what_is_no_request_is_answered_with_a_status_alone() {
+        let limits = Limits {
+            head_timeout: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let server = start(limits).await;
+        let headers = |n: usize| "a: 1\r\n".repeat(n);
+        let cases = [
+            ("G@T /now HTTP/1.1\r\n\r\n".to_owned(), Some(400)),
+            ("GET /now HTTP/3.1\r\n\r\n".to_owned(), Some(400)),
+            ("GET /n\x01w HTTP/1.1\r\n\r\n".to_owned(), Some(400)),
+            (
+                "GET /now HTTP/1.1\r\nno colon\r\n\r\n".to_owned(),
+                Some(400),
+            ),
+            (
+                "GET /now HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(),
+                Some(400),
+            ),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), None),
+            (
+                "\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03".to_owned(),
+                Some(400),
+            ),
+            (
+                format!("GET /now HTTP/1.1\r\n{}\r\n", headers(65)),
+                Some(431),
+            ),
+            (
+                format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)),
+                Some(431),
+            ),
+            ("GET /now HTTP/1.1\r\na: 1\r\n".to_owned(), None),
+            // A request: it is the router's to answer.
+            (
+                format!(
+                    "GET /now HTTP/1.1\r\nconnection: close\r\n{}\r\n",
+                    headers(63)
+                ),
+                Some(200),
+            ),
+            (
+                "GET /none HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+                Some(404),
+            ),
+            (
+                "MADE-UP /now HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+                Some(405),
+            ),
+        ];
+        for (request, status) in cases {
+            let shown: String = request.chars().take(60).collect();
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            // The server may close before all of it is written, and before all is read.
+            let _ = stream.write_all(request.as_bytes()).await;
+            let mut answer = Vec::new();
+            let read = stream.read_to_end(&mut answer);
+            let _ = tokio::time::timeout(PATIENCE, read)
+                .await
+                .expect("it closes");
+            let answer = String::from_utf8(answer).unwrap();
+            let told = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+            assert_eq!(told, status, "{shown:?}: {answer}");
+            if matches!(status, Some(400 | 431)) {
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                assert_eq!(body, "", "{shown:?}: {answer}");
+                assert!(head.contains("connection: close"), "{shown:?}: {answer}");
+                assert!(!head.contains("x-correlation-id"), "{shown:?}: {answer}");
+            }
+        }
+        server.shutdown.cancel();
+        server.task.await.unwrap();
+    }
+
     #[tokio::test]
     async fn what_began_is_finished_and_nothing_new_begins() {
         let server = start(Limits::default()).await;
