@@ -11,13 +11,12 @@ use contracts::{
     command::{ExecuteApproval, RecordApprovalStep, RecordProposal, RecordSla},
     kill_switch::KillState,
     proposal::{AdvisorInput, Proposal, ProposalKind},
+    service_account::ApiKeyText,
     signal::TicketSnapshot,
 };
 use url::Url;
 use uuid::Uuid;
 use workflows::activity::Cause;
-
-use crate::TokenSource;
 
 /// Bounds of one call. An activity makes two for each record, mostly of one, at most of a few, and
 /// is cut off after the six seconds that the workflow gives it; the next run finds what was done.
@@ -33,23 +32,21 @@ const RETRY: RetryPolicy = RetryPolicy {
 #[derive(Debug, Clone)]
 pub struct Bookkeeper {
     client: Client,
-    tokens: TokenSource,
 }
 
 impl Bookkeeper {
-    /// Calls dispatch-api at `base`. Fails only when TLS cannot be set up.
-    pub fn new(base: &Url, tokens: TokenSource) -> Result<Self, ClientError> {
-        let nobody = "each call brings the token of its tenant";
+    /// Calls dispatch-api at `base` with the key of an account that acts in any tenant: each call
+    /// names its own. Fails only when TLS cannot be set up.
+    pub fn new(base: &Url, key: &ApiKeyText) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(base, nobody)?.with_retry(RETRY),
-            tokens,
+            client: Client::new(base, key.expose())?.with_retry(RETRY),
         })
     }
 
     /// The same for what a tenant has besides tickets.
     pub(crate) fn of_tenant(&self, tenant: TenantId) -> ControlDesk {
         ControlDesk {
-            client: self.client.with_token(self.tokens.of(tenant)),
+            client: self.client.in_tenant(tenant),
         }
     }
 
@@ -65,7 +62,7 @@ impl Bookkeeper {
         Desk {
             client: self
                 .client
-                .with_token(self.tokens.of(tenant))
+                .in_tenant(tenant)
                 .within(correlation, Some(trace))
                 .watching(&heard),
             ticket,

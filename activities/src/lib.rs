@@ -22,7 +22,6 @@ mod failure;
 mod record_sla;
 mod snapshot;
 mod tenant_control;
-mod token;
 
 use std::sync::Arc;
 
@@ -30,7 +29,6 @@ use bookkeeper::Desk;
 use failure::Later;
 
 pub use bookkeeper::Bookkeeper;
-pub use token::TokenSource;
 
 use contracts::autonomy::TenantControlStart;
 use temporalio_macros::activities;

@@ -17,7 +17,7 @@ use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::App;
+use crate::{App, limits};
 
 /// Where all operations are.
 pub const PREFIX: &str = "/api/v1";
@@ -54,6 +54,9 @@ pub struct Endpoint {
     pub(crate) success: Success,
     pub(crate) problems: BTreeSet<ErrorCode>,
     pub(crate) route: MethodRouter<App>,
+    /// How a command's body is read.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) parse: Option<fn(&Value) -> Result<contracts::Command, crate::problem::Failure>>,
 }
 
 /// The id that a path names.
@@ -90,6 +93,7 @@ const ALWAYS: &[ErrorCode] = &[
     ErrorCode::InvalidParameter,
     ErrorCode::UriTooLong,
     ErrorCode::Unauthenticated,
+    ErrorCode::RateLimited,
     ErrorCode::Internal,
     ErrorCode::Unavailable,
 ];
@@ -97,6 +101,7 @@ const ALWAYS: &[ErrorCode] = &[
 /// What everything that is read under a permission can answer besides.
 const READ: &[ErrorCode] = &[
     ErrorCode::Forbidden,
+    ErrorCode::OutOfScope,
     // Of a tenant that was erased there is nothing.
     ErrorCode::NotFound,
     ErrorCode::PolicyUnavailable,
@@ -114,10 +119,12 @@ const PARSED: &[ErrorCode] = &[
 /// What every command can answer besides.
 const COMMAND: &[ErrorCode] = &[
     ErrorCode::Forbidden,
+    ErrorCode::OutOfScope,
     ErrorCode::PolicyDenied,
     ErrorCode::KillSwitch,
     ErrorCode::Stage,
     ErrorCode::TenantSuspended,
+    ErrorCode::VersionConflict,
     ErrorCode::IdempotencyMismatch,
     ErrorCode::InFlight,
     ErrorCode::PolicyUnavailable,
@@ -203,6 +210,8 @@ impl Endpoint {
                 .chain(ApprovalKind::of_held(operation).map(|_| ErrorCode::AlreadyHeld))
                 .collect(),
             route,
+            #[cfg(any(test, feature = "fuzz"))]
+            parse: Some(|tree| crate::request::decode::decode::<B>(tree).map(Into::into)),
         }
     }
 
@@ -233,6 +242,8 @@ impl Endpoint {
             },
             problems: ALWAYS.iter().copied().collect(),
             route,
+            #[cfg(any(test, feature = "fuzz"))]
+            parse: None,
         }
     }
 
@@ -359,6 +370,16 @@ impl Endpoint {
             let released = operation == Operation::DecideApproval;
             released || ApprovalKind::of_held(operation).is_some()
         })
+    }
+
+    /// Whether a tenant's rate can refuse it. 429 is in the list of all that are guarded: of what is
+    /// never refused by a rate there may be too many at once.
+    pub(crate) fn is_limited(&self) -> bool {
+        let urgent = match self.permission {
+            Some(ApiPermission::Command(operation)) => limits::URGENT.contains(&operation),
+            Some(ApiPermission::Read(_)) | None => false,
+        };
+        !self.is_public() && !urgent
     }
 
     /// Whether no token is asked for: the path, as routed, is on the list.

@@ -56,6 +56,7 @@ fn area(path: &str) -> &'static str {
         Some("kill-switch" | "rollout") => "How far software may go",
         Some("policy") => "Policy",
         Some("tenants") => "Tenants",
+        Some("service-accounts" | "api-keys") => "Software that calls",
         _ => panic!("say here under which heading the command at {path} belongs"),
     }
 }

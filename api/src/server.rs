@@ -15,7 +15,8 @@ use crate::{
     bundles::Bundles,
     config::{ApiConfig, Watched},
     cursor::CursorKeys,
-    identity::{Authenticator, IdentityError},
+    limits::Limiter,
+    identity::{Authenticator, IdentityError, StoredKeys},
     login::{self, UnfitLogin},
     net,
     pipeline::{Pipeline, PipelineOptions},
@@ -78,6 +79,7 @@ impl Server {
         settings.max_connections = config.pool_size;
         let pool = store::connect(config.database_url.expose(), &settings).await?;
         login::check(&config, &pool).await?;
+        let authenticator = authenticator.with_keys(Arc::new(StoredKeys::new(pool.clone())));
         let mut settings = PoolSettings::new("dispatch-sealer");
         settings.max_connections = 1;
         let maintenance = store::connect(config.maintenance_url.expose(), &settings).await?;
@@ -92,6 +94,7 @@ impl Server {
             waker,
             PipelineOptions {
                 ceiling: config.ceiling,
+                limiter: Arc::new(Limiter::new(&config.limits, config.pool_size)),
                 ..PipelineOptions::default()
             },
         );
@@ -149,6 +152,7 @@ impl Server {
         };
         tokio::join!(
             stop,
+            app.limiter().follow(app.pool(), &shutdown),
             net::serve(api, router(app.clone()), limits, shutdown.clone()),
             net::serve(
                 metrics,

@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use activities::TokenSource;
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use contracts::TicketId;
@@ -24,11 +23,12 @@ use crate::{
     bench::Bench,
     cpu,
     http::Http,
+    key::worker_key,
     life::{self, Step},
     load,
     relaying::{self, Relay, Sample},
     servers::{Database, NAMESPACE, client, connection},
-    service::{AUDIENCE, ISSUER, SECRET, Service},
+    service::Service,
 };
 
 /// How fast the commands of one ticket follow each other.
@@ -133,7 +133,7 @@ impl Ours {
             connection(&server)?,
             NAMESPACE,
             Url::parse(&format!("http://{}", service.address))?,
-            TokenSource::new(SECRET.as_bytes(), ISSUER, AUDIENCE),
+            worker_key(service.address).await?,
         );
         let worker = tokio::spawn(worker::run(config, stop_worker.clone()));
         worker::promote(&client(&server).await?, &Version::of_this_build()).await?;

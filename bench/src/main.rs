@@ -12,6 +12,7 @@ mod cpu;
 mod dump;
 mod figures;
 mod http;
+mod key;
 mod life;
 mod lives;
 mod load;
@@ -30,7 +31,7 @@ use bench::{Bench, Settings};
 use chrono::{SecondsFormat, Utc};
 use clap::{Parser, ValueEnum};
 use embedded::MissingInfrastructure;
-use figures::{r1, r1c, r1p, r3, r4, r5, r6, r7, r7c, r9, r11, r13, r14};
+use figures::{auth, r1, r10, r1c, r1p, r3, r4, r5, r6, r7, r7c, r9, r11, r13, r14};
 use report::{Met, Report};
 
 /// Exit code of a run that could not measure anything.
@@ -62,6 +63,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
 enum Id {
+    Auth,
     R1,
     R1c,
     R1p,
@@ -72,6 +74,7 @@ enum Id {
     R7,
     R7c,
     R9,
+    R10,
     R11,
     R13,
     R14,
@@ -79,6 +82,8 @@ enum Id {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // A part of the program may have chosen before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -129,6 +134,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let mut lines = Vec::new();
     for id in ids {
         lines.extend(match id {
+            Id::Auth => auth::run(&bench).await?,
             Id::R1 => r1::run(&bench).await?,
             Id::R1c => r1c::run(&bench).await?,
             Id::R1p => r1p::run(&bench).await?,
@@ -139,6 +145,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             Id::R7 => r7::run(&bench).await?,
             Id::R7c => r7c::run(&bench).await?,
             Id::R9 => r9::run(&bench).await?,
+            Id::R10 => r10::run(&bench).await?,
             Id::R11 => r11::run(&bench).await?,
             Id::R13 => r13::run(&bench).await?,
             Id::R14 => r14::run(&bench).await?,

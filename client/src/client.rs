@@ -7,15 +7,16 @@ use std::{
 };
 
 use contracts::{
-    CorrelationId, Operation, Problem, TicketId, TraceContext,
+    CorrelationId, Operation, Problem, TenantId, TicketId, TraceContext,
     actor::TOOL_NAME_HEADER,
     command::CommandReceipt,
     filing::FilingReceipt,
     kill_switch::{KILL_SWITCH_HEADER, KillState},
+    service_account::TENANT_HEADER,
     trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
 };
 use reqwest::{
-    Method, Response, StatusCode,
+    Method, RequestBuilder, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, IF_MATCH, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -39,6 +40,7 @@ pub struct Client {
     pub(crate) retry: RetryPolicy,
     correlation_id: Option<CorrelationId>,
     trace: Option<TraceContext>,
+    tenant: Option<TenantId>,
     heard: Option<KillWatch>,
 }
 
@@ -131,6 +133,7 @@ impl Client {
             retry: RetryPolicy::default(),
             correlation_id: None,
             trace: None,
+            tenant: None,
             heard: None,
         })
     }
@@ -140,6 +143,16 @@ impl Client {
     pub fn with_token(&self, token: impl Into<Box<dyn TokenProvider>>) -> Self {
         Self {
             token: Arc::from(token.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same in this tenant: for a caller with the API key of an account that acts in any, and for
+    /// nobody else.
+    #[must_use]
+    pub fn in_tenant(&self, tenant: TenantId) -> Self {
+        Self {
+            tenant: Some(tenant),
             ..self.clone()
         }
     }
@@ -303,8 +316,21 @@ impl Client {
         }
     }
 
+    /// With who calls, and in which tenant where that has to be said.
+    fn as_caller(&self, request: RequestBuilder) -> Result<RequestBuilder, ClientError> {
+        let request = request.bearer_auth(self.token.token()?);
+        Ok(match self.tenant {
+            Some(tenant) => request.header(TENANT_HEADER, tenant.to_string()),
+            None => request,
+        })
+    }
+
     /// Asks once for what is too long to be read whole, and hands on the answer when it is one.
-    pub(crate) async fn open(&self, path: &str) -> Result<Response, ClientError> {
+    pub(crate) async fn open(
+        &self,
+        path: &str,
+        query: &[(&'static str, String)],
+    ) -> Result<Response, ClientError> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path()));
         let place = format!("{}{path}", self.base);
@@ -312,8 +338,8 @@ impl Client {
             url: place.clone(),
             source,
         };
-        let request = self.http.get(url).timeout(LONG_READ);
-        let request = request.bearer_auth(self.token.token()?);
+        let request = self.http.get(url).query(query).timeout(LONG_READ);
+        let request = self.as_caller(request)?;
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
         if status.is_success() {
@@ -350,8 +376,8 @@ impl Client {
             .http
             .request(request.method.clone(), url)
             .timeout(self.retry.attempt.min(left.max(Duration::from_millis(1))))
-            .bearer_auth(self.token.token()?)
             .header(ACCEPT, "application/json, application/problem+json");
+        builder = self.as_caller(builder)?;
         if !request.query.is_empty() {
             builder = builder.query(&request.query);
         }

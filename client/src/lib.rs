@@ -23,6 +23,7 @@ mod proposals;
 mod reads;
 mod retry;
 mod rollout;
+mod service_accounts;
 mod tenants;
 mod token;
 
@@ -33,5 +34,6 @@ pub use control::Answer;
 pub use error::ClientError;
 pub use policy::FilingAnswer;
 pub use retry::RetryPolicy;
+pub use service_accounts::draw_api_key;
 pub use tenants::TenantExport;
 pub use token::{TokenError, TokenProvider};

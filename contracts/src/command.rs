@@ -3,15 +3,15 @@
 //! Each body refuses unknown fields. `request_id` and `expected_version` stand beside the fields of
 //! the body on the wire and are taken off before the body is read (see `api`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
-    actor::Role,
+    actor::{ActorKind, Role},
     approval::{StepKind, Verdict},
     autonomy::StageTarget,
     comms::{Channel, OnlyWhile},
@@ -19,13 +19,15 @@ use crate::{
     filing::FilingReceipt,
     ids::*,
     kill_switch::KillScope,
+    permission::ApiPermission,
     policy::DiffSummary,
     proposal::{Advice, AdvisorInput},
     schedule::{GeoPoint, QuietHours, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
+    tenant::{ExportStep, TenantLimits},
     ticket::{EvidenceRef, InvoiceLine, Part, Priority},
     value::{
-        Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress,
+        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType, MessageText, PeerAddress,
         ProviderMessageId, RawPayload, Slug, TemplateId,
     },
 };
@@ -89,6 +91,8 @@ macro_rules! commands {
                     Self::RequestTenantDeletion(body) => Some(body.tenant_id),
                     Self::CancelTenantDeletion(body) => Some(body.tenant_id),
                     Self::EraseTenant(body) => Some(body.tenant_id),
+                    Self::LimitTenant(body) => Some(body.tenant_id),
+                    Self::RecordTenantExport(body) => Some(body.tenant_id),
                     _ => None,
                 }
             }
@@ -280,6 +284,20 @@ commands! {
     CancelTenantDeletion = "cancel_tenant_deletion", "/tenants/{id}/undelete", Filing;
     /// Erases what is personal of a tenant: the time of grace is over.
     EraseTenant = "erase_tenant", "/tenants/{id}/erase", Filing;
+    /// Sets how much a tenant may use.
+    LimitTenant = "limit_tenant", "/tenants/{id}/limit", Filing;
+    /// Puts on record that a copy of all that is kept of a tenant is made, or how that ended.
+    RecordTenantExport = "record_tenant_export", "/tenants/{id}/exports", Filing;
+    /// Writes an account that software calls with.
+    UpsertServiceAccount = "upsert_service_account", "/service-accounts", Filing;
+    /// None of an account's keys is good any more.
+    DisableServiceAccount = "disable_service_account", "/service-accounts/disable", Filing;
+    /// Gives a service account a key.
+    IssueApiKey = "issue_api_key", "/api-keys", Filing;
+    /// Gives a new key in the place of one, which goes on for a while.
+    RotateApiKey = "rotate_api_key", "/api-keys/rotate", Filing;
+    /// Takes a key back, at once.
+    RevokeApiKey = "revoke_api_key", "/api-keys/revoke", Filing;
 }
 
 macro_rules! bodies {
@@ -764,9 +782,9 @@ bodies! {
     RecordGateReport {
         /// For what.
         target: StageTarget,
-        /// From when on proposals count.
+        /// From when on proposals and acts count; at most 92 days before the end.
         since: DateTime<Utc>,
-        /// Until when; not in the future.
+        /// Until when: now.
         until: DateTime<Utc>,
     }
     /// Lets software do more by itself.
@@ -894,6 +912,90 @@ bodies! {
         /// Which; its time of grace is over.
         tenant_id: TenantId,
     }
+    /// Sets how much a tenant may use, wholly: what is left out is as usual in the installation.
+    LimitTenant {
+        /// Which.
+        tenant_id: TenantId,
+        /// How much.
+        limits: TenantLimits,
+        /// Why.
+        reason: Slug,
+    }
+    /// Puts on record that a copy of all that is kept of a tenant is made, or how that ended.
+    RecordTenantExport {
+        /// Which; wherever it stands.
+        tenant_id: TenantId,
+        /// How far the copy came.
+        step: ExportStep,
+        /// The command that put its beginning on record; with an end only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun_by: Option<CommandId>,
+        /// Rows that were handed over; with an end only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<u64>,
+    }
+    /// Writes an account that software calls with: a new one, or the one with this code.
+    UpsertServiceAccount {
+        /// Its name in files and records, for ever; ids of its actions are made of it.
+        code: Slug,
+        /// What it is called.
+        name: AccountName,
+        /// What it is, for ever; not `person`.
+        kind: ActorKind,
+        /// What it may do, as a person with these roles might; none for a workflow.
+        #[serde(default, deserialize_with = "distinct")]
+        roles: BTreeSet<Role>,
+        /// `true`, for ever: it acts in any tenant, which its caller names with each request. For
+        /// workflows.
+        #[serde(default)]
+        any_tenant: bool,
+        /// Whether its keys are good; as it is without it, and `true` for a new one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        active: Option<bool>,
+    }
+    /// None of an account's keys is good any more, until it is written as active again.
+    DisableServiceAccount {
+        /// Which.
+        service_account_id: ServiceAccountId,
+        /// Why.
+        reason: Slug,
+    }
+    /// Gives a service account a key. Whoever sends this made it, and nobody else ever sees it.
+    IssueApiKey {
+        /// Whose; it is active.
+        service_account_id: ServiceAccountId,
+        /// The part of the key that may be shown.
+        prefix: KeyPrefix,
+        /// SHA-256 over the whole key.
+        key_hash: KeyHash,
+        /// What it is good for, of what its account may do; for all of that without any.
+        #[serde(default, deserialize_with = "distinct")]
+        scopes: BTreeSet<ApiPermission>,
+        /// When it ends; at most 366 days from now.
+        expires_at: DateTime<Utc>,
+    }
+    /// Gives a new key in the place of one, with the same scopes.
+    RotateApiKey {
+        /// The one that is replaced; it is good.
+        api_key_id: ApiKeyId,
+        /// The part of the new key that may be shown.
+        prefix: KeyPrefix,
+        /// SHA-256 over the whole new key.
+        key_hash: KeyHash,
+        /// When the new one ends; at most 366 days from now.
+        expires_at: DateTime<Utc>,
+        /// For how many seconds the old one is still good, 0 to 604800; a day without it.
+        #[serde(default = "overlap_seconds")]
+        #[schemars(range(min = 0, max = 604_800))]
+        overlap_seconds: u32,
+    }
+    /// Takes a key back, at once.
+    RevokeApiKey {
+        /// Which.
+        api_key_id: ApiKeyId,
+        /// Why: `leaked`, `unused` …
+        reason: Slug,
+    }
 }
 
 const fn yes() -> bool {
@@ -902,6 +1004,25 @@ const fn yes() -> bool {
 
 const fn grace_days() -> u16 {
     30
+}
+
+/// A set, of a list that names nothing twice.
+fn distinct<'de, D, T>(deserializer: D) -> Result<BTreeSet<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Ord,
+{
+    let list = Vec::deserialize(deserializer)?;
+    let entries = list.len();
+    let set: BTreeSet<T> = list.into_iter().collect();
+    match set.len() == entries {
+        true => Ok(set),
+        false => Err(serde::de::Error::custom("has an entry twice")),
+    }
+}
+
+const fn overlap_seconds() -> u32 {
+    86_400
 }
 
 const fn claim_minutes() -> u16 {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     approval::ApprovalState, autonomy::StageTarget, command::Operation, comms::Routing,
     event::AutonomyMode, ids::*, kill_switch::KillScope, policy::BundleRef, schedule::TimeWindow,
-    tenant::TenantState, ticket::Ticket, value::Slug,
+    service_account::AccountState, tenant::{ExportStep, TenantState}, ticket::Ticket, value::KeyPrefix,
+    value::Slug,
 };
 
 /// What a filing led to: the change in its audit row, and the answer to its caller.
@@ -164,6 +165,66 @@ pub enum Filed {
         /// From when on it may be erased, while it is being deleted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         erase_after: Option<DateTime<Utc>>,
+    },
+    /// A service account was written.
+    #[serde(rename = "service_account.written")]
+    ServiceAccount {
+        /// Which.
+        service_account_id: ServiceAccountId,
+        /// Its name in files and records.
+        code: Slug,
+        /// Whether its keys are good.
+        state: AccountState,
+    },
+    /// A service account has another key.
+    #[serde(rename = "api_key.issued")]
+    ApiKeyIssued {
+        /// Whose.
+        service_account_id: ServiceAccountId,
+        /// Which.
+        api_key_id: ApiKeyId,
+        /// The part of it that may be shown.
+        prefix: KeyPrefix,
+        /// When it ends.
+        expires_at: DateTime<Utc>,
+    },
+    /// A service account has a key in the place of another.
+    #[serde(rename = "api_key.rotated")]
+    ApiKeyRotated {
+        /// Whose.
+        service_account_id: ServiceAccountId,
+        /// The new one.
+        api_key_id: ApiKeyId,
+        /// The part of it that may be shown.
+        prefix: KeyPrefix,
+        /// When the new one ends.
+        expires_at: DateTime<Utc>,
+        /// The one before.
+        replaces: ApiKeyId,
+        /// When that one ends.
+        replaced_ends_at: DateTime<Utc>,
+    },
+    /// A key was taken back.
+    #[serde(rename = "api_key.revoked")]
+    ApiKeyRevoked {
+        /// Whose.
+        service_account_id: ServiceAccountId,
+        /// Which.
+        api_key_id: ApiKeyId,
+    },
+    /// A copy of all that is kept of a tenant is made, or ended.
+    #[serde(rename = "tenant.exported")]
+    TenantExport {
+        /// Which.
+        tenant_id: TenantId,
+        /// How far it came.
+        step: ExportStep,
+        /// The command that put its beginning on record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun_by: Option<CommandId>,
+        /// Rows that were handed over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<u64>,
     },
     /// A filing is held until people decide.
     #[serde(rename = "approval.requested")]

@@ -102,6 +102,8 @@ macro_rules! typed_id {
 }
 
 typed_id! {
+    /// A key of a service account.
+    ApiKeyId, "key";
     /// A decision that people owe: on a change order, a held command, a promotion …
     ApprovalId, "apr";
     /// A thing at a site that can break: a door, a shopfront pane.
@@ -130,6 +132,8 @@ typed_id! {
     NoteId, "not";
     /// What software would have done.
     ProposalId, "prp";
+    /// Software of a tenant that calls with keys.
+    ServiceAccountId, "sva";
     /// A place where work is done.
     SiteId, "sit";
     /// A person who is sent out.

@@ -28,6 +28,7 @@ pub mod proposal;
 pub mod read;
 pub mod rollout;
 pub mod schedule;
+pub mod service_account;
 pub mod signal;
 pub mod sla;
 pub mod template;

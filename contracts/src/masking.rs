@@ -118,6 +118,10 @@ const MASKINGS: &[Masking] = {
         mask(ActivateBundle, "report/candidate_sha256", Chars, NoHash),
         mask(CreateTenant, "calendar/time_zone", Chars, NoTimeZone),
         mask(ConfigureTenant, "calendar/time_zone", Chars, NoTimeZone),
+        mask(UpsertServiceAccount, "name", Chars, Always),
+        // Of the hash only its own hash: enough to prove which one was kept.
+        mask(IssueApiKey, "key_hash", Sha256, Always),
+        mask(RotateApiKey, "key_hash", Sha256, Always),
     ]
 };
 

@@ -4,7 +4,10 @@
 //! reviewer decides about some fifteen things and not about every route. Who has which permission is
 //! data of the policy bundle. What software may never read is not: it stands here.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{actor::ActorKind, command::Operation};
 
@@ -51,6 +54,29 @@ impl FromStr for ApiPermission {
             .or_else(read)
             .and_then(Result::ok)
             .ok_or(NoPermission)
+    }
+}
+
+impl Serialize for ApiPermission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiPermission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for ApiPermission {
+    fn schema_name() -> Cow<'static, str> {
+        "ApiPermission".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(command|read):[a-z_]+$" })
     }
 }
 
@@ -107,6 +133,8 @@ reads! {
     Tenant = "See how the tenant is set up, and whether it works, is suspended or is being deleted; for those who run the installation, of every tenant.";
     /// All that is kept of the tenant.
     TenantExport = "Take a copy of everything that is kept of the tenant, people and messages too.";
+    /// Software that calls with keys of its own.
+    ServiceAccounts = "See which software calls with keys of its own, what each key lets it do, when it ends and when it was used last; never a key.";
     /// What the ticket's workflow needs.
     Machinery = "See what the job's workflow works with: snapshots, an advisor's input, and what is due.";
 }

@@ -51,6 +51,8 @@ codes! {
     Unauthenticated = "UNAUTHENTICATED", 401, "Authentication failed";
     /// The caller has no right to this operation.
     Forbidden = "FORBIDDEN", 403, "Not permitted";
+    /// The key that it was sent with is for other things.
+    OutOfScope = "OUT_OF_SCOPE", 403, "The key is not for this";
     /// A rule of the business is not met.
     PolicyDenied = "POLICY_DENIED", 403, "Denied by policy";
     /// The kill switch is engaged.
@@ -97,6 +99,8 @@ codes! {
     InvalidBundle = "INVALID_BUNDLE", 422, "The policy bundle cannot be used";
     /// Too many requests.
     RateLimited = "RATE_LIMITED", 429, "Too many requests";
+    /// The tenant uses as much as it may.
+    QuotaExceeded = "QUOTA_EXCEEDED", 429, "A quota is used up";
     /// Our fault; the request id is in our logs.
     Internal = "INTERNAL", 500, "Internal error";
     /// A part that is needed is not there; try again.

@@ -174,6 +174,27 @@ checked_string! {
     { "type": "string", "minLength": 1, "maxLength": 65536 }
 }
 
+checked_string! {
+    /// What a piece of software is called, for people. Somebody may put a person's name there.
+    AccountName, |text| !text.trim().is_empty() && text.chars().count() <= 100 && !text.chars().any(char::is_control),
+    "must be 1 to 100 characters, not blank, without control characters",
+    { "type": "string", "minLength": 1, "maxLength": 100 }
+}
+
+checked_string! {
+    /// The part of an API key that may be shown: it names the key to people.
+    KeyPrefix, |text| text.len() == 10 && text.bytes().all(|b| b.is_ascii_alphanumeric()),
+    "must be 10 characters A-Z, a-z or 0-9",
+    { "type": "string", "pattern": "^[0-9A-Za-z]{10}$" }
+}
+
+checked_string! {
+    /// SHA-256 over an API key, which nobody can go back from.
+    KeyHash, is_sha256,
+    "must be 64 lowercase hex digits",
+    { "type": "string", "pattern": "^[0-9a-f]{64}$" }
+}
+
 /// A structured detail of an incident (`pane_count: 2`, `public_hazard: true`): no free text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(

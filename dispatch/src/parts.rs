@@ -12,6 +12,8 @@ use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use chrono::Utc;
+use contracts::service_account::ApiKeyText;
+use contracts::tenant::Rate;
 use policy::{
     Bundle, BundleFiles, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys,
 };
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
-        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Mode, OnUnknown, RowLevelSecurity,
+        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Limits, Mode, OnUnknown, RowLevelSecurity,
         Settings,
     },
     exit::{Failure, chain},
@@ -117,6 +119,21 @@ fn cursor_key(key: &Secret) -> Result<::api::Secret, Failure> {
             "`api.cursor_key` or `api.earlier_cursor_key` has {short} bytes, and needs at least \
              {MIN_BYTES}; `openssl rand -hex 32` makes one"
         ))),
+    }
+}
+
+/// How much each tenant may use.
+fn quotas(limits: &Limits) -> ::api::Quotas {
+    let rate = |per_second: NonZeroU32, burst: NonZeroU32| Rate {
+        per_second: per_second.get(),
+        burst: burst.get(),
+    };
+    ::api::Quotas {
+        commands: rate(limits.commands_per_second, limits.command_burst),
+        reads: rate(limits.reads_per_second, limits.read_burst),
+        open_tickets: limits.open_tickets,
+        storage_bytes: limits.storage_bytes,
+        subscribers: limits.subscribers,
     }
 }
 
@@ -337,7 +354,10 @@ pub fn api(
                 .or_else(|| settings.temporal.address.clone()),
             ..::api::Watched::default()
         },
-        limits: ::api::Limits::default(),
+        limits: ::api::Limits {
+            quotas: quotas(&settings.limits),
+            ..::api::Limits::default()
+        },
         failpoints,
     };
     Ok(async move {
@@ -522,24 +542,28 @@ pub fn endpoint(given: &CommsEndpoint) -> ::comms::Endpoint {
     }
 }
 
+/// What the worker calls dispatch-api with.
+pub fn worker_key(settings: &Settings) -> Result<ApiKeyText, Failure> {
+    let how = "`dispatch service-account create worker --kind workflow --any-tenant` and `dispatch \
+               api-key create worker` make one, see docs/api-keys.md";
+    let given = required("worker.api_key", settings.worker.api_key.as_ref())
+        .map_err(|failure| Failure::usage(format!("{}. {how}", failure.message)))?;
+    ApiKeyText::parse(given.trim())
+        .map_err(|error| Failure::usage(format!("`worker.api_key` {error}; {how}")))
+}
+
 /// The Temporal worker, until `shutdown`.
 pub fn worker(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
     let temporal = Temporal::new(&settings.temporal)?;
-    let auth = &settings.auth;
-    let secret = required("auth.jwt_secret", auth.jwt_secret.as_ref())?;
-    let tokens = ::worker::TokenSource::new(
-        secret.as_bytes(),
-        auth.issuer.clone(),
-        auth.audience.clone(),
-    );
+    let key = worker_key(settings)?;
     let mut config = ::worker::WorkerConfig::new(
         temporal.connection,
         temporal.namespace,
         settings.api.url.clone(),
-        tokens,
+        key,
     );
     config.version = version(settings);
     config.metrics_listen = Some(settings.worker.metrics_listen);

@@ -241,6 +241,10 @@ const fn why(code: ErrorCode) -> &'static str {
         ErrorCode::TenantSuspended => {
             "The tenant was not active; it passes once a platform administrator lets it work again."
         }
+        ErrorCode::OutOfScope => {
+            "The API key that it was sent with is for other things; it passes with a key that has the \
+             scope."
+        }
         ErrorCode::AlreadyExists => "The name was taken; it passes with another one.",
         ErrorCode::InvalidBundle => {
             "The policy bundle could not be used; it passes with one that `dispatch policy check` \
@@ -263,7 +267,10 @@ const fn why(code: ErrorCode) -> &'static str {
             "The active policy bundle could not decide it; it passes once a bundle that can is \
              active."
         }
-        ErrorCode::Unavailable | ErrorCode::InFlight | ErrorCode::RateLimited => {
+        ErrorCode::Unavailable
+        | ErrorCode::InFlight
+        | ErrorCode::RateLimited
+        | ErrorCode::QuotaExceeded => {
             "A part that is needed was not there; it passes when it is tried again."
         }
         ErrorCode::Internal => "The service failed; the log has the reason.",
@@ -352,6 +359,13 @@ const fn intent(operation: Operation) -> &'static str {
         Operation::RequestTenantDeletion => "have a tenant deleted",
         Operation::CancelTenantDeletion => "keep a tenant that was to be deleted",
         Operation::EraseTenant => "erase what is personal of a tenant",
+        Operation::LimitTenant => "set how much a tenant may use",
+        Operation::RecordTenantExport => "put the export of a tenant on record",
+        Operation::UpsertServiceAccount => "write a service account",
+        Operation::DisableServiceAccount => "disable a service account",
+        Operation::IssueApiKey => "give a service account a key",
+        Operation::RotateApiKey => "replace a key",
+        Operation::RevokeApiKey => "take a key back",
     }
 }
 

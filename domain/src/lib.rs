@@ -36,7 +36,9 @@ pub use autonomy::Autonomy;
 pub use deadline::next_deadline;
 pub use decided::{Decided, Effect, OutboundMessage};
 pub use facts::{Facts, FreshIds, OpenProposal, Route, TicketKey};
-pub use filing::{Filing, FilingFacts, KillSwitch, KnownThing, TenantFacts};
+pub use filing::{
+    AccountFacts, Filing, FilingFacts, KeyFacts, KillSwitch, KnownThing, TenantFacts,
+};
 pub use level::{advice_due, bare_level, escalations_due, level, waiting_for};
 pub use pairing::{Acting, paired};
 pub use rejection::{Obstacle, Rejection};

@@ -7,7 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
-    ApprovalId, DelegationId, ErrorCode, Operation, TemplateId, TicketState,
+    ApprovalId, DelegationId, ErrorCode, Operation, Role, TemplateId, TicketState,
     approval::ApprovalState,
     problem::FieldError,
     sla::{SlaRecordKey, SlaRecordKind},
@@ -96,7 +96,12 @@ pub enum Rejection {
     /// Nobody works on it.
     NotClaimed(ApprovalId),
     /// The actor asked for it, is no person, or has no role that counts.
-    NotAnApprover(ApprovalId),
+    NotAnApprover {
+        /// Which approval.
+        approval_id: ApprovalId,
+        /// Whoever has one of these may, and did not ask for it.
+        roles: Vec<Role>,
+    },
     /// Somebody else asked: what they asked for is changed by them alone.
     NotTheProposer(ApprovalId),
     /// The right was lent by somebody else.
@@ -163,6 +168,10 @@ pub enum Rejection {
     },
     /// Another tenant has this name, or had it.
     SlugTaken,
+    /// Another key has this hash.
+    KeyTaken,
+    /// Such an account is for whoever runs the installation.
+    OfThePlatform,
     /// A fact or a part of the ticket that the program guarantees is not there: our fault.
     Broken {
         /// What is missing.
@@ -205,10 +214,11 @@ impl Rejection {
             | Self::GraceNotOver { .. }
             | Self::NotReleased(_) => ErrorCode::IllegalTransition,
             Self::TenantSuspended { .. } => ErrorCode::TenantSuspended,
-            Self::SlugTaken => ErrorCode::AlreadyExists,
+            Self::SlugTaken | Self::KeyTaken => ErrorCode::AlreadyExists,
+            Self::OfThePlatform => ErrorCode::Forbidden,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
             Self::HeldAlready { .. } => ErrorCode::AlreadyHeld,
-            Self::NotAnApprover(_) | Self::NotTheProposer(_) | Self::NotTheLender(_) => {
+            Self::NotAnApprover { .. } | Self::NotTheProposer(_) | Self::NotTheLender(_) => {
                 ErrorCode::Forbidden
             }
             Self::InvalidField { .. } => ErrorCode::InvalidField,
@@ -303,8 +313,10 @@ impl Rejection {
             } => json!({
                 "approval_id": approval_id, "state": state, "requested_at": asked_at,
             }),
+            Self::NotAnApprover { approval_id, roles } => {
+                json!({ "approval_id": approval_id, "required_roles": roles })
+            }
             Self::NotClaimed(approval_id)
-            | Self::NotAnApprover(approval_id)
             | Self::NotTheProposer(approval_id)
             | Self::NotReleased(approval_id) => json!({ "approval_id": approval_id }),
             Self::NotTheLender(delegation_id) => json!({ "delegation_id": delegation_id }),
@@ -320,7 +332,7 @@ impl Rejection {
             }),
             Self::TenantSuspended { state } => json!({ "state": state }),
             Self::GraceNotOver { erase_after } => json!({ "erase_after": erase_after }),
-            Self::SlugTaken => json!({}),
+            Self::SlugTaken | Self::KeyTaken | Self::OfThePlatform => json!({}),
             Self::TemplateMissing(template) => json!({ "template": template }),
             Self::CalendarUnusable(error) => json!({ "calendar": error.to_string() }),
         };
@@ -336,11 +348,13 @@ fn leading_on(state: TenantState) -> &'static [Operation] {
     match state {
         TenantState::Active => &[
             Operation::ConfigureTenant,
+            Operation::LimitTenant,
             Operation::SuspendTenant,
             Operation::RequestTenantDeletion,
         ],
         TenantState::Suspended => &[
             Operation::ConfigureTenant,
+            Operation::LimitTenant,
             Operation::ResumeTenant,
             Operation::RequestTenantDeletion,
         ],
@@ -435,9 +449,11 @@ impl fmt::Display for Rejection {
                 instant(*asked_at)
             ),
             Self::NotClaimed(_) => f.write_str("Nobody works on it: there is nothing to release."),
-            Self::NotAnApprover(_) => f.write_str(
-                "Neither the one who asked nor software decides an approval, and whoever does \
-                 needs one of its roles: another person decides.",
+            Self::NotAnApprover { roles, .. } => write!(
+                f,
+                "Neither the one who asked nor software decides an approval, or keeps others from \
+                 it; another person with role {} does, or whoever stands in for one.",
+                one_of(roles)
             ),
             Self::NotTheProposer(_) => f.write_str(
                 "Only the one who asked amends it: reject it, and say in a comment what would pass.",
@@ -518,6 +534,14 @@ impl fmt::Display for Rejection {
                 "Another tenant has this slug, or had it before it was erased: records still name it. \
                  Choose another one.",
             ),
+            Self::KeyTaken => f.write_str(
+                "There is a key with this hash, here or in another tenant, or there was one. Draw \
+                 another key: one is never used twice.",
+            ),
+            Self::OfThePlatform => f.write_str(
+                "An account that is a workflow, acts in any tenant or has role platform_admin is made, \
+                 changed and given keys by platform_admin alone.",
+            ),
             Self::TemplateMissing(template) => write!(
                 f,
                 "The active policy bundle has no template `{template}`. Activate a bundle that \
@@ -531,6 +555,12 @@ impl fmt::Display for Rejection {
             Self::Broken { what } => write!(f, "The service lost track of {what}."),
         }
     }
+}
+
+/// Roles, one of which is needed.
+fn one_of(roles: &[Role]) -> String {
+    let names: Vec<_> = roles.iter().map(ToString::to_string).collect();
+    names.join(" or ")
 }
 
 fn list(operations: &[Operation]) -> String {
@@ -635,7 +665,14 @@ mod tests {
                 3,
             ),
             (Rejection::NotClaimed(approval_id), 409, 1),
-            (Rejection::NotAnApprover(approval_id), 403, 1),
+            (
+                Rejection::NotAnApprover {
+                    approval_id,
+                    roles: vec![Role::Approver, Role::Qa],
+                },
+                403,
+                2,
+            ),
             (Rejection::NotTheProposer(approval_id), 403, 1),
             (Rejection::NotReleased(approval_id), 409, 1),
             (

@@ -13,8 +13,9 @@ use crate::{
     holders::{Holders, table},
 };
 
-/// What only people may do, whatever a bundle says: to decide, and to let software do more.
-const FOR_PEOPLE: [Operation; 15] = [
+/// What only people may do, whatever a bundle says: to decide, to let software do more, and to say which
+/// software calls with what.
+const FOR_PEOPLE: [Operation; 22] = [
     Operation::ActivateBundle,
     Operation::AmendApproval,
     Operation::CancelTenantDeletion,
@@ -23,13 +24,20 @@ const FOR_PEOPLE: [Operation; 15] = [
     Operation::CreateTenant,
     Operation::DecideApproval,
     Operation::DelegateApprovals,
+    Operation::DisableServiceAccount,
+    Operation::IssueApiKey,
+    Operation::LimitTenant,
     Operation::PromoteStage,
+    Operation::RecordTenantExport,
     Operation::ReleaseKillSwitch,
     Operation::RequestTenantDeletion,
     Operation::ResumeTenant,
+    Operation::RevokeApiKey,
+    Operation::RotateApiKey,
     Operation::SetTicketAutonomy,
     Operation::SuspendTenant,
     Operation::UploadBundle,
+    Operation::UpsertServiceAccount,
 ];
 
 /// Whether no bundle can give the command to callers of this kind. The workflow releases a kill switch

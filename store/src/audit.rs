@@ -86,7 +86,19 @@ pub fn filing_stream(filed: &Filed) -> Option<String> {
             Some(delegation_id.to_string())
         }
         Filed::Report { .. } | Filed::StageSet { .. } => Some("rollout".into()),
-        Filed::Tenant { tenant_id, .. } => Some(tenant_id.to_string()),
+        Filed::Tenant { tenant_id, .. } | Filed::TenantExport { tenant_id, .. } => Some(tenant_id.to_string()),
+        Filed::ServiceAccount {
+            service_account_id, ..
+        }
+        | Filed::ApiKeyIssued {
+            service_account_id, ..
+        }
+        | Filed::ApiKeyRotated {
+            service_account_id, ..
+        }
+        | Filed::ApiKeyRevoked {
+            service_account_id, ..
+        } => Some(service_account_id.to_string()),
         Filed::BundleUploaded { .. } | Filed::BundleActivated { .. } => Some("policy".into()),
         Filed::Held { approval_id, .. } | Filed::ApprovalChanged { approval_id, .. } => {
             Some(approval_id.to_string())

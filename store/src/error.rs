@@ -24,9 +24,10 @@ pub enum Error {
     /// The tenant was erased: nothing of it is read any more.
     #[error("the tenant was erased")]
     Erased,
-    /// Another tenant has the name; nothing was written. Another try is told so.
-    #[error("another tenant has this slug")]
-    SlugTaken,
+    /// Something of the installation, of whichever tenant, has what the new thing was to have alone: a
+    /// slug, a key's hash. Nothing was written; another try is told so.
+    #[error("another tenant may have it already")]
+    Taken,
     /// A stored value is not what this build can read.
     #[error("{table}.{column} of {row} cannot be read: {reason}")]
     Corrupt {
@@ -84,7 +85,7 @@ impl From<sqlx::Error> for Error {
                 Class::Cap => Self::CapReached,
                 Class::Guard => Self::Guard(database.message().to_owned()),
                 Class::Erased => Self::Erased,
-                Class::Slug => Self::SlugTaken,
+                Class::Taken => Self::Taken,
                 Class::Other => Self::Database(error),
             },
             sqlx::Error::Io(_)
@@ -105,7 +106,7 @@ enum Class {
     Guard,
     Cap,
     Erased,
-    Slug,
+    Taken,
     Other,
 }
 
@@ -116,7 +117,7 @@ fn class(code: Option<Cow<'_, str>>) -> Class {
         Some("RD001") => Class::Guard,
         Some("RD002") => Class::Cap,
         Some("RD003") => Class::Erased,
-        Some("RD004") => Class::Slug,
+        Some("RD004") => Class::Taken,
         // Serialization failure and deadlock; cancelled, idle too long; read-only standby.
         Some("40001" | "40P01" | "57014" | "25P03" | "25006") => Class::Retry,
         // Connection exceptions, a login refused (its password is being changed, access is closed for
@@ -150,7 +151,7 @@ mod tests {
             ("28P01", Class::Retry),
             ("RD001", Class::Guard),
             ("RD003", Class::Erased),
-            ("RD004", Class::Slug),
+            ("RD004", Class::Taken),
             ("23505", Class::Other),
             ("42501", Class::Other),
         ] {

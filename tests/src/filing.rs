@@ -40,6 +40,13 @@ pub const WALKED: &[(Operation, &str)] = &[
     (Operation::RequestTenantDeletion, "tenants.rs"),
     (Operation::CancelTenantDeletion, "tenants.rs"),
     (Operation::EraseTenant, "tenants.rs"),
+    (Operation::UpsertServiceAccount, "api_keys.rs"),
+    (Operation::DisableServiceAccount, "api_keys.rs"),
+    (Operation::IssueApiKey, "api_keys.rs"),
+    (Operation::RotateApiKey, "api_keys.rs"),
+    (Operation::RevokeApiKey, "api_keys.rs"),
+    (Operation::LimitTenant, "limits.rs"),
+    (Operation::RecordTenantExport, "tenants.rs"),
 ];
 
 /// Personal data of the example contact: it may stand in table `contacts` and nowhere else.

@@ -75,6 +75,7 @@ pub struct Fleet {
     namespace: Namespace,
     folder: TempDir,
     version: Version,
+    worker_key: String,
     metrics: [SocketAddr; 4],
     api_at: Mutex<SocketAddr>,
     running: [Mutex<Option<Child>>; 4],
@@ -110,8 +111,10 @@ impl Fleet {
     pub async fn new() -> Self {
         let (database, namespace) = tokio::join!(Database::create(), Namespace::create());
         let api = free_address();
+        let stack = Stack::outside(database, api).await;
         Self {
-            stack: Stack::outside(database, api).await,
+            worker_key: stack.worker_key_in_advance().await.expose().to_owned(),
+            stack,
             namespace,
             folder: tempfile::tempdir().expect("a temporary folder"),
             version: Version {
@@ -188,10 +191,6 @@ impl Fleet {
             .env("DISPATCH_DATABASE_COMMS_URL", &addresses.comms)
             .env("DISPATCH_DATABASE_MAINTENANCE_URL", &addresses.maintenance)
             .env("DISPATCH_DATABASE_READER_URL", &addresses.reader)
-            .env("DISPATCH_AUTH_JWT_SECRET", SECRET)
-            .env("DISPATCH_AUTH_ISSUER", ISSUER)
-            .env("DISPATCH_AUTH_AUDIENCE", AUDIENCE)
-            .env("DISPATCH_AUDIT_SEAL_KEY", SEALING_KEY)
             .env("DISPATCH_API_LISTEN", self.address().to_string())
             .env("DISPATCH_API_URL", format!("http://{api_at}"))
             .env("DISPATCH_API_METRICS_LISTEN", api_metrics)
@@ -205,6 +204,16 @@ impl Fleet {
             .env("DISPATCH_WORKER_BUILD_ID", &self.version.build_id)
             .env("TEMPORAL_ADDRESS", self.namespace.address())
             .env("TEMPORAL_NAMESPACE", self.namespace.name());
+        match subcommand {
+            "worker" => command.env("DISPATCH_WORKER_API_KEY", &self.worker_key),
+            // Each process has what it needs, and no more.
+            "relay" | "comms" => &mut command,
+            _ => command
+                .env("DISPATCH_AUTH_JWT_SECRET", SECRET)
+                .env("DISPATCH_AUTH_ISSUER", ISSUER)
+                .env("DISPATCH_AUTH_AUDIENCE", AUDIENCE)
+                .env("DISPATCH_AUDIT_SEAL_KEY", SEALING_KEY),
+        };
         command
     }
 
@@ -257,6 +266,11 @@ impl Fleet {
             }
         })
         .await;
+    }
+
+    /// Where it serves its metrics.
+    pub fn metrics_at(&self, role: ProcessRole) -> SocketAddr {
+        self.metrics[role as usize]
     }
 
     /// Everything that it wrote, over all its lives.

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use activities::TokenSource;
 use chrono::{DateTime, Utc};
 use contracts::{
     EventId, TicketId, TraceContext,
@@ -34,7 +33,6 @@ use crate::{
     servers,
     stack::{ApiOptions, Stack},
     verify, wait,
-    who::{AUDIENCE, ISSUER, SECRET},
 };
 
 /// How long a system that was hurt may take until it is well again.
@@ -231,7 +229,7 @@ impl Flow {
             connection_options(temporal),
             self.namespace().name(),
             url::Url::parse(&format!("http://{api}")).expect("an address"),
-            TokenSource::new(SECRET.as_bytes(), ISSUER, AUDIENCE),
+            self.worker_key().await,
         );
         config.pollers = 4;
         // The worker has a thread of its own, which does not end with the part's runtime.

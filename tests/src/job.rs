@@ -89,6 +89,13 @@ pub const FILINGS: &[Operation] = &[
     Operation::RequestTenantDeletion,
     Operation::CancelTenantDeletion,
     Operation::EraseTenant,
+    Operation::UpsertServiceAccount,
+    Operation::DisableServiceAccount,
+    Operation::IssueApiKey,
+    Operation::RotateApiKey,
+    Operation::RevokeApiKey,
+    Operation::LimitTenant,
+    Operation::RecordTenantExport,
 ];
 
 /// A command in which the example is possible: from which state, by whom, what stands in its way

@@ -8,6 +8,7 @@
 
 pub mod agreement;
 pub mod database;
+pub mod document;
 pub mod filing;
 pub mod fleet;
 pub mod flow;
@@ -22,6 +23,7 @@ pub mod record;
 pub mod schema;
 pub mod servers;
 pub mod shell;
+pub mod software;
 pub mod stack;
 pub mod verify;
 pub mod wait;

@@ -154,6 +154,15 @@ const TABLES: &[(&str, &str)] = &[
     ("control_events", "select to_jsonb(t) from control_events t"),
     ("reports", "select to_jsonb(t) from reports t"),
     (
+        "service_accounts",
+        "select to_jsonb(t) from service_accounts t",
+    ),
+    // When a key was used last is no matter of a command.
+    (
+        "api_keys",
+        "select to_jsonb(t) - 'last_used_at' as to_jsonb from api_keys t",
+    ),
+    (
         "policy_bundles",
         "select to_jsonb(t) from (select sha256, version from policy_bundles) t",
     ),

@@ -20,19 +20,20 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiConfig, Limits, Secret, Server, TokenConfig, Watched, identity::IssuerConfig};
+use api::{ApiConfig, Limits, Quotas, Secret, Server, TokenConfig, Watched, identity::IssuerConfig};
 use client::{Client, RetryPolicy};
-use contracts::{Operation, TicketId, event::AutonomyMode};
+use contracts::{Operation, TicketId, event::AutonomyMode, service_account::ApiKeyText};
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::PgPool;
 use store::verify::Violation;
+use tokio::sync::OnceCell;
 
 use crate::{
     database::{Database, bundles},
     http::{Ask, Http},
     part::RunningPart,
-    servers,
+    servers, software,
     verify::violations,
     wait,
     who::{AUDIENCE, ISSUER, SECRET, Who},
@@ -67,7 +68,11 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             pool_size: 8,
-            limits: Limits::default(),
+            // Tests send as fast as they can, and most are not about limits.
+            limits: Limits {
+                quotas: Quotas::boundless(),
+                ..Limits::default()
+            },
             sealing_interval: Duration::from_millis(200),
             database_at: None,
             row_level_security: true,
@@ -91,6 +96,7 @@ struct Inner {
     api: Mutex<Option<RunningPart>>,
     address: SocketAddr,
     http: Http,
+    worker_key: OnceCell<ApiKeyText>,
     // Clients are made from one, so that they share its connections: making one anew is slow.
     client: Client,
 }
@@ -137,6 +143,7 @@ impl Stack {
             api: Mutex::new(Some(part)),
             address,
             http: Http::new(format!("http://{address}")),
+            worker_key: OnceCell::new(),
             client: base_client(address),
         }))
     }
@@ -151,6 +158,7 @@ impl Stack {
             api: Mutex::new(None),
             address,
             http: Http::new(format!("http://{address}")),
+            worker_key: OnceCell::new(),
             client: base_client(address),
         }))
     }
@@ -208,6 +216,29 @@ impl Stack {
         self.http()
             .command(operation, ticket.into(), body)
             .token(token)
+    }
+
+    /// What the stack's workers call with. Made at the first question: dispatch-api has to run then.
+    pub async fn worker_key(&self) -> ApiKeyText {
+        let make = async || {
+            let home = software::bare_tenant(self.admin()).await;
+            software::worker_key(&self.0.client, home).await
+        };
+        self.0.worker_key.get_or_init(make).await.clone()
+    }
+
+    /// The same for workers that start before dispatch-api does: one that ends again makes it.
+    pub async fn worker_key_in_advance(&self) -> ApiKeyText {
+        let make = async || {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let config = api_config(&self.0.database, &self.0.options, any);
+            let (part, address) = start_api(config).await;
+            let home = software::bare_tenant(self.admin()).await;
+            let key = software::worker_key(&base_client(address), home).await;
+            part.stop().await;
+            key
+        };
+        self.0.worker_key.get_or_init(make).await.clone()
     }
 
     /// Stops dispatch-api in good order.

@@ -2,8 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use activities::TokenSource;
-use contracts::signal::TICKET_TASK_QUEUE;
+use contracts::{service_account::ApiKeyText, signal::TICKET_TASK_QUEUE};
 use temporalio_client::ConnectionOptions;
 use url::Url;
 
@@ -49,8 +48,8 @@ pub struct WorkerConfig {
     pub version: Version,
     /// dispatch-api, without `/api/v1`.
     pub api: Url,
-    /// Tokens of the workflows' actors.
-    pub tokens: TokenSource,
+    /// The key that the workflows of all tenants call with: of an account that acts in any.
+    pub key: ApiKeyText,
     /// Where the SDK's metrics are served as `/metrics`; nowhere without it.
     pub metrics_listen: Option<SocketAddr>,
     /// Long polls for workflow tasks. With the SDK's default of five, of which one is for tasks
@@ -66,7 +65,7 @@ impl WorkerConfig {
         connection: ConnectionOptions,
         namespace: impl Into<String>,
         api: Url,
-        tokens: TokenSource,
+        key: ApiKeyText,
     ) -> Self {
         Self {
             connection,
@@ -74,7 +73,7 @@ impl WorkerConfig {
             task_queue: TICKET_TASK_QUEUE.to_owned(),
             version: Version::of_this_build(),
             api,
-            tokens,
+            key,
             metrics_listen: None,
             pollers: 16,
             cached_workflows: 5_000,

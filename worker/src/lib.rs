@@ -14,7 +14,6 @@ mod error;
 mod run;
 pub mod search_attributes;
 
-pub use activities::TokenSource;
 pub use config::{Version, WorkerConfig};
 pub use deployment::{Status, promote, status};
 pub use error::WorkerError;

@@ -86,7 +86,7 @@ async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> Result<(), 
 
 /// What is registered, and how the worker is set up.
 pub fn options(config: &WorkerConfig) -> Result<WorkerOptions, WorkerError> {
-    let api = Bookkeeper::new(&config.api, config.tokens.clone())?;
+    let api = Bookkeeper::new(&config.api, &config.key)?;
     let version = WorkerDeploymentVersion::builder()
         .deployment_name(config.version.deployment.clone())
         .build_id(config.version.build_id.clone())

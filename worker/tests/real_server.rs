@@ -10,12 +10,14 @@ use std::{
 use contracts::{
     TenantId, TicketId,
     ids::ticket_workflow_id,
+    service_account::{ApiKeyText, SECRET_CHARS},
     signal::{
         TICKET_SIGNAL, TICKET_TASK_QUEUE, TICKET_WORKFLOW, TicketWorkflowStart, WorkflowView,
     },
+    value::KeyPrefix,
 };
 use dispatch_worker::{
-    TokenSource, Version, WorkerConfig, WorkerError, promote, run, search_attributes, status,
+    Version, WorkerConfig, WorkerError, promote, run, search_attributes, status,
 };
 use embedded::{TemporalOptions, TemporalServer};
 use serde_json::json;
@@ -49,10 +51,11 @@ fn config(temporal: &str) -> WorkerConfig {
     let connection =
         ConnectionOptions::new(format!("http://{temporal}").parse::<url::Url>().unwrap());
     let nobody = format!("http://{}", free()).parse().unwrap();
-    let tokens = TokenSource::new(&[7; 32], "issuer", "audience");
+    let prefix = KeyPrefix::new("0123456789").unwrap();
+    let key = ApiKeyText::assemble(&prefix, &"s".repeat(SECRET_CHARS)).unwrap();
     WorkerConfig {
         metrics_listen: Some(free()),
-        ..WorkerConfig::new(connection.build(), "default", nobody, tokens)
+        ..WorkerConfig::new(connection.build(), "default", nobody, key)
     }
 }
 

@@ -31,12 +31,15 @@ mod decide_approval;
 mod decide_many;
 mod delegate_approvals;
 mod demote_stage;
+mod disable_service_account;
 mod dispatch;
 mod en_route;
 mod engage_kill_switch;
 mod erase_tenant;
 mod execute_approval;
 mod generate_invoice;
+mod issue_api_key;
+mod limit_tenant;
 mod merge;
 mod no_access;
 mod promote_stage;
@@ -49,6 +52,7 @@ mod record_drill;
 mod record_gate_report;
 mod record_proposal;
 mod record_sla;
+mod record_tenant_export;
 mod release_approval;
 mod release_kill_switch;
 mod reopen;
@@ -57,7 +61,9 @@ mod request_tenant_deletion;
 mod reschedule;
 mod resume_tenant;
 mod return_visit;
+mod revoke_api_key;
 mod revoke_delegation;
+mod rotate_api_key;
 mod set_ticket_autonomy;
 mod suspend_tenant;
 mod take_over_approval;
@@ -66,6 +72,7 @@ mod unassign;
 mod upload_bundle;
 mod upsert_asset;
 mod upsert_contact;
+mod upsert_service_account;
 mod upsert_site;
 mod upsert_technician;
 mod withdraw_approval;
@@ -139,11 +146,18 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         activate_bundle::endpoint(),
         create_tenant::endpoint(),
         configure_tenant::endpoint(),
+        limit_tenant::endpoint(),
         suspend_tenant::endpoint(),
         resume_tenant::endpoint(),
         request_tenant_deletion::endpoint(),
         cancel_tenant_deletion::endpoint(),
         erase_tenant::endpoint(),
+        upsert_service_account::endpoint(),
+        disable_service_account::endpoint(),
+        issue_api_key::endpoint(),
+        rotate_api_key::endpoint(),
+        revoke_api_key::endpoint(),
+        record_tenant_export::endpoint(),
     ]
 }
 
@@ -174,6 +188,14 @@ const CLAIMS: &[ErrorCode] = &[
 ];
 /// Of something that is no ticket.
 const FILINGS: &[ErrorCode] = &[ErrorCode::VersionConflict];
+/// Of a service account that is there.
+const ACCOUNTS: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::VersionConflict];
+/// Of a new key.
+const KEYS: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::VersionConflict,
+    ErrorCode::AlreadyExists,
+];
 /// Of a tenant.
 const TENANTS: &[ErrorCode] = &[
     ErrorCode::NotFound,

@@ -1,15 +1,17 @@
 //! The one way from a bearer credential to an actor.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::Actor;
+use contracts::{Actor, TenantId};
 
 use super::{
-    Refusal, TokenError, WeakSecret,
+    KeyDirectory, Refusal, Scopes, TokenError, WeakSecret,
+    api_key::{ApiKeys, is_key},
     claims::Claims,
     compact::Compact,
     issuer::{Issuer, IssuerError},
+    jwks::waiting_for_each,
     own::OwnIssuer,
     verified::Verified,
 };
@@ -31,10 +33,33 @@ pub enum IdentityError {
     },
 }
 
-/// Knows who calls. A credential is a token of one of the issuers; whatever other kinds there will
-/// be are told apart by their form here, before anything is asked of anybody.
+/// Who calls, and how far the credential goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Who.
+    pub actor: Actor,
+    /// What the credential is good for, of what they may do.
+    pub scopes: Scopes,
+    /// The part of an API key that may be shown.
+    pub key: Option<String>,
+}
+
+/// The tenant that a request names beside its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedTenant {
+    /// None.
+    None,
+    /// This one.
+    One(TenantId),
+    /// It is no tenant's id, or there is more than one.
+    Unreadable,
+}
+
+/// Knows who calls. A credential is a token of one of the issuers or an API key; they are told apart
+/// by their form here, before anything is asked of anybody.
 pub struct Authenticator {
     own: OwnIssuer,
+    keys: Option<ApiKeys>,
     others: HashMap<String, Issuer>,
     verified: Verified,
     leeway: TimeDelta,
@@ -65,18 +90,50 @@ impl Authenticator {
             if others.values().any(|known| *known.name() == given.name) {
                 return Err(refused(IssuerError::SameName));
             }
-            let issuer = Issuer::new(given).map_err(refused)?;
+            let waiting = waiting_for_each(config.issuers.len());
+            let issuer = Issuer::new(given, waiting).map_err(refused)?;
             others.insert(given.issuer.clone(), issuer);
         }
         Ok(Self {
             own,
+            keys: None,
             others,
             verified: Verified::new(),
             leeway: TimeDelta::from_std(config.leeway).unwrap_or(TimeDelta::zero()),
         })
     }
 
-    /// The actor that a credential stands for. Waits for an issuer's keys when they are not at hand.
+    /// Knows API keys, too.
+    #[must_use]
+    pub fn with_keys(mut self, directory: Arc<dyn KeyDirectory>) -> Self {
+        self.keys = Some(ApiKeys::new(directory));
+        self
+    }
+
+    /// Who a credential stands for, and how far it goes; `named` is the tenant that the request names
+    /// beside it.
+    pub async fn identify(
+        &self,
+        credential: &str,
+        named: NamedTenant,
+        now: DateTime<Utc>,
+    ) -> Result<Identity, Refusal> {
+        if is_key(credential) {
+            let keys = self.keys.as_ref().ok_or(TokenError::UnknownKey)?;
+            return keys.identify(credential, named, now).await;
+        }
+        let actor = self.authenticate(credential, now).await?;
+        match named {
+            NamedTenant::None => Ok(Identity {
+                actor,
+                scopes: Scopes::ALL,
+                key: None,
+            }),
+            NamedTenant::One(_) | NamedTenant::Unreadable => Err(Refusal::NamesTenant),
+        }
+    }
+
+    /// The actor that a token stands for. Waits for an issuer's keys when they are not at hand.
     pub async fn authenticate(
         &self,
         credential: &str,

@@ -14,7 +14,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::{Actor, ActorKind, Role, Slug, TechnicianId, TenantId, actor::is_actor_id};
+use contracts::{Actor, ActorKind, Role, Slug, TechnicianId, TenantId, actor::is_actor_id, service_account::ACCOUNT_ACTOR};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Names that begin actor ids already.
-const RESERVED: [&str; 2] = ["workflow", "key"];
+const RESERVED: [&str; 3] = ["workflow", "key", ACCOUNT_ACTOR];
 /// Begins a subject that was replaced by its hash.
 const HASHED: &str = "sha256-";
 
@@ -133,8 +133,8 @@ impl fmt::Debug for Issuer {
 }
 
 impl Issuer {
-    /// Refuses what would trust nobody, or more than was meant.
-    pub(super) fn new(config: &IssuerConfig) -> Result<Self, IssuerError> {
+    /// Refuses what would trust nobody, or more than was meant. So many requests may wait for its keys.
+    pub(super) fn new(config: &IssuerConfig, waiting: usize) -> Result<Self, IssuerError> {
         if RESERVED.contains(&config.name.as_str()) {
             return Err(IssuerError::ReservedName);
         }
@@ -156,7 +156,7 @@ impl Issuer {
             return Err(IssuerError::Platform);
         }
         Ok(Self {
-            keys: Arc::new(KeySource::new(config)?),
+            keys: Arc::new(KeySource::new(config, waiting)?),
             config: config.clone(),
         })
     }

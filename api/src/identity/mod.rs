@@ -8,7 +8,11 @@
 //! looked at, and a critical extension is refused because none is understood.
 //!
 //! Our own issuer ([`own`]) signs with a shared secret: development, tests, `dispatch token`.
+//!
+//! Software calls with API keys besides ([`api_key`]): what begins as one never becomes a token, and
+//! the other way round.
 
+mod api_key;
 mod authenticator;
 mod claims;
 mod compact;
@@ -17,15 +21,19 @@ mod jwks;
 mod key;
 mod own;
 mod refusal;
+mod scopes;
 mod verified;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use authenticator::{Authenticator, IdentityError};
+pub(crate) use api_key::lacks;
+pub use api_key::{KeyDirectory, StoredKeys};
+pub use authenticator::{Authenticator, Identity, IdentityError, NamedTenant};
 pub use claims::ClaimName;
 pub use issuer::{ClaimNames, IssuerConfig, IssuerError, Tenants};
 pub use jwks::{FetchError, Found, KeysAt, SetError, look};
 pub use key::Algorithm;
 pub use own::{MAX_LIFETIME_SECONDS, MIN_SECRET_BYTES, WeakSecret, mint};
 pub use refusal::{Refusal, TokenError};
+pub use scopes::Scopes;

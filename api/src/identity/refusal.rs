@@ -9,6 +9,15 @@ pub enum Refusal {
     /// It cannot be checked now: 503.
     #[error("the keys of the token's issuer cannot be fetched right now")]
     KeysUnavailable,
+    /// Where API keys are kept is away: 503.
+    #[error("it cannot be looked up right now whose API key this is")]
+    KeysAway,
+    /// A key of an account that acts in any tenant came without one: 400.
+    #[error("the account of this API key acts in any tenant: name one")]
+    NameTenant,
+    /// A tenant was named by somebody who has one: 400.
+    #[error("only the API key of an account that acts in any tenant names one")]
+    NamesTenant,
 }
 
 /// Why a token is refused; the text is for `error_description` and says nothing secret.
@@ -39,4 +48,14 @@ pub enum TokenError {
     Subject,
     #[error("the token is malformed")]
     Malformed,
+    #[error("the API key was cut or changed: it does not fit its checksum")]
+    KeyForm,
+    #[error("the API key is not known")]
+    UnknownKey,
+    #[error("the API key has expired")]
+    ExpiredKey,
+    #[error("the API key was revoked")]
+    RevokedKey,
+    #[error("the API key's service account is disabled")]
+    DisabledAccount,
 }

@@ -6,7 +6,7 @@ use contracts::{
     command::{CommandClass, EngageKillSwitch, ReleaseKillSwitch},
     comms::Channel,
 };
-use store::command::{Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing};
+use store::command::{AccountAsks, Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing};
 
 use super::{Call, held::About};
 
@@ -60,6 +60,7 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             absences_of: None,
             at_site: None,
             scope: None,
+            account: None,
         }),
         control: Some(control),
         ..none.clone()
@@ -79,7 +80,15 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             absences_of,
             at_site,
             scope: None,
+            account: None,
         })
+    };
+    let of_account = |named| Asks {
+        filing: filing(Thing::ServiceAccount, None, None, None).map(|asks| FilingAsks {
+            account: Some(named),
+            ..asks
+        }),
+        ..none.clone()
     };
     match command {
         Command::CreateTicket(body) => Asks {
@@ -148,11 +157,19 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
                 absences_of: None,
                 at_site: None,
                 scope: Some(scope.key()),
+                account: None,
             }),
             // Taken alone, not shared first.
             kill_switch: false,
             ..none
         },
+        Command::UpsertServiceAccount(body) => of_account(AccountAsks::Code(body.code.clone())),
+        Command::DisableServiceAccount(body) => {
+            of_account(AccountAsks::Id(body.service_account_id))
+        }
+        Command::IssueApiKey(body) => of_account(AccountAsks::Id(body.service_account_id)),
+        Command::RotateApiKey(body) => of_account(AccountAsks::Key(body.api_key_id)),
+        Command::RevokeApiKey(body) => of_account(AccountAsks::Key(body.api_key_id)),
         Command::RevokeDelegation(body) => control(ControlAsks {
             delegation: Some(body.delegation_id),
             ..ControlAsks::default()
@@ -183,7 +200,9 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
         | Command::SuspendTenant(_)
         | Command::ResumeTenant(_)
         | Command::RequestTenantDeletion(_)
-        | Command::CancelTenantDeletion(_) => control(ControlAsks::default()),
+        | Command::CancelTenantDeletion(_)
+        | Command::LimitTenant(_)
+        | Command::RecordTenantExport(_) => control(ControlAsks::default()),
         // It passes every switch and takes minutes: whoever stops software must not wait for it.
         Command::EraseTenant(_) => Asks {
             kill_switch: false,

@@ -6,11 +6,15 @@ use contracts::{
     kill_switch::KillState,
 };
 
+use crate::identity::Scopes;
+
 /// One authenticated, parsed attempt to change something.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// Who.
     pub actor: Actor,
+    /// What the credential is good for, of what they may do.
+    pub scopes: Scopes,
     /// Key of the request: 1 to 128 visible ASCII characters.
     pub request_id: String,
     /// The conversation.
@@ -22,8 +26,8 @@ pub struct Call {
     /// The tenant of the actor, where that is not the one in whose records the command is: a person
     /// of the platform acts on a tenant.
     pub home: Option<TenantId>,
-    /// Another tenant has the name that a new one is to get: an earlier try found out.
-    pub slug_taken: bool,
+    /// Something of the installation has what the new thing was to have alone: an earlier try found out.
+    pub taken: bool,
     /// The ticket of the path; `None` for a creation.
     pub ticket_id: Option<TicketId>,
     /// The version that the caller saw.
@@ -70,12 +74,13 @@ pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) ->
             roles: std::collections::BTreeSet::new(),
             technician_id: None,
         },
+        scopes: Scopes::ALL,
         request_id: "r".into(),
         correlation_id: CorrelationId::new("c").expect("one visible character"),
         trace: TraceContext::root([1; 24]),
         tool_name: None,
         home: None,
-        slug_taken: false,
+        taken: false,
         ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
         expected_version: None,
         dry_run: false,

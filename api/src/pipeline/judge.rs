@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApiPermission, Command, ErrorCode, Slug, TemplateId, TicketId,
+    ActorKind, ApiPermission, Command, ErrorCode, Operation, ReadPermission, Role, Slug, TemplateId, TicketId,
     approval::{Approval, ApprovalKind, ApprovalState},
     command::CommandClass,
     filing::Filed,
@@ -24,16 +24,18 @@ use domain::{
     approval::{Amended, ApprovalFacts},
     filing::ControlFacts,
 };
-use policy::{Bundle, primary_code};
+use policy::{Bundle, Held, primary_code};
 use serde_json::{Map, Value};
+use strum::VariantArray;
 use store::command::{FilingRow, LockedTicket, OpenFacts, Stored};
 
 use super::{
-    Call, Minted,
+    Call, Minted, in_scope,
     held::{About, Hold, approval_for, sha256, text},
     input::report_of,
     intent::{Intent, body},
 };
+use crate::identity::lacks;
 
 /// Everything that the outcome depends on.
 pub(super) struct Situation<'a> {
@@ -154,6 +156,7 @@ impl Outcome {
             ErrorCode::IdempotencyMismatch
                 | ErrorCode::AheadOfDatabase
                 | ErrorCode::TenantSuspended
+                | ErrorCode::OutOfScope
         ) || for_now;
         !by_workflow && !passing && refusal.code.status() < 500
     }
@@ -167,6 +170,9 @@ pub(super) fn judge(situation: Situation<'_>) -> Outcome {
 }
 
 fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
+    if !in_scope(situation.call) {
+        return Some(out_of_scope(situation.call));
+    }
     if let Some(stored) = situation.mismatch {
         return Some(mismatch(situation.call, situation.intent, stored));
     }
@@ -244,6 +250,65 @@ fn not_offered(situation: &Situation<'_>) -> Option<Refusal> {
         pointer: "/template".into(),
         message: format!("must be a template of this tenant: {}", names.join(", ")),
     }))
+}
+
+/// The key that it was sent with is for other things.
+fn out_of_scope(call: &Call) -> Refusal {
+    let permission = ApiPermission::Command(call.command.operation());
+    let named = ("permission".to_owned(), permission.to_string().into());
+    Refusal {
+        code: ErrorCode::OutOfScope,
+        detail: lacks(permission),
+        errors: Vec::new(),
+        reasons: Vec::new(),
+        meta: Map::from_iter([named]),
+    }
+}
+
+/// More than the bundle gives: a role that means nothing for an account of this kind, a scope that the
+/// account has no right to.
+fn beyond(situation: &Situation<'_>) -> Option<Refusal> {
+    let bundle = situation.bundle;
+    let wrong = |pointer: &str, message: String| {
+        Some(Refusal::from(Rejection::InvalidField {
+            pointer: pointer.into(),
+            message,
+        }))
+    };
+    match &situation.call.command {
+        Command::UpsertServiceAccount(body) => {
+            let kind = body.kind;
+            let nothing = body.roles.iter().find(|role| !gives(bundle, kind, **role))?;
+            let message = format!(
+                "has `{nothing}`, which gives an account of kind `{kind}` nothing under the active bundle"
+            );
+            wrong("/roles", message)
+        }
+        Command::IssueApiKey(body) => {
+            let account = situation.facts.filing.as_ref()?.account()?;
+            let includes = |scope: &&ApiPermission| {
+                let holders = bundle.holders(**scope);
+                holders.include(account.kind, &account.roles)
+            };
+            let lacking = body.scopes.iter().find(|scope| !includes(scope))?;
+            let message = format!("has `{lacking}`, which the account may not do itself");
+            wrong("/scopes", message)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the bundle gives callers of this kind anything for this role.
+fn gives(bundle: &Bundle, kind: ActorKind, role: Role) -> bool {
+    let commands = Operation::VARIANTS.iter().copied();
+    let reads = ReadPermission::VARIANTS.iter().copied();
+    let mut all = commands
+        .map(ApiPermission::Command)
+        .chain(reads.map(ApiPermission::Read));
+    all.any(|permission| {
+        let held = bundle.holders(permission).of(kind);
+        matches!(held, Some(Held::Roles(roles)) if roles.contains(&role))
+    })
 }
 
 fn no_such_tenant() -> Refusal {
@@ -374,7 +439,10 @@ fn file(mut situation: Situation<'_>) -> Judged {
         }
         _ => domain::filing::decide(&call.command, &facts)?,
     };
-    Ok(Outcome::Filed(Box::new(filing)))
+    match beyond(&situation) {
+        Some(refusal) => Err(Box::new(refusal)),
+        None => Ok(Outcome::Filed(Box::new(filing))),
+    }
 }
 
 /// What the last yes sets going, or why it cannot be any more. Our own fault is no reason: the yes is
@@ -386,17 +454,16 @@ fn carry_out(
 ) -> Result<Result<Filing, Slug>, Rejection> {
     let gone = |reason: &str| Ok(Err(word(reason)));
     let approval = facts.approval.as_ref();
-    let intact = approval.is_some_and(|approval| {
-        situation
-            .about
-            .is_some_and(|about| about.is_intact(approval))
+    let about = situation.about.filter(|about| {
+        approval.is_some_and(|approval| about.is_intact(approval))
     });
-    if !intact {
+    let Some(about) = about else {
         return gone("request_changed");
-    }
-    let allowed = situation.inner.map(|decision| decision.result) == Some(PolicyResult::Allow);
-    if !allowed {
-        return gone("policy_stricter");
+    };
+    match situation.inner {
+        Some(decision) if decision.result == PolicyResult::Allow => {}
+        Some(decision) => return Ok(Err(about.void_by(decision))),
+        None => return gone("policy_stricter"),
     }
     if matches!(situation.brought, Some(Err(_))) {
         return gone("invalid_bundle");
@@ -500,7 +567,8 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
             version: tenant.version,
             erase_after: tenant.erase_after,
         }),
-        slug_taken: call.slug_taken,
+        account: row.and_then(FilingRow::account),
+        taken: call.taken,
     }
 }
 
@@ -637,7 +705,10 @@ fn execute(
             .into());
         }
         PolicyResult::Allow => Ok(body.override_kill_switch.clone()),
-        PolicyResult::Deny | PolicyResult::RequireApproval => Err(word("policy_stricter")),
+        PolicyResult::Deny | PolicyResult::RequireApproval => {
+            let void_by = situation.about.map(|about| about.void_by(decision));
+            Err(void_by.unwrap_or_else(|| word("policy_stricter")))
+        }
     };
     Ok(domain::ticket::execute(
         key, ticket, inner, approval, verdict, facts,
@@ -827,6 +898,7 @@ mod tests {
             ErrorCode::IdempotencyMismatch,
             ErrorCode::AheadOfDatabase,
             ErrorCode::TenantSuspended,
+            ErrorCode::OutOfScope,
             ErrorCode::Internal,
             ErrorCode::PolicyUnavailable,
         ] {

@@ -28,8 +28,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
-    ActorKind, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId,
-    InvoiceId, MessageId, NoteId, Operation, ProposalId, Role, TicketId, VisitId,
+    ActorKind, ApiPermission, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId,
+    InvoiceId, MessageId, NoteId, Operation, ProposalId, Role, TenantId, TicketId, VisitId,
     approval::{Approval, ApprovalKind, ApprovalState},
     autonomy::AutonomyRules,
     command::CommandClass,
@@ -37,7 +37,7 @@ use contracts::{
     kill_switch::KillScope,
     policy::{PolicyActor, PolicyDecision, PolicyInput, PolicyResult},
     schedule::TenantSettings,
-    tenant::{TenantState, is_about_tenant},
+    tenant::{TenantState, is_turn},
     ticket::Ticket,
 };
 use domain::{Autonomy, FreshIds, autonomy::kill_state};
@@ -56,7 +56,11 @@ use store::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::bundles::{Bundles, NoBundle};
+use crate::{
+    bundles::{Bundles, NoBundle},
+    config::Limits,
+    limits::{self, Adds, Limiter, Pass},
+};
 
 pub use call::{Answer, Call};
 use held::About;
@@ -75,6 +79,9 @@ const TURN_PATIENCE: Duration = Duration::from_secs(25);
 /// waiting, and ask again.
 const ERASURE: Duration = Duration::from_secs(15 * 60);
 
+/// Connections where nobody says how many: a pipeline without a server around it.
+const USUAL_CONNECTIONS: u32 = 16;
+
 /// What may be tuned.
 #[derive(Debug, Clone)]
 pub struct PipelineOptions {
@@ -82,6 +89,8 @@ pub struct PipelineOptions {
     pub lock_timeout: Duration,
     /// The most that software may do by itself in this environment.
     pub ceiling: AutonomyMode,
+    /// How much each tenant may use.
+    pub limiter: Arc<Limiter>,
     /// Features switched off to measure what they cost.
     #[cfg(feature = "bench")]
     pub without: Without,
@@ -102,6 +111,7 @@ impl Default for PipelineOptions {
         Self {
             lock_timeout: Duration::from_secs(3),
             ceiling: AutonomyMode::Auto,
+            limiter: Arc::new(Limiter::new(&Limits::default(), USUAL_CONNECTIONS)),
             #[cfg(feature = "bench")]
             without: Without::default(),
         }
@@ -136,6 +146,11 @@ impl Pipeline {
         }
     }
 
+    /// How much each tenant may use.
+    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
+        &self.options.limiter
+    }
+
     /// The most that software may do by itself.
     pub(crate) fn ceiling(&self) -> AutonomyMode {
         self.options.ceiling
@@ -157,9 +172,9 @@ impl Pipeline {
         if activates && matches!(attempted, Err(Unrecorded::Store(store::Error::Guard(_)))) {
             attempted = self.attempts(&call).await;
         }
-        // Which names are taken nobody sees but the index over all of them.
-        if matches!(attempted, Err(Unrecorded::Store(store::Error::SlugTaken))) {
-            call.slug_taken = true;
+        // Which slugs and hashes are taken nobody sees but the index over all of them.
+        if matches!(attempted, Err(Unrecorded::Store(store::Error::Taken))) {
+            call.taken = true;
             attempted = self.attempts(&call).await;
         }
         attempted.unwrap_or_else(|failure| failure.answer(&call))
@@ -175,8 +190,12 @@ impl Pipeline {
         let Some(other) = other.filter(|_| may) else {
             return Ok(());
         };
+        let payer = actor.tenant_id;
+        let urgent = is_urgent(&call.command);
         let stands = async |tenant| {
+            let pass = self.pass(payer, urgent).await;
             let mut tx = TenantTx::begin_oversight(&self.pool, tenant).await?;
+            tx.keep(pass);
             let standing = store::tenants::standing(&mut tx).await?;
             tx.rollback().await?;
             Ok::<_, store::Error>(standing.map(|(state, _)| state))
@@ -187,6 +206,11 @@ impl Pipeline {
             call.home = Some(std::mem::replace(&mut call.actor.tenant_id, other));
         }
         Ok(())
+    }
+
+    /// The turn of a tenant's command at the connections to Postgres.
+    async fn pass(&self, payer: TenantId, urgent: bool) -> Pass {
+        self.options.limiter.turnstile().pass(payer, urgent).await
     }
 
     async fn attempts(&self, call: &Call) -> Result<Answer, Unrecorded> {
@@ -220,7 +244,13 @@ impl Pipeline {
             ),
             None => None,
         };
+        let payer = call.home.unwrap_or(call.actor.tenant_id);
+        (self.options.limiter)
+            .prepare(&self.pool, payer, &call.command)
+            .await;
+        let pass = self.pass(payer, is_urgent(&call.command)).await;
         let mut tx = TenantTx::begin(&self.pool, call.actor.tenant_id, patience).await?;
+        tx.keep(pass);
         let inbound = routing::find(&mut tx, &self.bundles, call, at).await?;
         let about = held::find(&mut tx, call).await?;
         let brought = match about.as_ref().and_then(|about| about.carries_out(call)) {
@@ -231,7 +261,7 @@ impl Pipeline {
             _ => brought,
         };
         let asks = asks::of(call, about.as_ref(), at);
-        if asks.waits_for_software() || is_about_tenant(call.command.operation()) {
+        if asks.waits_for_software() || is_turn(call.command.operation()) {
             tx.wait_longer(TURN_PATIENCE).await?;
         }
         let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
@@ -242,7 +272,11 @@ impl Pipeline {
             actor_id: &call.actor.id,
             operation: call.command.operation(),
             request_id: &call.request_id,
-            intent_sha256: intent.sha256,
+            // To whom the key does not let ask it, no answer of before is told either.
+            intent_sha256: match in_scope(call) {
+                true => intent.sha256,
+                false => [0; 32],
+            },
             ticket_id: target,
             asks: &asks,
             dry_run: call.dry_run,
@@ -360,6 +394,14 @@ impl Pipeline {
             autonomy: &autonomy,
             brought,
         });
+        let adds = adds(call, before, &outcome);
+        let claims = match self.options.limiter.claim(payer, adds) {
+            Ok(claims) => claims,
+            Err(used_up) => {
+                tx.rollback().await?;
+                return Err(Unrecorded::UsedUp(used_up));
+            }
+        };
         let mut answer = answer::new(call, at, &ids, before, &outcome, &decision.reasons);
         // Read under the lock that a turn of a switch takes alone.
         answer.kill = by_itself.then(|| kill_state(&autonomy.switches, at, ids.ticket));
@@ -458,6 +500,11 @@ impl Pipeline {
         failpoint::hit(failpoint::BEFORE_COMMIT);
         tx.commit().await?;
         failpoint::hit(failpoint::AFTER_COMMIT_BEFORE_REPLY);
+        claims.keep();
+        if let (Some(before), Some(after)) = (before, after) {
+            let open = |ticket: &Ticket| i64::from(!ticket.state.is_terminal());
+            (self.options.limiter).turned(payer, open(after) - open(before));
+        }
         if let (Some(turn), Some(after)) = (&turn, after) {
             turn.saw(after.version);
         }
@@ -611,6 +658,26 @@ impl Pipeline {
             return command::commit_unchained(tx, attempt).await;
         }
         command::commit(tx, attempt).await
+    }
+}
+
+/// Whether the credential is good for the command.
+fn in_scope(call: &Call) -> bool {
+    let needed = ApiPermission::Command(call.command.operation());
+    call.scopes.include(needed)
+}
+
+fn is_urgent(command: &Command) -> bool {
+    limits::URGENT.contains(&command.operation())
+}
+
+/// What the tenant has more of once this is carried out.
+fn adds(call: &Call, before: Option<&Ticket>, outcome: &Outcome) -> Adds {
+    let opens = before.is_none() && outcome.accepted().is_some();
+    let writes = outcome.accepted().is_some() || outcome.filed().is_some_and(|it| it.writes);
+    Adds {
+        tickets: opens.into(),
+        bytes: if writes { limits::kept_bytes(&call.command) } else { 0 },
     }
 }
 

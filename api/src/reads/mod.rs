@@ -33,6 +33,7 @@ mod pages;
 mod policy_bundles;
 mod proposals;
 mod rollout;
+mod service_accounts;
 mod snapshot;
 mod technician_calendar;
 mod tenants;
@@ -90,6 +91,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(rollout::endpoints());
     all.push(ledger::endpoint());
     all.extend(tenants::endpoints());
+    all.extend(service_accounts::endpoints());
     all.push(control_due::endpoint());
     all.extend(pages::endpoints());
     all.extend(health::endpoints());

@@ -30,7 +30,7 @@ use tracing::Instrument;
 use super::{
     Caller, PathId, Query, TicketPath,
     context::header as text,
-    decode::decode,
+    decode::{decode, whole},
     json,
     wait::{PREFERENCE_APPLIED, preferred, until_ended},
 };
@@ -184,12 +184,13 @@ impl Sender {
         let context = &self.caller.context;
         Ok(Call {
             actor: (*self.caller.actor).clone(),
+            scopes: self.caller.scopes.clone(),
             request_id: self.request_id.clone(),
             correlation_id: context.correlation_id()?.clone(),
             trace: context.trace.clone(),
             tool_name: self.tool_name.clone(),
             home: None,
-            slug_taken: false,
+            taken: false,
             ticket_id: None,
             expected_version: self.expected_version,
             dry_run: self.dry_run,
@@ -228,6 +229,12 @@ impl<B: DeserializeOwned + Send> FromRequest<App> for BulkRequest<B> {
 }
 
 impl<B> BulkRequest<B> {
+    /// Lets so many commands in besides the one that every request is, all or none.
+    pub fn admit_more(&self, more: usize) -> Result<(), Failure> {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        self.app.limiter().admit_more(&self.of.caller.actor, more)
+    }
+
     /// The request id of one of the commands: the same for the same whole and the same part, so
     /// that a repetition of the whole repeats each part.
     pub fn part_id(&self, part: &str) -> String {
@@ -320,7 +327,7 @@ fn about(
     Ok(())
 }
 
-fn reply(answer: Answer) -> Result<Response, Failure> {
+pub(super) fn reply(answer: Answer) -> Result<Response, Failure> {
     let status = StatusCode::from_u16(answer.status).map_err(Failure::internal)?;
     let code = (!status.is_success())
         .then(|| serde_json::from_str::<Problem>(&answer.body).map(|problem| problem.code))
@@ -489,9 +496,13 @@ fn expected_version(
     let member =
         match members.remove(EXPECTED_VERSION_MEMBER) {
             None | Some(Value::Null) => None,
-            Some(value) => Some(value.as_u64().ok_or_else(|| {
-                malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
-            })?),
+            Some(value) => {
+                let whole = || u64::try_from(whole(value.as_f64()?)?).ok();
+                let version = value.as_u64().or_else(whole);
+                Some(version.ok_or_else(|| {
+                    malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
+                })?)
+            }
         };
     match (header, member) {
         (Some(header), Some(member)) if header != member => Err(Failure::parameter(
@@ -639,6 +650,11 @@ mod tests {
             Ok(Some(3))
         );
         assert_eq!(read(None, json!({"expected_version": 4})), Ok(Some(4)));
+        assert_eq!(read(None, json!({"expected_version": 4.0})), Ok(Some(4)));
+        assert_eq!(
+            read(None, json!({"expected_version": 4.5})),
+            Err(ErrorCode::Malformed)
+        );
         assert_eq!(
             read(None, json!({"expected_version": -4})),
             Err(ErrorCode::Malformed)

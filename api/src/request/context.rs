@@ -29,6 +29,7 @@ use crate::{
     App,
     config::Limits,
     endpoint::route_name,
+    identity::{Identity, Scopes},
     problem::{self, Failure},
 };
 
@@ -41,7 +42,8 @@ pub struct RequestContext {
     pub trace: TraceContext,
     correlation_id: CorrelationId,
     invalid_correlation: Option<InvalidValue>,
-    caller: OnceLock<Arc<Actor>>,
+    caller: OnceLock<(Arc<Actor>, Scopes)>,
+    api_key: OnceLock<String>,
     request_id: OnceLock<String>,
 }
 
@@ -59,6 +61,7 @@ impl RequestContext {
             correlation_id,
             invalid_correlation,
             caller: OnceLock::new(),
+            api_key: OnceLock::new(),
             request_id: OnceLock::new(),
         }
     }
@@ -74,14 +77,19 @@ impl RequestContext {
         }
     }
 
-    /// Who asks, once that is known.
-    pub(super) fn caller(&self) -> Option<&Arc<Actor>> {
+    /// Who asks, and what their credential is good for, once that is known.
+    pub(super) fn caller(&self) -> Option<&(Arc<Actor>, Scopes)> {
         self.caller.get()
     }
 
-    pub(super) fn set_caller(&self, actor: Actor) {
+    pub(super) fn set_caller(&self, identity: Identity) {
         // Authentication runs once per request.
-        let _ = self.caller.set(Arc::new(actor));
+        let _ = self
+            .caller
+            .set((Arc::new(identity.actor), identity.scopes));
+        if let Some(prefix) = identity.key {
+            let _ = self.api_key.set(prefix);
+        }
     }
 
     /// The caller's own id of the request comes first; it is the same wherever it is said.
@@ -164,7 +172,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     let code = response.extensions().get::<ErrorCode>().copied();
     let elapsed = started.elapsed();
     app.metrics().finish(&method, &route, &response, elapsed);
-    let caller = context.caller();
+    let caller = context.caller().map(|(actor, _)| actor);
     // A probe that is content is no news.
     if caller.is_some() || !response.status().is_success() {
         tracing::info!(
@@ -178,6 +186,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
             trace_id = context.trace.trace_id(),
             tenant = caller.map(|actor| tracing::field::display(actor.tenant_id)),
             actor_id = caller.map(|actor| &*actor.id),
+            api_key = context.api_key.get(),
             "request",
         );
     }

@@ -1,4 +1,5 @@
-//! The gate in front of every operation that is not public: room, then identity.
+//! The gate in front of every operation that is not public: room, then identity, then what the caller's
+//! tenant may use.
 //!
 //! The router puts this layer on each route that is not in [`crate::router::PUBLIC`], so a new
 //! operation is guarded unless somebody lists it there; [`Caller`] cannot be had without it.
@@ -10,17 +11,25 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use contracts::{Actor, ErrorCode};
+use contracts::{Actor, ApiPermission, ErrorCode, service_account::TENANT_HEADER};
 use http::{HeaderMap, header, request::Parts};
+use tokio::sync::SemaphorePermit;
 
-use super::RequestContext;
-use crate::{App, identity::Refusal, problem::Failure};
+use super::{Needed, RequestContext};
+use crate::{
+    App,
+    identity::{NamedTenant, Refusal, Scopes},
+    limits::{Kind, Reason, URGENT},
+    problem::Failure,
+};
 
 /// Who asks: proof that the request was authenticated.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The actor.
     pub actor: Arc<Actor>,
+    /// What the credential is good for, of what the actor may do.
+    pub scopes: Scopes,
     /// The frame of the request.
     pub context: Arc<RequestContext>,
 }
@@ -30,9 +39,12 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
         let context = context(parts.extensions.get())?;
-        let actor = context.caller().cloned();
+        let known = context.caller().cloned();
+        let (actor, scopes) =
+            known.ok_or_else(|| Failure::internal("the route is not guarded"))?;
         Ok(Self {
-            actor: actor.ok_or_else(|| Failure::internal("the route is not guarded"))?,
+            actor,
+            scopes,
             context,
         })
     }
@@ -46,14 +58,54 @@ fn context(found: Option<&Arc<RequestContext>>) -> Result<Arc<RequestContext>, F
 
 /// The layer.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(_room) = app.room().try_acquire() else {
+    let (extensions, headers) = (request.extensions(), request.headers());
+    let kind = kind(extensions.get());
+    let Some(room) = room(&app, kind) else {
+        app.limiter().count(Reason::Room);
         return Failure::unavailable("Too many requests are being worked on. Try again.")
             .into_response();
     };
-    let (extensions, headers) = (request.extensions(), request.headers());
-    match authenticate(&app, extensions.get(), headers).await {
-        Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+    let actor = match authenticate(&app, extensions.get(), headers).await {
+        Ok(actor) => actor,
+        Err(failure) => return failure.into_response(),
+    };
+    let free = app.room().available_permits();
+    match app.limiter().admit(&actor, kind, free) {
+        Ok(admitted) => {
+            let mut response = next.run(request).await;
+            admitted.tell(response.headers_mut());
+            response
+        }
+        Err(refused) => {
+            // Whoever waits for a refusal works on nothing.
+            drop(room);
+            tokio::select! {
+                () = tokio::time::sleep(refused.delay) => {}
+                () = app.stopping().cancelled() => {}
+            }
+            refused.answer()
+        }
+    }
+}
+
+fn kind(needed: Option<&Needed>) -> Kind {
+    match needed {
+        Some(Needed(Some(ApiPermission::Command(operation)))) => {
+            match URGENT.contains(operation) {
+                true => Kind::Urgent,
+                false => Kind::Command,
+            }
+        }
+        Some(Needed(Some(ApiPermission::Read(_)) | None)) | None => Kind::Read,
+    }
+}
+
+/// A place in the process; there are some more for what is urgent.
+fn room(app: &App, kind: Kind) -> Option<SemaphorePermit<'_>> {
+    let room = app.room().try_acquire().ok();
+    match kind {
+        Kind::Urgent => room.or_else(|| app.urgent_room().try_acquire().ok()),
+        Kind::Command | Kind::Read => room,
     }
 }
 
@@ -61,15 +113,16 @@ async fn authenticate(
     app: &App,
     found: Option<&Arc<RequestContext>>,
     headers: &HeaderMap,
-) -> Result<(), Failure> {
+) -> Result<Arc<Actor>, Failure> {
     let context = context(found)?;
     let known = app.authenticator();
-    let actor = known
-        .authenticate(bearer(headers)?, context.received_at)
+    let identity = known
+        .identify(bearer(headers)?, named_tenant(headers), context.received_at)
         .await;
-    context.set_caller(actor.map_err(refused)?);
+    context.set_caller(identity.map_err(refused)?);
     context.correlation_id()?;
-    Ok(())
+    let caller = context.caller().map(|(actor, _)| Arc::clone(actor));
+    caller.ok_or_else(|| Failure::internal("nobody was authenticated"))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
@@ -91,8 +144,34 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     }
 }
 
+fn named_tenant(headers: &HeaderMap) -> NamedTenant {
+    let mut values = headers.get_all(TENANT_HEADER).iter();
+    match (values.next(), values.next()) {
+        (None, _) => NamedTenant::None,
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(NamedTenant::Unreadable, NamedTenant::One),
+        (Some(_), Some(_)) => NamedTenant::Unreadable,
+    }
+}
+
 fn refused(refusal: Refusal) -> Failure {
     match refusal {
+        Refusal::NameTenant => Failure::parameter(
+            TENANT_HEADER,
+            "The account of this API key acts in any tenant: name the one that you mean, once, in the \
+             header `dispatch-tenant: ten_…`.",
+        ),
+        Refusal::NamesTenant => Failure::parameter(
+            TENANT_HEADER,
+            "Your credential has a tenant of its own: leave the header `dispatch-tenant` out. Only an \
+             API key of an account that acts in any tenant comes with it.",
+        ),
+        Refusal::KeysAway => Failure::unavailable(
+            "It cannot be looked up right now whose API key this is. Try again.",
+        ),
         Refusal::Token(error) => unauthenticated(
             format!("The bearer token is refused: {error}. Get a new one."),
             &format!(r#"Bearer error="invalid_token", error_description="{error}""#),

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     RequestPartsExt,
     extract::{FromRequestParts, MatchedPath},
+    response::Response,
 };
 use chrono::{DateTime, Utc};
-use contracts::{Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode};
+use contracts::{Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode, tenant::{TenantLimits, TenantQuotas}};
 use http::request::Parts;
 use policy::{Bundle, Reads};
 use store::{
@@ -16,13 +17,15 @@ use store::{
     read::{Homes, Sees},
 };
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Caller, Needed, Query, Rights};
+use super::{Caller, ExportRecord, Needed, Query, Rights};
 use crate::{
     App,
     bundles::NoBundle,
     cursor::{NotOurs, Place as PlaceInList},
     endpoint::route_name,
+    limits::Pass,
     problem::Failure,
 };
 
@@ -140,13 +143,36 @@ impl ReadRequest {
         self.app.exports()
     }
 
-    /// A transaction in which a read notes that somebody has read; nothing else may use it.
-    pub async fn open_to_note(&self) -> Result<TenantTx, Failure> {
+    /// Puts on record that a tenant is exported, as a command of the caller; when that was refused,
+    /// its answer.
+    pub async fn begin_export(&self, tenant: TenantId) -> Result<ExportRecord, Response> {
+        ExportRecord::begin(self.app.clone(), self.caller.clone(), tenant).await
+    }
+
+    /// What the process finishes before it ends.
+    pub fn tasks(&self) -> &TaskTracker {
+        self.app.commands()
+    }
+
+    /// Cancelled when the process was asked to stop.
+    pub fn stopping(&self) -> &CancellationToken {
+        self.app.stopping()
+    }
+
+    /// A transaction in which a read notes that somebody has read; nothing else may use it. None for a
+    /// tenant that is not active: nothing of it is written.
+    pub async fn open_to_note(&self) -> Result<Option<TenantTx>, Failure> {
         const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
         let tenant_id = self.caller.actor.tenant_id;
+        let pass = self.pass().await;
         let mut tx = TenantTx::begin(self.app.pool(), tenant_id, LOCK_TIMEOUT).await?;
+        tx.keep(pass);
         tx.not_erased().await?;
-        Ok(tx)
+        if tx.is_active().await? {
+            return Ok(Some(tx));
+        }
+        tx.rollback().await?;
+        Ok(None)
     }
 
     /// Whether the caller runs the installation: a person of the platform, and no software.
@@ -167,7 +193,9 @@ impl ReadRequest {
         if !self.runs_installation() {
             return Err(none());
         }
+        let pass = self.pass().await;
         let mut tx = TenantTx::begin_oversight(self.app.pool(), tenant).await?;
+        tx.keep(pass);
         match store::tenants::is_known(&mut tx).await? {
             true => Ok(tx),
             false => Err(none()),
@@ -184,7 +212,22 @@ impl ReadRequest {
     /// # Errors
     /// As [`TenantTx::begin_read`].
     pub async fn open_again(&self) -> Result<TenantTx, store::Error> {
-        TenantTx::begin_read(self.app.pool(), self.caller.actor.tenant_id).await
+        let pass = self.pass().await;
+        let mut tx = TenantTx::begin_read(self.app.pool(), self.caller.actor.tenant_id).await?;
+        tx.keep(pass);
+        Ok(tx)
+    }
+
+    /// The turn of the caller's tenant at the connections to Postgres.
+    async fn pass(&self) -> Pass {
+        let turnstile = self.app.limiter().turnstile();
+        turnstile.pass(self.caller.actor.tenant_id, false).await
+    }
+
+    /// How much a tenant may use and uses, for which this was set.
+    pub async fn quotas(&self, tenant: TenantId, set: &TenantLimits) -> TenantQuotas {
+        let limiter = self.app.limiter();
+        limiter.quotas(self.app.pool(), tenant, set).await
     }
 
     /// The same, and what else the caller may read. The bundle that is active in this transaction
@@ -195,13 +238,15 @@ impl ReadRequest {
             return Err(Failure::internal("the route needs no permission to read"));
         };
         let actor = &self.caller.actor;
+        let pass = self.pass().await;
         let (mut tx, sha256) = TenantTx::begin_judged(self.app.pool(), actor.tenant_id).await?;
+        tx.keep(pass);
         // Where no bundle decides yet, nothing can be done; what is there can still be seen.
         let reads = match sha256 {
             None => Reads::of_program(),
             Some(sha256) => self.reads_of(&mut tx, &sha256).await?,
         };
-        let rights = Rights::new(reads, Arc::clone(actor));
+        let rights = Rights::new(reads, Arc::clone(actor), self.caller.scopes.clone());
         rights.demand(*permission)?;
         Ok((tx, rights))
     }

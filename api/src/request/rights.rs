@@ -5,7 +5,10 @@ use std::sync::Arc;
 use contracts::{Actor, ApiPermission, ErrorCode, ReadPermission};
 use policy::Reads;
 
-use crate::problem::Failure;
+use crate::{
+    identity::{Scopes, lacks},
+    problem::Failure,
+};
 
 /// The permission that the matched route needs; the router puts it into each guarded request.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +19,16 @@ pub struct Needed(pub Option<ApiPermission>);
 pub struct Rights {
     reads: Arc<Reads>,
     actor: Arc<Actor>,
+    scopes: Scopes,
 }
 
 impl Rights {
-    pub(super) fn new(reads: Arc<Reads>, actor: Arc<Actor>) -> Self {
-        Self { reads, actor }
+    pub(super) fn new(reads: Arc<Reads>, actor: Arc<Actor>, scopes: Scopes) -> Self {
+        Self {
+            reads,
+            actor,
+            scopes,
+        }
     }
 
     /// Who asks.
@@ -30,7 +38,8 @@ impl Rights {
 
     /// Whether the caller may read this.
     pub fn may(&self, permission: ReadPermission) -> bool {
-        self.reads.allow(permission, &self.actor)
+        let in_scope = self.scopes.include(ApiPermission::Read(permission));
+        in_scope && self.reads.allow(permission, &self.actor)
     }
 
     /// Refuses whoever may not.
@@ -50,7 +59,11 @@ impl Rights {
                 "There is no such thing, or it is not yours.",
             );
         }
-        let name = ApiPermission::Read(permission).to_string();
+        let needed = ApiPermission::Read(permission);
+        let name = needed.to_string();
+        if !self.scopes.include(needed) {
+            return Failure::new(ErrorCode::OutOfScope, lacks(needed)).fact("permission", name);
+        }
         let holders = self.reads.holders(permission);
         Failure::new(
             ErrorCode::Forbidden,
@@ -76,7 +89,7 @@ mod tests {
             roles: [role].into(),
             technician_id: None,
         };
-        Rights::new(Reads::of_program(), Arc::new(actor))
+        Rights::new(Reads::of_program(), Arc::new(actor), Scopes::ALL)
     }
 
     async fn problem(refused: Result<(), Failure>) -> Problem {

@@ -151,12 +151,13 @@ fn call(step: &Step, ticket_id: Option<contracts::TicketId>) -> Result<Call> {
     let trace = format!("00-{}-0123456789abcdef-01", key.simple());
     Ok(Call {
         actor: step.who.actor(),
+        scopes: api::identity::Scopes::ALL,
         request_id: key.to_string(),
         correlation_id: CorrelationId::new(key.to_string())?,
         trace: TraceContext::parse(&trace, None).context("a trace of an id")?,
         tool_name: None,
         home: None,
-        slug_taken: false,
+        taken: false,
         ticket_id,
         expected_version: None,
         dry_run: false,

@@ -174,5 +174,12 @@ fn body(operation: Operation) -> Value {
         Operation::RequestTenantDeletion => of::<RequestTenantDeletion>(),
         Operation::CancelTenantDeletion => of::<CancelTenantDeletion>(),
         Operation::EraseTenant => of::<EraseTenant>(),
+        Operation::LimitTenant => of::<LimitTenant>(),
+        Operation::RecordTenantExport => of::<RecordTenantExport>(),
+        Operation::UpsertServiceAccount => of::<UpsertServiceAccount>(),
+        Operation::DisableServiceAccount => of::<DisableServiceAccount>(),
+        Operation::IssueApiKey => of::<IssueApiKey>(),
+        Operation::RotateApiKey => of::<RotateApiKey>(),
+        Operation::RevokeApiKey => of::<RevokeApiKey>(),
     }
 }

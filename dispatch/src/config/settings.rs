@@ -52,6 +52,8 @@ settings! {
         database: Database = Database::default(),
         /// The policy bundle.
         policy: Policy = Policy::default(),
+        /// How much each tenant may use.
+        limits: Limits = Limits::default(),
         /// The outbox relay.
         relay: Relay = Relay::default(),
         /// What the installation is for.
@@ -161,6 +163,31 @@ settings! {
         /// decide, but for the one of the program. Without it any may.
         keys_dir: Option<PathBuf> = None,
     }
+    /// How much each tenant may use, unless `dispatch tenant limit` set something else for it. Rates are
+    /// those of each dispatch-api, once for people and integrations and once for agents and workflows.
+    Limits {
+        /// Commands that a tenant may go on sending each second.
+        #[serde(deserialize_with = "plain")]
+        commands_per_second: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0"),
+        /// Commands that may come at once.
+        #[serde(deserialize_with = "plain")]
+        command_burst: NonZeroU32 = NonZeroU32::new(1000).expect("1000 is not 0"),
+        /// Reads that a tenant may go on sending each second.
+        #[serde(deserialize_with = "plain")]
+        reads_per_second: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0"),
+        /// Reads that may come at once.
+        #[serde(deserialize_with = "plain")]
+        read_burst: NonZeroU32 = NonZeroU32::new(2500).expect("2500 is not 0"),
+        /// Tickets of a tenant that are open at the same time.
+        #[serde(deserialize_with = "plain")]
+        open_tickets: u64 = 100_000,
+        /// Bytes of a tenant's kept messages and uploaded policy bundles.
+        #[serde(deserialize_with = "plain")]
+        storage_bytes: u64 = 10 << 30,
+        /// Requests of a tenant that wait at the same time (`Prefer: wait`).
+        #[serde(deserialize_with = "plain")]
+        subscribers: u32 = 32,
+    }
     /// The outbox relay.
     Relay {
         /// `deliver-to-temporal`, or `log-only`.
@@ -196,6 +223,9 @@ settings! {
     }
     /// The Temporal worker.
     Worker {
+        /// What it calls dispatch-api with: an API key (`rdk_…`) of an account of kind `workflow` that
+        /// acts in any tenant.
+        api_key: Option<Secret> = None,
         /// Build id for worker versioning; without it the program's version and a hash of the
         /// workflow code.
         build_id: Option<String> = None,

@@ -11,10 +11,12 @@ mod progress;
 mod servers;
 mod state;
 mod summary;
+mod worker_key;
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use tokio::{
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -28,7 +30,9 @@ use crate::{
     config::{Config, Environment, Settings, Sources},
     demo,
     exit::Failure,
-    parts, shutdown,
+    parts,
+    secret::Secret,
+    shutdown,
     telemetry::{self, Destination},
     temporal::{self, Temporal},
     token::Minter,
@@ -223,10 +227,11 @@ async fn with_servers(
         "the relay",
         parts::relay(&settings, parts_stop.clone())?,
     );
+    let (give_key, key) = oneshot::channel();
     spawn(
         &mut parts,
         "the worker",
-        parts::worker(&settings, parts_stop.clone())?,
+        worker(settings.clone(), key, parts_stop.clone()),
     );
     spawn(
         &mut parts,
@@ -245,7 +250,7 @@ async fn with_servers(
         // First: when asked to stop, parts end because they were asked too.
         biased;
         () = stop.cancelled() => Ok(()),
-        result = serve(state, args, &settings, progress, stop) => result,
+        result = serve(state, args, (settings.clone(), give_key), progress, stop) => result,
         failure = first_end(&mut parts) => Err(failure),
         failure = servers.watch() => Err(failure),
     };
@@ -256,6 +261,25 @@ async fn with_servers(
         parts.shutdown().await;
     }
     result
+}
+
+/// The worker, once there is a key for it.
+async fn worker(
+    mut settings: Settings,
+    key: oneshot::Receiver<Secret>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let key = tokio::select! {
+        key = key => key.ok(),
+        () = stop.cancelled() => None,
+    };
+    // Nobody makes one any more: all end.
+    let Some(key) = key else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    settings.worker.api_key = Some(key);
+    parts::worker(&settings, stop)?.await
 }
 
 type Part = (&'static str, Result<(), Failure>);
@@ -285,7 +309,7 @@ async fn first_end(parts: &mut JoinSet<Part>) -> Failure {
 async fn serve(
     state: &StateDir,
     args: &DevArgs,
-    settings: &Settings,
+    (mut settings, give_key): (Settings, oneshot::Sender<Secret>),
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
@@ -293,6 +317,15 @@ async fn serve(
     let minter = Minter::new(&settings.auth)?;
     let api = client::Client::new(&settings.api.url, "")?;
     wait_ready(&api).await?;
+    let key = match settings.worker.api_key.take() {
+        Some(given) => given,
+        None => worker_key::ensure(state, &api, &minter).await?,
+    };
+    settings.worker.api_key = Some(key.clone());
+    servers::write(state, &settings)?;
+    // A worker that ended before is told of elsewhere.
+    let _ = give_key.send(key);
+    let settings = &settings;
     parts::promote(settings).await?;
     step.done("ready");
     summary::print(state, settings, &minter, progress.elapsed())?;

@@ -112,7 +112,7 @@ pub async fn start(
 }
 
 /// For other commands in the same folder.
-fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
+pub fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
     let mut values = vec![
         ("api.listen", settings.api.listen.to_string()),
         (
@@ -139,6 +139,7 @@ fn write(state: &StateDir, settings: &Settings) -> Result<(), Failure> {
     let optional = [
         ("auth.jwt_secret", &settings.auth.jwt_secret),
         ("audit.seal_key", &settings.audit.seal_key),
+        ("worker.api_key", &settings.worker.api_key),
         ("database.admin_url", &settings.database.admin_url),
         ("database.owner_url", &settings.database.owner_url),
         ("database.app_url", &settings.database.app_url),

@@ -176,7 +176,8 @@ impl StateDir {
         Failure { message, ..failure }
     }
 
-    fn write_private(&self, name: &str, text: &str) -> Result<(), Failure> {
+    /// Writes a file that its owner alone may read.
+    pub fn write_private(&self, name: &str, text: &str) -> Result<(), Failure> {
         let (path, partial) = (self.path(name), self.path(&format!("{name}.partial")));
         let _ = fs::remove_file(&partial);
         OpenOptions::new()

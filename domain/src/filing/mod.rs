@@ -20,6 +20,7 @@ mod record_drill;
 mod record_gate_report;
 mod release_kill_switch;
 mod revoke_delegation;
+mod service_account;
 mod stage;
 mod tenant;
 mod upload_bundle;
@@ -97,8 +98,11 @@ pub struct FilingFacts {
     pub control: ControlFacts,
     /// The tenant in whose records the command is; for a creation the one that asks.
     pub tenant: Option<TenantFacts>,
-    /// Whether another tenant has the name that a new one is to get.
-    pub slug_taken: bool,
+    /// The service account that the command is about, when it is there.
+    pub account: Option<AccountFacts>,
+    /// Whether something of the installation has what the new thing was to have alone: a tenant its
+    /// slug, a key its hash.
+    pub taken: bool,
 }
 
 /// A tenant as it stands.
@@ -207,6 +211,7 @@ impl Filing {
 }
 
 pub use about_approval::ground;
+pub use service_account::{AccountFacts, KeyFacts};
 
 /// Holds a filing that could be carried out now, unless it is held already.
 pub fn hold(
@@ -215,7 +220,7 @@ pub fn hold(
     facts: &FilingFacts,
 ) -> Result<Filing, Rejection> {
     not_asked_before(&approval, &facts.asked_before, facts.now)?;
-    Ok(about_approval::hold(approval).told(command, facts))
+    Ok(about_approval::hold(command, approval, facts)?.told(command, facts))
 }
 
 /// What the last yes releases: carried out, or void with the reason why it cannot be.
@@ -258,6 +263,13 @@ fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rejection> {
         Command::RequestTenantDeletion(body) => tenant::request_deletion(body, facts),
         Command::CancelTenantDeletion(body) => tenant::cancel_deletion(body, facts),
         Command::EraseTenant(_) => tenant::erase(facts),
+        Command::UpsertServiceAccount(body) => service_account::upsert(body, facts),
+        Command::DisableServiceAccount(body) => service_account::disable(body, facts),
+        Command::IssueApiKey(body) => service_account::issue(body, facts),
+        Command::RotateApiKey(body) => service_account::rotate(body, facts),
+        Command::RevokeApiKey(body) => service_account::revoke(body, facts),
+        Command::LimitTenant(body) => tenant::limit(body, facts),
+        Command::RecordTenantExport(body) => tenant::record_export(body, facts),
         Command::DelegateApprovals(body) => delegate_approvals::plan(body, facts),
         Command::RevokeDelegation(body) => revoke_delegation::plan(body, facts),
         command if command.approval_id().is_some() => about_approval::plan(command, facts),

@@ -9,19 +9,22 @@
 //! A deletion that is called off leaves the tenant suspended: nothing starts again by itself. Its row
 //! is what the audit log tells of it, so whatever is written stands in the change or the body.
 
+use std::ops::RangeInclusive;
+
 use chrono::TimeDelta;
 use contracts::{
     Slug, TemplateId, TenantId,
     command::{
-        CancelTenantDeletion, ConfigureTenant, CreateTenant, Operation, RequestTenantDeletion,
-        SuspendTenant,
+        CancelTenantDeletion, ConfigureTenant, CreateTenant, LimitTenant, Operation, RecordTenantExport,
+        RequestTenantDeletion, SuspendTenant,
     },
     filing::Filed,
     schedule::{QuietHours, TenantSettings, WorkCalendar},
-    tenant::{TenantState, usual_calendar, usual_currency, usual_locale},
+    tenant::{ExportStep, TenantState, usual_calendar, usual_currency, usual_locale},
     value::{Currency, Locale},
 };
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 use super::{Filing, FilingFacts, TenantFacts, check};
 use crate::Rejection;
@@ -29,10 +32,16 @@ use crate::Rejection;
 /// A tenant of one job a day needs no more.
 const MOST_TEMPLATES: usize = 100;
 const LONGEST_GRACE: u16 = 365;
+/// Nothing of what may be set is meant to be without end.
+const MOST_PER_SECOND: u64 = 100_000;
+const MOST_AT_ONCE: u64 = 1_000_000;
+const MOST_TICKETS: u64 = 100_000_000;
+const MOST_BYTES: u64 = 1_000_000_000_000_000;
+const MOST_SUBSCRIBERS: u64 = 100_000;
 
 pub(super) fn create(body: &CreateTenant, facts: &FilingFacts) -> Result<Filing, Rejection> {
     check::expected_version(facts, 0)?;
-    if facts.slug_taken {
+    if facts.taken {
         return Err(Rejection::SlugTaken);
     }
     let usual = || usual_calendar("UTC");
@@ -64,6 +73,39 @@ pub(super) fn configure(body: &ConfigureTenant, facts: &FilingFacts) -> Result<F
         templates: body.templates.as_deref(),
     })?;
     Ok(written(tenant, row, None))
+}
+
+/// The whole of what is set apart: what is left out is as usual again.
+pub(super) fn limit(body: &LimitTenant, facts: &FilingFacts) -> Result<Filing, Rejection> {
+    use TenantState::{Active, Suspended};
+    let tenant = standing(facts, Operation::LimitTenant, &[Active, Suspended])?;
+    let limits = &body.limits;
+    within(limits.commands_per_second, 1..=MOST_PER_SECOND, "commands_per_second")?;
+    within(limits.command_burst, 1..=MOST_AT_ONCE, "command_burst")?;
+    within(limits.reads_per_second, 1..=MOST_PER_SECOND, "reads_per_second")?;
+    within(limits.read_burst, 1..=MOST_AT_ONCE, "read_burst")?;
+    within(limits.open_tickets, 0..=MOST_TICKETS, "open_tickets")?;
+    within(limits.storage_bytes, 0..=MOST_BYTES, "storage_bytes")?;
+    within(limits.subscribers, 0..=MOST_SUBSCRIBERS, "subscribers")?;
+    Ok(written(tenant, json!({ "limits": limits }), None))
+}
+
+fn within<N: Copy + Into<u64>>(
+    value: Option<N>,
+    range: RangeInclusive<u64>,
+    member: &str,
+) -> Result<(), Rejection> {
+    match value.is_none_or(|value| range.contains(&value.into())) {
+        true => Ok(()),
+        false => Err(Rejection::invalid(
+            format!("/limits/{member}"),
+            format!(
+                "must be {} to {}; leave it out for what is usual here",
+                range.start(),
+                range.end()
+            ),
+        )),
+    }
 }
 
 pub(super) fn suspend(body: &SuspendTenant, facts: &FilingFacts) -> Result<Filing, Rejection> {
@@ -125,6 +167,37 @@ pub(super) fn erase(facts: &FilingFacts) -> Result<Filing, Rejection> {
     }
     let row = json!({ "erase_after": null });
     Ok(turned(tenant, TenantState::Erased, None, facts, row))
+}
+
+/// A copy of what is kept changes nothing of it: that it is made, and how that ended, stands on the
+/// tenant's chain and nowhere else. An end names its beginning.
+pub(super) fn record_export(
+    body: &RecordTenantExport,
+    facts: &FilingFacts,
+) -> Result<Filing, Rejection> {
+    let tenant = standing(facts, Operation::RecordTenantExport, TenantState::VARIANTS)?;
+    let is_end = body.step != ExportStep::Begun;
+    let of_an_end = |given: bool, member: &str| match (given, is_end) {
+        (true, true) | (false, false) => Ok(()),
+        (false, true) => Err(Rejection::invalid(member, "must be given with an end")),
+        (true, false) => Err(Rejection::invalid(
+            member,
+            "must be left out with a beginning",
+        )),
+    };
+    of_an_end(body.begun_by.is_some(), "/begun_by")?;
+    of_an_end(body.rows.is_some(), "/rows")?;
+    let filed = Filed::TenantExport {
+        tenant_id: tenant.id,
+        step: body.step,
+        begun_by: body.begun_by,
+        rows: body.rows,
+    };
+    Ok(Filing {
+        produced_version: tenant.version,
+        writes: false,
+        ..Filing::written(filed, tenant.id.as_uuid(), tenant.version)
+    })
 }
 
 /// The tenant, if the caller saw it as it is and it stands where the command leads on.

@@ -169,7 +169,7 @@ fn a_new_tenant_has_what_is_usual_and_a_name_of_its_own() {
     );
 
     let taken = FilingFacts {
-        slug_taken: true,
+        taken: true,
         ..facts()
     };
     let refused = decide(&create().into(), &taken).unwrap_err();

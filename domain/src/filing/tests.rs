@@ -46,7 +46,8 @@ pub(super) fn facts() -> FilingFacts {
         autonomy: autonomy(),
         control: ControlFacts::default(),
         tenant: None,
-        slug_taken: false,
+        account: None,
+        taken: false,
     }
 }
 

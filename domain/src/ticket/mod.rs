@@ -252,7 +252,14 @@ fn plan(
         | Command::ResumeTenant(_)
         | Command::RequestTenantDeletion(_)
         | Command::CancelTenantDeletion(_)
-        | Command::EraseTenant(_) => Err(Rejection::Broken {
+        | Command::EraseTenant(_)
+        | Command::LimitTenant(_)
+        | Command::RecordTenantExport(_)
+        | Command::UpsertServiceAccount(_)
+        | Command::DisableServiceAccount(_)
+        | Command::IssueApiKey(_)
+        | Command::RotateApiKey(_)
+        | Command::RevokeApiKey(_) => Err(Rejection::Broken {
             what: "a ticket to which this filing belongs",
         }),
     }

@@ -260,7 +260,14 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
         | Operation::ResumeTenant
         | Operation::RequestTenantDeletion
         | Operation::CancelTenantDeletion
-        | Operation::EraseTenant => unreachable!("a filing is not about a ticket"),
+        | Operation::EraseTenant
+        | Operation::LimitTenant
+        | Operation::RecordTenantExport
+        | Operation::UpsertServiceAccount
+        | Operation::DisableServiceAccount
+        | Operation::IssueApiKey
+        | Operation::RotateApiKey
+        | Operation::RevokeApiKey => unreachable!("a filing is not about a ticket"),
         Operation::RecordSla => {
             let clock = clocks.get(variant as usize % clocks.len().max(1));
             let deadline = clock.map(|clock| match clock.phase {

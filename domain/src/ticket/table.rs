@@ -111,7 +111,14 @@ const fn row(operation: Operation) -> Row {
         | Operation::ResumeTenant
         | Operation::RequestTenantDeletion
         | Operation::CancelTenantDeletion
-        | Operation::EraseTenant =>
+        | Operation::EraseTenant
+        | Operation::LimitTenant
+        | Operation::RecordTenantExport
+        | Operation::UpsertServiceAccount
+        | Operation::DisableServiceAccount
+        | Operation::IssueApiKey
+        | Operation::RotateApiKey
+        | Operation::RevokeApiKey =>
             [__,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __,  __],
     };
     row

@@ -775,7 +775,14 @@ fn every_operation_is_in_the_table_of_a_ticket_it_can_be_given_to() {
             | Operation::ResumeTenant
             | Operation::RequestTenantDeletion
             | Operation::CancelTenantDeletion
-            | Operation::EraseTenant => 0,
+            | Operation::EraseTenant
+            | Operation::LimitTenant
+            | Operation::RecordTenantExport
+            | Operation::UpsertServiceAccount
+            | Operation::DisableServiceAccount
+            | Operation::IssueApiKey
+            | Operation::RotateApiKey
+            | Operation::RevokeApiKey => 0,
             // What is done with an approval is a matter of the approval, not of the state.
             Operation::DecideApproval
             | Operation::AmendApproval

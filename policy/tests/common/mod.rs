@@ -17,9 +17,10 @@ use contracts::{
     proposal::{Advice, AdvisorInput, TriageInput},
     schedule::{GeoPoint, TenantSettings, TimeWindow, WorkCalendar},
     sla::SlaRecordKind,
+    tenant::{ExportStep, TenantLimits},
     ticket::{InvoiceLine, Priority},
     value::{
-        Currency, DetailValue, FreeText, Locale, MediaType, MessageText, PeerAddress,
+        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType, MessageText, PeerAddress,
         ProviderMessageId,
     },
 };
@@ -91,6 +92,7 @@ pub fn gate_report() -> PolicyReport {
         subject: dispatch_stage().key(),
         figures: [
             ("from_mode", 1),
+            ("window_minutes", 28 * 1440),
             ("sample", 500),
             ("agreement_permille", 950),
             ("denied_permille", 0),
@@ -438,8 +440,59 @@ pub fn command(operation: Operation) -> Command {
             reason,
         }
         .into(),
+        Operation::UpsertServiceAccount => UpsertServiceAccount {
+            code: slug("erp"),
+            name: AccountName::new("Accounting").unwrap(),
+            kind: ActorKind::Integration,
+            roles: [Role::Dispatcher].into(),
+            any_tenant: false,
+            active: None,
+        }
+        .into(),
+        Operation::DisableServiceAccount => DisableServiceAccount {
+            service_account_id: id("sva", 1),
+            reason,
+        }
+        .into(),
+        Operation::IssueApiKey => IssueApiKey {
+            service_account_id: id("sva", 1),
+            prefix: KeyPrefix::new("Ab3dEf7h9J").unwrap(),
+            key_hash: KeyHash::new("0".repeat(64)).unwrap(),
+            scopes: ["command:create_ticket".parse().unwrap()].into(),
+            expires_at: at(),
+        }
+        .into(),
+        Operation::RotateApiKey => RotateApiKey {
+            api_key_id: id("key", 1),
+            prefix: KeyPrefix::new("Ab3dEf7h9J").unwrap(),
+            key_hash: KeyHash::new("0".repeat(64)).unwrap(),
+            expires_at: at(),
+            overlap_seconds: 3_600,
+        }
+        .into(),
+        Operation::RevokeApiKey => RevokeApiKey {
+            api_key_id: id("key", 1),
+            reason,
+        }
+        .into(),
         Operation::EraseTenant => EraseTenant {
             tenant_id: id("ten", 1),
+        }
+        .into(),
+        Operation::LimitTenant => LimitTenant {
+            tenant_id: id("ten", 1),
+            limits: TenantLimits {
+                open_tickets: Some(1_000),
+                ..TenantLimits::default()
+            },
+            reason,
+        }
+        .into(),
+        Operation::RecordTenantExport => RecordTenantExport {
+            tenant_id: id("ten", 1),
+            step: ExportStep::Begun,
+            begun_by: None,
+            rows: None,
         }
         .into(),
         Operation::RecordSla => RecordSla {

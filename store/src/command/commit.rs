@@ -123,7 +123,7 @@ async fn commit_with_content(
     if let Some(released) = released {
         write_released(tx, &audit, released).await?;
     }
-    let tenant = writes.as_mut().and_then(Writes::tenant);
+    let apart = writes.as_mut().and_then(Writes::apart);
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
     let scalars = json!({
         "tenant_id": audit.tenant_id.as_uuid(),
@@ -179,14 +179,20 @@ async fn commit_with_content(
         .bind(answer.map(|a| a.body))
         .execute(tx.connection())
         .await?;
-    if let Some(row) = tenant {
+    if let Some((apart, row)) = apart {
         // Rare enough for a round trip of its own.
-        sqlx::query("select write_tenant($1, $2, $3, $4, $5)")
+        sqlx::query(apart.sql())
             .bind(audit.tenant_id.as_uuid())
             .bind(audit.command_id.as_uuid())
             .bind(audit.at)
             .bind(&audit.operation)
             .bind(Json(row))
+            .execute(tx.connection())
+            .await?;
+    }
+    if audit.operation == Operation::EraseTenant.to_string() && audit.refused.is_none() {
+        sqlx::query("select erase_tenant_answers($1)")
+            .bind(audit.tenant_id.as_uuid())
             .execute(tx.connection())
             .await?;
     }

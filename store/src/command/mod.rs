@@ -16,7 +16,7 @@ pub use commit::commit_unchained;
 pub use commit::{Attempt, DecisionRow, ReleasedRow, StoredAnswer, commit};
 pub use held::{AskedRow, HeldRow, asked_before, held};
 pub use open::{
-    Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,
+    AccountAsks, Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,
     KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach, ReportRow, Stored,
     TenantRow, Thing, open, switches,
 };

@@ -1,11 +1,11 @@
 //! Takes the request's key and the ticket's row, and reads all facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
-    ProposalId, SiteId, Slug, TechnicianId, TemplateId, TicketId, TicketState,
+    ActorKind, ApiKeyId, ApiPermission, ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
+    ProposalId, Role, ServiceAccountId, SiteId, Slug, TechnicianId, TemplateId, TicketId, TicketState,
     approval::Approval,
     autonomy::{StageSetting, StageTarget},
     command::RecordProposal,
@@ -14,8 +14,9 @@ use contracts::{
     proposal::{Advice, ProposalKind},
     rollout::StageChange,
     schedule::{TenantSettings, TimeWindow},
+    service_account::AccountState,
     sla::SlaRecordKey,
-    tenant::{TenantState, is_about_tenant},
+    tenant::{TenantState, is_turn},
     ticket::Ticket,
 };
 use domain::rollout::LedgerFacts;
@@ -148,6 +149,21 @@ pub struct FilingAsks {
     /// The kill switch's [`KillScope::key`](contracts::kill_switch::KillScope::key).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// The service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountAsks>,
+}
+
+/// Which service account: the one with this code, or this id, or this key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountAsks {
+    /// By its name.
+    Code(Slug),
+    /// By its id.
+    Id(#[serde(serialize_with = "as_row_id")] ServiceAccountId),
+    /// By one of its keys, which is shown too.
+    Key(#[serde(serialize_with = "as_row_id")] ApiKeyId),
 }
 
 /// What can be filed.
@@ -161,6 +177,7 @@ pub enum Thing {
     Technician,
     Absence,
     KillSwitch,
+    ServiceAccount,
     /// Of the control plane: what matters of it is asked for apart.
     Control,
 }
@@ -168,6 +185,10 @@ pub enum Thing {
 /// Ids as rows hold them.
 fn row_id<T: AsUuid, S: Serializer>(id: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     id.as_ref().map(T::uuid).serialize(serializer)
+}
+
+fn as_row_id<T: AsUuid, S: Serializer>(id: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    id.uuid().serialize(serializer)
 }
 
 trait AsUuid {
@@ -185,6 +206,8 @@ macro_rules! as_uuid {
 }
 
 as_uuid!(
+    ApiKeyId,
+    ServiceAccountId,
     SiteId,
     AssetId,
     ContactId,
@@ -401,6 +424,29 @@ pub struct FilingRow {
     /// Whether anything that the kill switch stops was ever seen; `None` where there always is.
     #[serde(default)]
     pub scope_seen: Option<bool>,
+    #[serde(default)]
+    account: Option<AccountRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct AccountRow {
+    id: Uuid,
+    code: Slug,
+    kind: ActorKind,
+    roles: BTreeSet<Role>,
+    any_tenant: bool,
+    state: AccountState,
+    version: u64,
+    good_keys: u64,
+    key: Option<KeyRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct KeyRow {
+    id: Uuid,
+    scopes: BTreeSet<ApiPermission>,
+    expires_at: DateTime<Utc>,
+    revoked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -411,6 +457,27 @@ struct KnownRow {
 }
 
 impl FilingRow {
+    /// The service account, when it is there, with the key that is named.
+    pub fn account(&self) -> Option<domain::AccountFacts> {
+        let row = self.account.as_ref()?;
+        Some(domain::AccountFacts {
+            id: ServiceAccountId::from_uuid(row.id),
+            code: row.code.clone(),
+            kind: row.kind,
+            roles: row.roles.clone(),
+            any_tenant: row.any_tenant,
+            state: row.state,
+            version: row.version,
+            good_keys: row.good_keys,
+            key: row.key.as_ref().map(|key| domain::KeyFacts {
+                id: ApiKeyId::from_uuid(key.id),
+                scopes: key.scopes.clone(),
+                expires_at: key.expires_at,
+                revoked: key.revoked,
+            }),
+        })
+    }
+
     /// The thing, when it is there.
     pub fn known(&self) -> Option<domain::KnownThing> {
         self.known.as_ref().map(|row| domain::KnownThing {
@@ -550,7 +617,7 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         .bind(request.intent_sha256.as_slice())
         .bind(Json(request.asks))
         .bind(request.dry_run)
-        .bind(is_about_tenant(request.operation))
+        .bind(is_turn(request.operation))
         .fetch_one(tx.connection())
         .await?;
     let stored = row.stored().transpose()?;

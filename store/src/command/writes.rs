@@ -61,9 +61,9 @@ pub struct Writes<'a> {
     attached: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filing: Option<FilingRow<'a>>,
-    /// What `write_tenant` reads, apart.
+    /// What a function of its own writes.
     #[serde(skip)]
-    tenant: Option<FilingRow<'a>>,
+    apart: Option<(Apart, FilingRow<'a>)>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     numbers: BTreeMap<&'static str, u64>,
     #[serde(skip)]
@@ -207,6 +207,24 @@ struct FilingRow<'a> {
     scope: Option<String>,
 }
 
+/// What is rare enough for a round trip, and a function, of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Apart {
+    /// Of a tenant.
+    Tenant,
+    /// Of a service account or one of its keys.
+    ServiceAccount,
+}
+
+impl Apart {
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::Tenant => "select write_tenant($1, $2, $3, $4, $5)",
+            Self::ServiceAccount => "select write_service_account($1, $2, $3, $4, $5)",
+        }
+    }
+}
+
 /// Whether `write_control` writes a control event for it.
 fn is_control(filed: &Filed) -> bool {
     match filed {
@@ -258,7 +276,7 @@ impl<'a> Writes<'a> {
             messages: Vec::new(),
             attached: None,
             filing: None,
-            tenant: None,
+            apart: None,
             numbers: BTreeMap::new(),
             head_seq,
             is_control: false,
@@ -291,13 +309,17 @@ impl<'a> Writes<'a> {
             operation: filing.operation,
             scope,
         };
-        let (filing_row, tenant) = match filing.filed {
-            Filed::Tenant { .. } => (None, Some(row)),
+        let (filing_row, apart) = match filing.filed {
+            Filed::Tenant { .. } => (None, Some((Apart::Tenant, row))),
+            Filed::ServiceAccount { .. }
+            | Filed::ApiKeyIssued { .. }
+            | Filed::ApiKeyRotated { .. }
+            | Filed::ApiKeyRevoked { .. } => (None, Some((Apart::ServiceAccount, row))),
             _ => ((!about_approval).then_some(row), None),
         };
         let mut writes = Self {
             filing: filing_row,
-            tenant,
+            apart,
             is_control: is_control(&filing.filed),
             ..Self::nothing(0)
         };
@@ -349,9 +371,9 @@ impl<'a> Writes<'a> {
         });
     }
 
-    /// What a command about a tenant writes of it.
-    pub(super) fn tenant(&mut self) -> Option<impl Serialize + Send + Sync + 'a> {
-        self.tenant.take()
+    /// What is written by a function of its own, and by which.
+    pub(super) fn apart(&mut self) -> Option<(Apart, impl Serialize + Send + Sync + 'a)> {
+        self.apart.take()
     }
 
     /// Whether the workflow hears of it.

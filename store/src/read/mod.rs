@@ -14,6 +14,7 @@ mod ledger;
 mod proposals;
 mod rollout;
 mod search;
+mod service_accounts;
 mod snapshot;
 mod tickets;
 mod timeline;
@@ -34,6 +35,9 @@ pub use proposals::{agreement, approvals, proposals, viewed, viewed_with_approva
 pub use rollout::{
     StageRow, active_bundle, approval_steps_due, report, stage_changes, stage_changes_to_come,
     stages,
+};
+pub use service_accounts::{
+    KeyFilter, KeyOfCaller, api_keys, caller, note_use, service_account, service_accounts,
 };
 pub use snapshot::snapshot;
 pub use tickets::{TicketFacts, ticket, ticket_facts, tickets};

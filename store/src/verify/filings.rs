@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use contracts::{
-    Operation, TenantId,
+    ApiKeyId, Operation, ServiceAccountId, TenantId,
     command::CommandClass,
     filing::{Filed, FilingReceipt},
     kill_switch::KillScope,
@@ -39,10 +39,12 @@ enum Kind {
     Absence,
     KillSwitch,
     Tenant,
+    ServiceAccount,
+    ApiKey,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Site,
         Self::Asset,
         Self::Contact,
@@ -50,6 +52,8 @@ impl Kind {
         Self::Absence,
         Self::KillSwitch,
         Self::Tenant,
+        Self::ServiceAccount,
+        Self::ApiKey,
     ];
 
     const fn table(self) -> &'static str {
@@ -61,6 +65,8 @@ impl Kind {
             Self::Absence => "technician_absences",
             Self::KillSwitch => "kill_switches",
             Self::Tenant => "tenants",
+            Self::ServiceAccount => "service_accounts",
+            Self::ApiKey => "api_keys",
         }
     }
 
@@ -116,6 +122,25 @@ impl Kind {
                      'slug', slug, 'state', state, 'command_id', command_id, 'erase_after',
                      trunc(extract(epoch from erase_after) * 1000000)::text) as doc
                  from tenants"
+            }
+            Self::ServiceAccount => {
+                "select tenant_id, id::text as key, version, jsonb_build_object('code', code,
+                     'kind', kind, 'roles', to_jsonb(roles), 'any_tenant', any_tenant,
+                     'state', state, 'created_by', created_by) as doc
+                 from service_accounts"
+            }
+            Self::ApiKey => {
+                // Of its hash the chain has the hash, as JSON text.
+                "select tenant_id, id::text as key, 1::bigint as version, jsonb_build_object(
+                     'account', account_id, 'prefix', prefix, 'key_hash', jsonb_build_object('sha256',
+                         encode(sha256(convert_to('\"' || encode(key_hash, 'hex') || '\"', 'UTF8')),
+                                'hex')),
+                     'scopes', to_jsonb(scopes),
+                     'expires_at', trunc(extract(epoch from expires_at) * 1000000)::text,
+                     'revoked_at', trunc(extract(epoch from revoked_at) * 1000000)::text,
+                     'replaced_by', replaced_by, 'created_by', created_by,
+                     'command_id', command_id) as doc
+                 from api_keys"
             }
         }
     }
@@ -260,6 +285,9 @@ impl Filings {
             }
             return;
         }
+        if self.of_account(place, row, &filed, found) {
+            return;
+        }
         let body = |members: &[&str]| -> Value {
             let named = members
                 .iter()
@@ -320,6 +348,11 @@ impl Filings {
                 return;
             }
             Filed::Tenant { .. }
+            | Filed::ServiceAccount { .. }
+            | Filed::ApiKeyIssued { .. }
+            | Filed::ApiKeyRotated { .. }
+            | Filed::ApiKeyRevoked { .. }
+            | Filed::TenantExport { .. }
             | Filed::KillSwitchEngaged { .. }
             | Filed::KillSwitchReleased { .. }
             | Filed::Message { .. }
@@ -353,6 +386,103 @@ impl Filings {
         }
         let version = row.produced_version;
         self.told.insert(key, Told { version, doc });
+    }
+
+    /// A service account or one of its keys: they have one version. Nobody seeds them, so that a key
+    /// that somebody put there past the API is found.
+    fn of_account(
+        &mut self,
+        place: &str,
+        row: &AuditRow,
+        filed: &Filed,
+        found: &mut Findings,
+    ) -> bool {
+        let Some((operation, account)) = about_account(row, filed) else {
+            return false;
+        };
+        if row.operation != operation.to_string() {
+            let what = "a filing of something else than its command";
+            found.add(Invariant::I1, place, what);
+        }
+        let tenant = row.tenant_id;
+        let key = (tenant, Kind::ServiceAccount, account.as_uuid().to_string());
+        let told = self.told.entry(key).or_insert_with(|| Told {
+            version: 0,
+            doc: json!({ "created_by": row.actor_id }),
+        });
+        if row.applied_to_version != told.version {
+            let what = "it was not applied to the version that was there";
+            found.add(Invariant::I3, place, what);
+        }
+        if row.produced_version != row.applied_to_version + 1 {
+            found.add(Invariant::I3, place, LEADS_ELSEWHERE);
+        }
+        told.version = row.produced_version;
+        if let Filed::ServiceAccount { code, state, .. } = filed {
+            told.doc["state"] = json!(state);
+            if operation == Operation::UpsertServiceAccount {
+                told.doc["code"] = json!(code);
+                for member in ["kind", "roles", "any_tenant"] {
+                    told.doc[member] = row.payload[member].clone();
+                }
+            }
+        }
+        self.of_key(place, row, (filed, account), found);
+        true
+    }
+
+    fn of_key(
+        &mut self,
+        place: &str,
+        row: &AuditRow,
+        (filed, account): (&Filed, ServiceAccountId),
+        found: &mut Findings,
+    ) {
+        let key = |id: &ApiKeyId| (row.tenant_id, Kind::ApiKey, id.as_uuid().to_string());
+        let (id, prefix, expires_at, replaces) = match filed {
+            Filed::ApiKeyIssued {
+                api_key_id,
+                prefix,
+                expires_at,
+                ..
+            } => (api_key_id, prefix, expires_at, None),
+            Filed::ApiKeyRotated {
+                api_key_id,
+                prefix,
+                expires_at,
+                replaces,
+                replaced_ends_at,
+                ..
+            } => {
+                let before = Some((replaces, replaced_ends_at));
+                (api_key_id, prefix, expires_at, before)
+            }
+            Filed::ApiKeyRevoked { api_key_id, .. } => {
+                match self.told.get_mut(&key(api_key_id)) {
+                    Some(told) => told.doc["revoked_at"] = micros(row.at).into(),
+                    None => found.add(Invariant::I3, place, "a key taken back that nobody gave"),
+                }
+                return;
+            }
+            _ => return,
+        };
+        let mut scopes = row.payload["scopes"].clone();
+        if let Some((replaced, ends_at)) = replaces {
+            match self.told.get_mut(&key(replaced)) {
+                Some(told) => {
+                    told.doc["expires_at"] = micros(*ends_at).into();
+                    told.doc["replaced_by"] = json!(id.as_uuid());
+                    scopes = told.doc["scopes"].clone();
+                }
+                None => found.add(Invariant::I3, place, "a key that replaces none"),
+            }
+        }
+        let doc = json!({
+            "account": account.as_uuid(), "prefix": prefix, "key_hash": row.payload["key_hash"],
+            "scopes": scopes, "expires_at": micros(*expires_at), "revoked_at": null,
+            "replaced_by": null, "created_by": row.actor_id, "command_id": row.command_id.as_uuid(),
+        });
+        self.told.insert(key(id), Told { version: 1, doc });
     }
 
     /// Compares the rows that are there.
@@ -395,7 +525,8 @@ impl Filings {
     /// Takes the row that is there out and says what is wrong with it.
     fn take(&mut self, key: &Key, version: i64, doc: &Value) -> Option<(Invariant, &'static str)> {
         let Some(told) = self.told.remove(key) else {
-            let seeded = key.1 != Kind::KillSwitch && version == 1;
+            let never = [Kind::KillSwitch, Kind::ServiceAccount, Kind::ApiKey];
+            let seeded = !never.contains(&key.1) && version == 1;
             return (!seeded || self.cancelled.contains(key))
                 .then_some((Invariant::I2, "a row that no filing tells of"));
         };
@@ -417,6 +548,29 @@ fn is_as_told(told: &Value, row: &Value) -> bool {
         }
         (told, row) => told == row,
     }
+}
+
+/// Which account a filing is about, and by which command it was written.
+fn about_account(row: &AuditRow, filed: &Filed) -> Option<(Operation, ServiceAccountId)> {
+    let disables = row.operation == Operation::DisableServiceAccount.to_string();
+    Some(match filed {
+        Filed::ServiceAccount {
+            service_account_id, ..
+        } if disables => (Operation::DisableServiceAccount, *service_account_id),
+        Filed::ServiceAccount {
+            service_account_id, ..
+        } => (Operation::UpsertServiceAccount, *service_account_id),
+        Filed::ApiKeyIssued {
+            service_account_id, ..
+        } => (Operation::IssueApiKey, *service_account_id),
+        Filed::ApiKeyRotated {
+            service_account_id, ..
+        } => (Operation::RotateApiKey, *service_account_id),
+        Filed::ApiKeyRevoked {
+            service_account_id, ..
+        } => (Operation::RevokeApiKey, *service_account_id),
+        _ => return None,
+    })
 }
 
 /// A turn of a kill switch: its generation, where, and the row that it writes.

@@ -29,7 +29,7 @@ macro_rules! unanswered {
     () => {
         concat!(
             "(coalesce(a.refused, '') in ('IDEMPOTENCY_MISMATCH', 'AHEAD_OF_DATABASE', 'INTERNAL', 'UNAVAILABLE',
-               'POLICY_UNAVAILABLE', 'TENANT_SUSPENDED')
+               'POLICY_UNAVAILABLE', 'TENANT_SUSPENDED', 'OUT_OF_SCOPE')
               or a.refused in ('KILL_SWITCH', 'STAGE') and a.actor_kind = 'workflow'
               or a.refused is not null and a.actor_kind = 'workflow' and ",
             sent!(),
@@ -42,8 +42,9 @@ macro_rules! unanswered {
                   'release_kill_switch', 'record_drill', 'delegate_approvals', 'revoke_delegation',
                   'record_gate_report', 'promote_stage', 'demote_stage', 'apply_stage_change',
                   'upload_bundle', 'activate_bundle', 'create_tenant', 'configure_tenant',
-                  'suspend_tenant', 'resume_tenant', 'request_tenant_deletion',
-                  'cancel_tenant_deletion', 'erase_tenant'))"
+                  'limit_tenant', 'suspend_tenant', 'resume_tenant', 'request_tenant_deletion',
+                  'cancel_tenant_deletion', 'erase_tenant', 'upsert_service_account',
+                  'disable_service_account', 'issue_api_key', 'rotate_api_key', 'revoke_api_key', 'record_tenant_export'))"
         )
     };
 }

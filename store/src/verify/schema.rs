@@ -64,9 +64,11 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
         "select t.place || '.' || p.name from tenant_tables t join rules p on p.relation = t.oid
          where p.logins && array['dispatch_app', 'dispatch_owner', 'public']
            and (p.read is distinct from own_rows or p.written is distinct from own_rows)
-           -- Read by one function alone, for whoever runs the installation.
-           and (t.place, p.name, p.command, p.logins)
-               is distinct from ('tenants', 'of_all_tenants_for_lists', 'SELECT', array['dispatch_owner'])",
+           -- Each read by one function alone: for whoever runs the installation, and to find who calls.
+           and not ((t.place, p.name) in (('tenants', 'of_all_tenants_for_lists'),
+                       ('service_accounts', 'of_all_tenants_for_callers'),
+                       ('api_keys', 'of_all_tenants_for_callers'))
+                    and p.command = 'SELECT' and p.logins = array['dispatch_owner'])",
     ),
     (
         Invariant::I10,
@@ -110,7 +112,10 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
          where p.prosecdef and p.pronamespace not in
                ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
            and not (p.oid::regprocedure::text in
-                 ('tenants_of_installation(text,text,integer)', 'erase_tenant_rows(uuid)')
+                 ('tenants_of_installation(text,text,integer)', 'erase_tenant_rows(uuid)',
+                  'erase_tenant_answers(uuid)',
+                  'api_key_of_caller(bytea)',
+                  'tenant_limits_of_installation()')
                and exists (select from unnest(p.proconfig) c
                            where c in ('search_path=pg_catalog, public',
                                        'search_path=pg_catalog, public, pg_temp')))",

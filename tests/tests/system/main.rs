@@ -2,6 +2,7 @@
 //! Temporal server.
 
 mod adversary;
+mod api_keys;
 mod approvals;
 mod asked_twice;
 mod audit;
@@ -27,6 +28,9 @@ mod kill_race;
 mod kill_scopes;
 mod kill_switch;
 mod legacy;
+mod limits;
+mod matrix;
+mod migrations;
 mod model;
 mod permissions;
 mod pool_bleed;
@@ -36,6 +40,7 @@ mod provider;
 mod reads;
 mod rollout;
 mod rules;
+mod schemathesis;
 mod sender;
 mod stages_left;
 mod surface;

@@ -1,5 +1,6 @@
 //! Tokens that hold, and all the others.
 
+mod api_key;
 mod attacks;
 mod cache;
 mod own;

@@ -73,6 +73,13 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> bool {
         "minimum" => value
             .as_i64()
             .is_none_or(|n| keyword.as_i64().is_some_and(|m| n >= m)),
+        "uniqueItems" => {
+            let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            items
+                .iter()
+                .enumerate()
+                .all(|(n, item)| !items[..n].contains(item))
+        }
         "pattern" | "format" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems"
         | "default" | "description" | "title" | "$schema" | "$id" | "$defs" | "x-masked" => true,
         other => panic!("what does `{other}` ask for?"),

@@ -1,6 +1,7 @@
 //! In shadow mode software proposes and never acts, whoever it is and however it tries.
 
-use activities::{Bookkeeper, TokenSource};
+use activities::Bookkeeper;
+use client::draw_api_key;
 use contracts::{
     ErrorCode, Operation,
     command::CommandClass,
@@ -12,7 +13,7 @@ use dispatch_tests::{
     namespace::connection_options,
     record::attempt,
     wait::{self, BOUND},
-    who::{AUDIENCE, ISSUER, SECRET, Who},
+    who::Who,
 };
 use strum::VariantArray;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -60,10 +61,10 @@ fn the_worker_has_its_activities_and_no_other() {
         connection_options("127.0.0.1:1"),
         "default",
         url::Url::parse("http://127.0.0.1:1").unwrap(),
-        TokenSource::new(SECRET.as_bytes(), ISSUER, AUDIENCE),
+        draw_api_key(),
     );
     // The bookkeeper is all that an activity can reach dispatch-api with.
-    Bookkeeper::new(&config.api, config.tokens.clone()).unwrap();
+    Bookkeeper::new(&config.api, &config.key).unwrap();
     let options = worker::options(&config).unwrap();
     let shown = format!("{:?}", options.activities());
     let mut names: Vec<_> = shown.split('"').skip(1).step_by(2).collect();
