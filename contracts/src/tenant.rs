@@ -43,18 +43,19 @@ impl TenantState {
     /// Whether a tenant that stands here lets the command pass. What leads out of the state is judged
     /// by its own rules; and software may be stopped anywhere.
     pub const fn admits(self, operation: Operation) -> bool {
+        let may = is_turn(operation) || matches!(operation, Operation::RecordTenantExport);
         match self {
             Self::Active => true,
             Self::Suspended | Self::Deleting => {
-                is_about_tenant(operation) || matches!(operation, Operation::EngageKillSwitch)
+                may || matches!(operation, Operation::EngageKillSwitch)
             }
-            Self::Erased => is_about_tenant(operation),
+            Self::Erased => may,
         }
     }
 }
 
-/// Whether the command is about a tenant that is there.
-pub const fn is_about_tenant(operation: Operation) -> bool {
+/// Whether the command leads a tenant that is there on, so that no other may be under way.
+pub const fn is_turn(operation: Operation) -> bool {
     matches!(
         operation,
         Operation::ConfigureTenant
@@ -63,6 +64,7 @@ pub const fn is_about_tenant(operation: Operation) -> bool {
             | Operation::RequestTenantDeletion
             | Operation::CancelTenantDeletion
             | Operation::EraseTenant
+            | Operation::LimitTenant
     )
 }
 
@@ -107,6 +109,82 @@ pub struct TenantView {
     /// The incident templates that new jobs may have; all of the bundle without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub templates: Option<Vec<TemplateId>>,
+    /// How much it may use, as far as that is not what is usual in the installation.
+    #[serde(default)]
+    pub limits: TenantLimits,
+    /// How much it may use and uses, all told, as the process that answers sees it. Absent from answers
+    /// of before version 0.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<TenantQuotas>,
+}
+
+/// How much a tenant may use; what is left out is as usual in the installation. Rates are those of each
+/// process, once for people and integrations and once more for agents and workflows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantLimits {
+    /// Commands that it may go on sending each second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub commands_per_second: Option<u32>,
+    /// Commands that may come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub command_burst: Option<u32>,
+    /// Reads that it may go on sending each second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub reads_per_second: Option<u32>,
+    /// Reads that may come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub read_burst: Option<u32>,
+    /// Tickets that are open at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub open_tickets: Option<u64>,
+    /// Bytes of kept messages and uploaded policy bundles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_u64))]
+    pub storage_bytes: Option<u64>,
+    /// Requests that wait at the same time (`Prefer: wait`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub subscribers: Option<u32>,
+}
+
+/// How much of something is used, and how much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuotaUse {
+    /// Used now; absent while it is being measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// At most.
+    pub limit: u64,
+}
+
+/// How often something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rate {
+    /// How often it may go on.
+    pub per_second: u32,
+    /// How often at once.
+    pub burst: u32,
+}
+
+/// How much a tenant may use and uses, all told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantQuotas {
+    /// Commands, by each process.
+    pub commands: Rate,
+    /// Reads, by each process.
+    pub reads: Rate,
+    /// Tickets that are open.
+    pub open_tickets: QuotaUse,
+    /// Bytes of kept messages and uploaded policy bundles.
+    pub storage_bytes: QuotaUse,
+    /// Requests that wait, at the process that answers.
+    pub subscribers: QuotaUse,
 }
 
 /// Tenants, by their slug.
@@ -117,6 +195,30 @@ pub struct TenantPage {
     /// Ask with `after` for those that follow; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_after: Option<Slug>,
+}
+
+/// How far a copy of all that is kept of a tenant came.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ExportStep {
+    /// It is made from now on.
+    Begun,
+    /// All of it was handed over.
+    Completed,
+    /// It broke off; some of it may have been read.
+    BrokenOff,
 }
 
 /// One line of an export: a row, or the last line, which says how many there were.

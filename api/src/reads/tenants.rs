@@ -6,16 +6,18 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use contracts::{
     ErrorCode, ReadPermission, Slug, TenantId,
-    tenant::{ExportLine, TenantPage, TenantState, TenantView},
+    tenant::{ExportLine, ExportStep, TenantPage, TenantState, TenantView},
 };
 use futures::{SinkExt, TryStreamExt, channel::mpsc};
 use http::header;
 use store::{TenantTx, tenants};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
 use crate::endpoint::NDJSON;
+use crate::shapes::Rows;
 
 const USUAL_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1000;
@@ -65,30 +67,57 @@ async fn one(
     let mut tx = request.open_about(id).await?;
     let found = tenants::view(&mut tx).await?;
     tx.commit().await?;
-    found.map(Json).ok_or_else(|| Failure::no_such("tenant"))
+    let mut found = found.ok_or_else(|| Failure::no_such("tenant"))?;
+    if found.summary.state != TenantState::Erased {
+        found.quotas = Some(request.quotas(id, &found.limits).await);
+    }
+    Ok(Json(found))
 }
 
 /// All of it as of one moment. The transaction is open for as long as the caller reads, and ends with
-/// them.
+/// them. That it begins, and how it ended, is on record in the tenant's chain: it runs in a task of its
+/// own, which outlives a caller who goes away.
 async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Response, Failure> {
     request.query(&[])?;
     let room = timeout(TURN, Arc::clone(request.exports()).acquire_owned()).await;
     let room = room.ok().and_then(Result::ok);
     let room =
         room.ok_or_else(|| Failure::unavailable("Other exports are being made. Try again."))?;
-    let mut tx = request.open_about(id).await?;
-    tx.allow(EXPORT).await?;
-    let actor = request.actor();
-    tracing::info!(actor = actor.id, home = %actor.tenant_id, tenant = %id, "a tenant is exported");
-    let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
-    let mut writer = Writer {
-        lines: Vec::with_capacity(PART),
-        parts,
-    };
-    let write = async move {
+    // Who may not is told so, and leaves no attempt behind.
+    request.open_about(id).await?.commit().await?;
+    let tasks = request.tasks().clone();
+    let (told, answer) = oneshot::channel();
+    let copy = async move {
         let _room = room;
-        let written = timeout(EXPORT, writer.write(tx)).await;
-        if let Err(error) = written.unwrap_or(Err(Broken::Slow)) {
+        let record = match request.begin_export(id).await {
+            Ok(record) => record,
+            Err(refused) => return drop(told.send(refused)),
+        };
+        let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
+        let mut writer = Writer {
+            lines: Vec::with_capacity(PART),
+            rows: 0,
+            parts,
+        };
+        let written = match opened(&request, id).await {
+            Ok(tx) => {
+                let head = [(header::CONTENT_TYPE, NDJSON)];
+                // Who left meanwhile reads nothing.
+                let _ = told.send((head, Body::from_stream(body)).into_response());
+                writer.within(tx, request.stopping()).await
+            }
+            Err(failure) => {
+                let _ = told.send(failure.into_response());
+                Err(Broken::Left)
+            }
+        };
+        // Before its last part, so that whoever has read all of it finds that on record.
+        let step = match written {
+            Ok(()) => ExportStep::Completed,
+            Err(_) => ExportStep::BrokenOff,
+        };
+        record.end(step, writer.rows).await;
+        if let Err(error) = written {
             // The status is sent: what is left is to end the body where nobody takes it for the end.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -98,8 +127,14 @@ async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Re
             let _ = writer.parts.send(Err(broken)).await;
         }
     };
-    tokio::spawn(write.in_current_span());
-    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(body)).into_response())
+    tasks.spawn(copy.in_current_span());
+    answer.await.map_err(Failure::internal)
+}
+
+async fn opened(request: &ReadRequest, id: TenantId) -> Result<TenantTx, Failure> {
+    let mut tx = request.open_about(id).await?;
+    tx.allow(EXPORT).await?;
+    Ok(tx)
 }
 
 /// Why an export broke off.
@@ -111,27 +146,37 @@ enum Broken {
     Left,
     #[error("it was read too slowly")]
     Slow,
+    #[error("the process was asked to stop")]
+    Stopped,
     #[error("a row cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }
 
 struct Writer {
     lines: Vec<u8>,
+    rows: u64,
     parts: mpsc::Sender<Result<Bytes, std::io::Error>>,
 }
 
 impl Writer {
+    /// Within its time, and the process's.
+    async fn within(&mut self, tx: TenantTx, stopping: &CancellationToken) -> Result<(), Broken> {
+        tokio::select! {
+            written = timeout(EXPORT, self.write(tx)) => written.unwrap_or(Err(Broken::Slow)),
+            () = stopping.cancelled() => Err(Broken::Stopped),
+        }
+    }
+
     async fn write(&mut self, mut tx: TenantTx) -> Result<(), Broken> {
-        let mut rows = 0;
         for table in tenants::export_tables(&mut tx).await? {
             let mut lines = pin!(tenants::export(&mut tx, &table));
             while let Some(line) = lines.try_next().await? {
-                rows += 1;
+                self.rows += 1;
                 self.line(&line).await?;
             }
         }
         tx.commit().await?;
-        self.line(&ExportLine::End { rows }).await?;
+        self.line(&ExportLine::End { rows: self.rows }).await?;
         self.flush().await
     }
 
@@ -162,7 +207,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
             )
             .query::<Slug>("after", false, "`next_after` of the page before.")
             .query::<TenantState>("state", false, "Only those that stand here.")
-            .query::<u32>("limit", false, "Rows per page, 1 to 1000; 200 without it."),
+            .query::<Rows<1000>>("limit", false, "Rows per page, 1 to 1000; 200 without it."),
         Endpoint::read::<TenantView>("get_tenant", "/tenants/{id}", get(one))
             .of::<TenantId>("The tenant.")
             .needs(ReadPermission::Tenant)
@@ -177,7 +222,8 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
                 "Everything that is kept of it as of one moment, as JSON Lines: one row of a table a \
                  line, tables by name and rows by key, personal data included, secrets and stored \
                  answers left out. The last line says how many rows there were; a body without it is \
-                 not complete.",
+                 not complete. That it begins and how it ended is on record in the tenant's chain, as \
+                 `record_tenant_export` of the caller.",
             )
             .problems(&[ErrorCode::NotFound])
             .lines(),

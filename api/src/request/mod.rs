@@ -2,7 +2,8 @@
 
 mod command;
 mod context;
-mod decode;
+pub(crate) mod decode;
+mod export_record;
 mod guard;
 mod instant;
 pub(crate) mod json;
@@ -16,6 +17,7 @@ pub use command::{
     TENANT_MEMBER,
 };
 pub use context::{RequestContext, observe};
+pub use export_record::ExportRecord;
 pub use guard::{Caller, guard};
 pub use params::{PathId, Query, TicketPath, missing};
 pub use read::ReadRequest;

@@ -19,6 +19,7 @@ use dispatch_tests::{
     job::{Job, SECRET_WORDS},
     record::{Footprint, PASSING_REFUSAL, REFUSAL, attempt},
     stack::{ApiOptions, Stack, with_api, with_api_options},
+    wait::{self, BOUND},
     who::{Who, mint},
 };
 use futures::future::join_all;
@@ -615,16 +616,29 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
                 .fetch_one(stack.admin())
                 .await
                 .unwrap();
+            // That it ended is on record since.
+            let since = ["audit_events", "policy_decisions"].contains(&&*table);
             let expected = match store::tenants::LEFT_OUT.contains(&&*table) {
                 true => 0,
-                false => rows,
+                false => rows - i64::from(since),
             };
             let found = counted.get(&table).copied().unwrap_or_default();
             assert_eq!(found, expected, "{table}");
         }
-        // As of another moment with the same rows it is the same, whoever asks.
-        let again = exported(&stack, &platform(&stack), tenant).await;
-        assert_eq!(again.text(), text);
+        // As of another moment with the same rows it is the same, whoever asks. (That there was one
+        // before is on record.)
+        let again = exported(&stack, &platform(&stack), tenant).await.text();
+        let of_record = ["audit_events", "audit_streams", "policy_decisions"];
+        let rest = |text: &str| -> Vec<String> {
+            let is_of_record = |line: &str| {
+                let of = |table: &&str| line.contains(&format!("\"table\":\"{table}\""));
+                of_record.iter().any(|table| of(table)) || line.starts_with("{\"rows\"")
+            };
+            let lines = text.lines().filter(|line| !is_of_record(line));
+            lines.map(str::to_owned).collect()
+        };
+        assert!(rest(&text).len() > 10);
+        assert_eq!(rest(&again), rest(&text));
 
         // What software can never have is not there for it.
         for (who, code) in [
@@ -643,6 +657,185 @@ fn an_export_is_all_of_one_tenant_and_nothing_of_another() {
         let nobodys = TenantId::from_uuid(Uuid::now_v7());
         let nobodys = exported(&stack, &platform(&stack), nobodys).await;
         nobodys.no_attempt(ErrorCode::NotFound);
+    });
+}
+
+/// What is on record of exports of the first tenant, oldest first.
+async fn on_record(stack: &Stack) -> Vec<Value> {
+    sqlx::query_scalar(
+        "select jsonb_build_object('actor', actor_id, 'stream', stream, 'home',
+                    payload -> 'of_tenant', 'command', wire_id('cmd', command_id),
+                    'refused', refused) || coalesce(changes #> '{0,data}', '{}')
+           from audit_events where tenant_id = $1 and operation = 'record_tenant_export'
+          order by written",
+    )
+    .bind(stack.tenant().id.as_uuid())
+    .fetch_all(stack.admin())
+    .await
+    .unwrap()
+}
+
+#[test]
+fn an_export_is_on_record_in_the_tenants_chain() {
+    with_api(async |stack| {
+        Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let tenant = stack.tenant().id;
+        let own = Who::TenantAdmin.token(stack.tenant());
+        let (of_platform, of_tenant) = (platform(&stack), json!(stack.other().id));
+        let actor = |token: &str| match token == own {
+            true => ("usr_tenantadmin", Value::Null),
+            false => ("usr_platform", of_tenant.clone()),
+        };
+        // Wherever it stands: it changes nothing.
+        let mut known = 0;
+        for (state, turned) in [
+            (TenantState::Active, None),
+            (TenantState::Suspended, Some(Operation::SuspendTenant)),
+            (
+                TenantState::Deleting,
+                Some(Operation::RequestTenantDeletion),
+            ),
+        ] {
+            if let Some(operation) = turned {
+                turn(&stack, operation).await;
+            }
+            let before = stands(&stack).await;
+            assert_eq!(before.summary.state, state);
+            for token in [&own, &of_platform] {
+                let text = exported(&stack, token, tenant).await.text();
+                let end = text.lines().last().unwrap();
+                let Ok(ExportLine::End { rows }) = serde_json::from_str(end) else {
+                    panic!("no end: {end}");
+                };
+                let told = on_record(&stack).await;
+                let [begun, ended] = &told[known..] else {
+                    panic!("{:?}", &told[known..]);
+                };
+                known = told.len();
+                let (who, home) = actor(token);
+                for row in [begun, ended] {
+                    assert_eq!(row["tenant_id"], json!(tenant), "{row}");
+                    assert_eq!(row["stream"], json!(tenant), "{row}");
+                    assert_eq!(
+                        (&row["refused"], &row["home"]),
+                        (&Value::Null, &home),
+                        "{row}"
+                    );
+                    assert!(row["actor"].as_str().unwrap().starts_with(who), "{row}");
+                }
+                assert_eq!(begun["step"], "begun");
+                assert_eq!(
+                    (&begun["begun_by"], &begun["rows"]),
+                    (&Value::Null, &Value::Null)
+                );
+                assert_eq!(ended["step"], "completed");
+                assert_eq!(ended["begun_by"], begun["command"]);
+                assert_eq!(ended["rows"], rows);
+            }
+            assert_eq!(stands(&stack).await, before, "nothing of it has changed");
+        }
+
+        // The command by itself: for a copy that was made by other means.
+        let operation = Operation::RecordTenantExport;
+        let dump = ask(&stack, &own, operation, tenant, &json!({ "step": "begun" }));
+        let begun = receipt(&dump.send().await);
+        for (body, pointer) in [
+            (json!({ "step": "completed", "rows": 1 }), "/begun_by"),
+            (
+                json!({ "step": "broken_off", "begun_by": begun.command_id }),
+                "/rows",
+            ),
+            (json!({ "step": "begun", "rows": 1 }), "/rows"),
+        ] {
+            let wrong = ask(&stack, &own, operation, tenant, &body).send().await;
+            let problem = wrong.problem(ErrorCode::InvalidField);
+            assert_eq!(problem.errors[0].pointer, pointer);
+        }
+        for who in [Who::Dispatcher, Who::Auditor, Who::Registry] {
+            let token = who.token(stack.tenant());
+            let body = json!({ "step": "begun" });
+            let refused = ask(&stack, &token, operation, tenant, &body).send().await;
+            refused.problem(ErrorCode::Forbidden);
+        }
+    });
+}
+
+#[test]
+fn a_copy_that_cannot_be_put_on_record_is_not_made() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        job.does(Operation::AddNote).await;
+        let right = async |sql: &str| {
+            let sql = format!("{sql} dispatch_app");
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+        };
+        right("revoke insert on policy_decisions from").await;
+        let reply = exported(&stack, &platform(&stack), stack.tenant().id).await;
+        right("grant insert on policy_decisions to").await;
+        assert_eq!(reply.status, 500);
+        assert!(!reply.text().contains(SECRET_WORDS), "nothing was read");
+        assert_eq!(on_record(&stack).await, [json!(0); 0]);
+    });
+}
+
+#[test]
+fn who_leaves_an_export_leaves_it_broken_off() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        job.does(Operation::AddNote).await;
+        // More than all that is on its way can hold.
+        sqlx::query("update notes set text = repeat('long ', 10000000) where tenant_id = $1")
+            .bind(stack.tenant().id.as_uuid())
+            .execute(stack.admin())
+            .await
+            .unwrap();
+        let client = stack.client(stack.tenant(), Who::TenantAdmin);
+        let mut export = client.export_tenant(stack.tenant().id).await.unwrap();
+        assert!(export.part().await.unwrap().is_some());
+        assert_eq!(
+            on_record(&stack).await.len(),
+            1,
+            "its beginning comes first"
+        );
+        drop(export);
+        let told = wait::until("its end", BOUND, async || {
+            let told = on_record(&stack).await;
+            (told.len() == 2).then_some(told.clone()).ok_or(told)
+        })
+        .await;
+        assert_eq!(told[1]["step"], "broken_off");
+        assert_eq!(told[1]["begun_by"], told[0]["command"]);
+    });
+}
+
+#[test]
+fn reading_in_a_tenant_that_is_not_active_writes_nothing() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::Scheduled).await;
+        propose_a_technician(&stack, &job).await;
+        let read = async || {
+            let path = format!("/tickets/{}/proposals", job.id());
+            let reply = stack.ask(Who::Dispatcher, Method::GET, path).send().await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            assert!(reply.text().contains("technician"));
+        };
+        let noted = async || -> i64 {
+            sqlx::query_scalar("select count(*) from proposal_views")
+                .fetch_one(stack.admin())
+                .await
+                .unwrap()
+        };
+        turn(&stack, Operation::SuspendTenant).await;
+        let footprint = Footprint::take(stack.admin()).await;
+        read().await;
+        assert_eq!(noted().await, 0);
+        assert_eq!(footprint.changes(stack.admin()).await, [""; 0]);
+        turn(&stack, Operation::ResumeTenant).await;
+        read().await;
+        assert_eq!(noted().await, 1);
     });
 }
 
