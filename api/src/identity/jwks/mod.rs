@@ -12,7 +12,12 @@ pub use self::{
     fetch::{FetchError, KeysAt},
     set::SetError,
 };
-pub(super) use self::{set::KeySet, source::KeySource};
+pub(super) use self::{
+    set::KeySet,
+    source::{KeySource, waiting_for_each},
+};
+#[cfg(test)]
+pub(super) use self::source::PATIENCE;
 use super::IssuerConfig;
 
 /// What was found at an issuer's.

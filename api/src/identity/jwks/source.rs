@@ -5,8 +5,13 @@
 //! in use up to a bound: people go on working, and a key that was taken back in that time is taken
 //! for longer. A `kid` that is not among them is looked for once; then not again for a while,
 //! because a `kid` costs its sender nothing.
+//!
+//! Whoever waits for a fetch has a place in the house that others cannot have meanwhile. So few wait
+//! for one issuer, and not for long; the others are sent away at once. The fetch goes on without them.
+//! Nobody waits for keys that are at hand.
 
 use std::{
+    future::Future,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
@@ -16,7 +21,11 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::Slug;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::{Instant, timeout},
+};
+use tracing::Instrument;
 
 use super::{
     super::{Algorithm, IssuerConfig, Refusal, TokenError, key::Key},
@@ -35,6 +44,17 @@ const COOL_DOWN: TimeDelta = TimeDelta::seconds(10);
 /// Between two tries when there are no keys at all.
 const RETRY: TimeDelta = TimeDelta::seconds(1);
 
+/// The longest that one request waits for keys.
+pub(in super::super) const PATIENCE: Duration = Duration::from_secs(2);
+/// How many requests wait for keys at once: of all issuers, and of one.
+const WAITING: usize = 64;
+const WAITING_FOR_ONE: usize = 32;
+
+/// How many requests may wait for the keys of each of so many issuers.
+pub(in super::super) fn waiting_for_each(issuers: usize) -> usize {
+    (WAITING / issuers.max(1)).clamp(1, WAITING_FOR_ONE)
+}
+
 /// One issuer's keys.
 #[derive(Debug)]
 pub(in super::super) struct KeySource {
@@ -44,6 +64,8 @@ pub(in super::super) struct KeySource {
     held: RwLock<Option<Arc<Held>>>,
     /// Whoever holds it fetches.
     tries: Mutex<Tries>,
+    /// One place for each request that waits for a fetch.
+    waiting: Arc<Semaphore>,
     /// When keys that are no longer fresh may be renewed, in milliseconds since the epoch.
     renewal_due: AtomicI64,
 }
@@ -62,13 +84,15 @@ struct Tries {
 }
 
 impl KeySource {
-    pub(in super::super) fn new(config: &IssuerConfig) -> Result<Self, FetchError> {
+    /// So many requests may wait for it.
+    pub(in super::super) fn new(config: &IssuerConfig, waiting: usize) -> Result<Self, FetchError> {
         Ok(Self {
             name: config.name.clone(),
             algorithm: config.algorithm,
             fetcher: Fetcher::new(config)?,
             held: RwLock::default(),
             tries: Mutex::default(),
+            waiting: Arc::new(Semaphore::new(waiting)),
             renewal_due: AtomicI64::new(0),
         })
     }
@@ -87,9 +111,16 @@ impl KeySource {
                     }
                     return Ok(key);
                 }
-                None => self.search(&held, now).await?,
+                None => {
+                    let source = Arc::clone(self);
+                    self.wait(async move { source.search(&held, now).await })
+                        .await?
+                }
             },
-            None => self.first(now).await?,
+            None => {
+                let source = Arc::clone(self);
+                self.wait(async move { source.first(now).await }).await?
+            }
         };
         held.keys.find(kid).ok_or(Refusal::Token(TokenError::Key))
     }
@@ -100,9 +131,32 @@ impl KeySource {
             .filter(|held| within(held.fetched_at, now, STALE))
     }
 
+    /// Waits for what a fetch brings, if there is a place, and for so long. The place is free again when
+    /// the fetch is over, whether or not its caller is still there.
+    async fn wait<F>(&self, fetch: F) -> Result<Arc<Held>, Refusal>
+    where
+        F: Future<Output = Result<Arc<Held>, Refusal>> + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            return Err(Refusal::KeysUnavailable);
+        };
+        let fetch = async move {
+            let fetched = fetch.await;
+            drop(place);
+            fetched
+        };
+        let fetched = timeout(PATIENCE, tokio::spawn(fetch.in_current_span())).await;
+        match fetched {
+            Ok(Ok(fetched)) => fetched,
+            Ok(Err(_)) | Err(_) => Err(Refusal::KeysUnavailable),
+        }
+    }
+
     /// Keys, when there are none at hand.
     async fn first(&self, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let asked = Instant::now();
         let mut tries = self.tries.lock().await;
+        let now = now + asked.elapsed();
         if let Some(held) = self.held(now) {
             return Ok(held);
         }
@@ -114,7 +168,9 @@ impl KeySource {
 
     /// Newer keys than these, among which the wanted one is not.
     async fn search(&self, known: &Arc<Held>, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let asked = Instant::now();
         let mut tries = self.tries.lock().await;
+        let now = now + asked.elapsed();
         if let Some(held) = self.held(now).filter(|held| !Arc::ptr_eq(held, known)) {
             return Ok(held);
         }
@@ -154,6 +210,7 @@ impl KeySource {
 
     async fn fetch(&self, tries: &mut Tries, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
         let issuer = &self.name;
+        let begun = Instant::now();
         let fetched = async {
             let (document, lasts) = self.fetcher.fetch().await?;
             Ok((KeySet::parse(&document, self.algorithm)?, lasts))
@@ -177,7 +234,8 @@ impl KeySource {
             Err(error) => {
                 let error: FetchError = error;
                 tracing::warn!(%issuer, error = chain(&error), "an issuer's keys cannot be fetched");
-                tries.failed_at = Some(now);
+                // Who waited meanwhile does not try again at once.
+                tries.failed_at = Some(now + begun.elapsed());
                 Err(Refusal::KeysUnavailable)
             }
         }

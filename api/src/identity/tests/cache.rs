@@ -1,8 +1,12 @@
 //! Keys are fetched when they are needed, no more often, and from nowhere else.
 
+use std::{sync::atomic::Ordering, time::Instant};
+
 use chrono::TimeDelta;
+use futures::{StreamExt, stream::FuturesUnordered};
 
 use super::{
+    super::jwks::{PATIENCE, waiting_for_each},
     provider::{Answer, until},
     *,
 };
@@ -27,7 +31,7 @@ async fn keys_are_fetched_once_for_all_who_wait() {
     assert_eq!(provider.asked(), 0, "nobody asked yet");
     let now = Utc::now();
     let token = at(&provider, &pair, now);
-    let asks = (0..50).map(|_| ask(&known, &token, now));
+    let asks = (0..30).map(|_| ask(&known, &token, now));
     for answer in futures::future::join_all(asks).await {
         assert!(answer.is_ok(), "{answer:?}");
     }
@@ -160,6 +164,74 @@ async fn without_keys_it_is_nobodys_fault_and_nobody_hammers() {
     let later = now + TimeDelta::seconds(2);
     let token = pair.sign(&access_claims(&url, later));
     assert_eq!(ask(&known, &token, later).await, AWAY);
+}
+
+/// Made-up tokens cost their sender nothing, and a provider may hang for all its timeout.
+#[tokio::test]
+async fn few_wait_for_a_provider_that_hangs_and_the_others_go_on() {
+    let (pair, new) = (Pair::elliptic("e1"), Pair::elliptic("e2"));
+    let (hanging, known_one, quick) = (
+        Provider::start(&[&pair]).await,
+        Provider::start(&[&pair]).await,
+        Provider::start(&[&pair]).await,
+    );
+    let known = trusting([
+        issuer("hanging", &hanging.url, Algorithm::Es256),
+        issuer("known", &known_one.url, Algorithm::Es256),
+        issuer("quick", &quick.url, Algorithm::Es256),
+    ]);
+    let now = Utc::now();
+    let of_known = at(&known_one, &pair, now);
+    assert!(ask(&known, &of_known, now).await.is_ok());
+    for provider in [&hanging, &known_one] {
+        provider.shared.hangs.store(true, Ordering::SeqCst);
+    }
+
+    // Nobody's keys are at hand; or some are, and not the one that the token names.
+    for token in [at(&hanging, &pair, now), at(&known_one, &new, now)] {
+        let begun = Instant::now();
+        let mut asks: FuturesUnordered<_> = (0..200)
+            .map(|_| async { (ask(&known, &token, now).await, begun.elapsed()) })
+            .collect();
+        let mut waited = 0;
+        // Sent away before anybody's patience is over, while the others still wait.
+        for _ in 0..200 - WAITERS {
+            let (answer, after) = asks.next().await.unwrap();
+            assert_eq!(answer, AWAY);
+            assert!(after < PATIENCE, "{after:?}");
+        }
+        // Meanwhile the keys that are at hand are used, old ones too, and other issuers asked.
+        let hour = now + TimeDelta::hours(1);
+        assert!(ask(&known, &of_known, now).await.is_ok());
+        let stale = at(&known_one, &pair, hour);
+        assert!(ask(&known, &stale, hour).await.is_ok());
+        let token = at(&quick, &pair, now);
+        assert!(ask(&known, &token, now).await.is_ok());
+        let own = mint(SECRET, &claims(now)).unwrap();
+        assert!(ask(&known, &own, now).await.is_ok());
+        while let Some((answer, after)) = asks.next().await {
+            waited += 1;
+            assert_eq!(answer, AWAY);
+            assert!(after >= PATIENCE, "{after:?}");
+            assert!(after < 2 * PATIENCE, "{after:?}");
+        }
+        assert_eq!(waited, WAITERS);
+    }
+    assert_eq!(hanging.asked(), 1, "one question, however many wait");
+    assert!(known_one.asked() <= 3, "and one to renew");
+}
+
+/// With three issuers.
+const WAITERS: usize = 21;
+
+#[test]
+fn those_who_wait_never_fill_the_house() {
+    let most = crate::config::Limits::default().in_flight / 4;
+    for issuers in 1..=most {
+        let each = waiting_for_each(issuers);
+        assert!(each >= 1 && each * issuers <= most, "{issuers}: {each}");
+    }
+    assert_eq!(waiting_for_each(3), WAITERS);
 }
 
 #[tokio::test]

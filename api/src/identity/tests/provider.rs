@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{EncodingKey, jwk::Jwk};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{Algorithm, access_claims, signed};
 
@@ -104,8 +104,8 @@ pub(super) struct Shared {
     pub(super) keys: Mutex<Answer>,
     pub(super) cache_control: Mutex<Option<&'static str>>,
     pub(super) asked: AtomicUsize,
-    /// A permit for each answer; closed when nobody waits.
-    pub(super) gate: Semaphore,
+    /// It takes the question and never answers.
+    pub(super) hangs: AtomicBool,
     url: Mutex<String>,
 }
 
@@ -127,10 +127,9 @@ impl Provider {
             keys: Mutex::new(set(pairs)),
             cache_control: Mutex::new(None),
             asked: AtomicUsize::new(0),
-            gate: Semaphore::new(0),
+            hangs: AtomicBool::new(false),
             url: Mutex::new(url.clone()),
         });
-        shared.gate.close();
         let router = Router::new()
             .route(
                 "/realms/field/.well-known/openid-configuration",
@@ -184,8 +183,8 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
     shared.asked.fetch_add(1, Ordering::SeqCst);
-    if let Ok(permit) = shared.gate.acquire().await {
-        permit.forget();
+    if shared.hangs.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
     }
     let answer = shared.keys.lock().unwrap().clone();
     let mut response = answer.into_response();
