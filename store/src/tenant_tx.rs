@@ -8,7 +8,7 @@
 //! connection goes back to the pool with the transaction open. Here the guard stands before the
 //! first byte is sent.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use contracts::TenantId;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row, pool::PoolConnection, raw_sql};
@@ -34,6 +34,7 @@ pub struct TenantTx {
     /// `None` only after the end.
     connection: Option<PoolConnection<Postgres>>,
     tenant_id: TenantId,
+    kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl TenantTx {
@@ -97,7 +98,13 @@ impl TenantTx {
         Ok(Self {
             connection: Some(pool.acquire().await?),
             tenant_id,
+            kept: None,
         })
+    }
+
+    /// Keeps what its caller needed to have the connection, and lets go of it together with that.
+    pub fn keep(&mut self, what: impl Any + Send + Sync) {
+        self.kept = Some(Box::new(what));
     }
 
     /// Of a tenant that was erased nothing is read, though the transaction may write.
@@ -109,6 +116,21 @@ impl TenantTx {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// Stands between two turns of the tenant, as every command does, and says whether it is active: if
+    /// so, it is until this transaction has ended.
+    ///
+    /// # Errors
+    /// [`Error::LockTimeout`] when a turn took too long.
+    pub async fn is_active(&mut self) -> Result<bool, Error> {
+        let tenant_id = self.tenant_id.as_uuid();
+        let state: Option<String> =
+            sqlx::query_scalar("select tenant_gate($1, false, false) ->> 'state'")
+                .bind(tenant_id)
+                .fetch_one(self.connection())
+                .await?;
+        Ok(state.as_deref() == Some("active"))
     }
 
     /// Lets a statement run this long: one that goes through all rows of a tenant.
@@ -174,6 +196,7 @@ impl Drop for TenantTx {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        let kept = self.kept.take();
         // Without a runtime there is nobody to send the rollback: closing the socket does it.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
@@ -181,6 +204,8 @@ impl Drop for TenantTx {
                     if raw_sql("rollback").execute(&mut *connection).await.is_err() {
                         connection.close_on_drop();
                     }
+                    drop(connection);
+                    drop(kept);
                 });
             }
             Err(_) => drop(connection.detach()),
