@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::{
     commands::{
+        api_key::{AccountCommand, KeyCommand},
         approvals::ApprovalsCommand,
         decisions::DecisionsCommand,
         import::ImportArgs,
@@ -200,6 +201,24 @@ pub enum CliCommand {
     Tenant {
         #[command(subcommand)]
         command: TenantCommand,
+    },
+
+    /// Makes accounts that software calls with, shows and disables them
+    ///
+    /// For operators: docs/api-keys.md.
+    #[command(after_help = exit::HELP)]
+    ServiceAccount {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+
+    /// Makes keys of service accounts, shows when they end, replaces and revokes them
+    ///
+    /// For operators: docs/api-keys.md.
+    #[command(after_help = exit::HELP)]
+    ApiKey {
+        #[command(subcommand)]
+        command: KeyCommand,
     },
 
     /// Imports sites, assets, contacts, technicians or tickets from CSV or JSON Lines

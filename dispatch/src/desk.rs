@@ -34,8 +34,8 @@ pub struct Connection {
 
     /// Without a token of your own (`api.token`): the role of the token that is minted [default:
     /// auditor for `decisions`, account_manager for `approvals`, tenant_admin for `killswitch`,
-    /// `rollout` and `import technicians`, platform_admin for `policy` and
-    /// `tenant`, else dispatcher]
+    /// `rollout` and `import technicians`, platform_admin for `policy`,
+    /// `tenant`, `service-account` and `api-key`, else dispatcher]
     #[arg(long = "as", value_name = "ROLE", value_parser = parse_role)]
     pub role: Option<Role>,
 

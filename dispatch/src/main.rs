@@ -78,6 +78,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         CliCommand::Messages { command } => commands::messages::run(&global, command).await,
         CliCommand::Killswitch { command } => commands::killswitch::run(&global, command).await,
         CliCommand::Tenant { command } => commands::tenant::run(&global, command).await,
+        CliCommand::ServiceAccount { command } => {
+            commands::api_key::accounts(&global, command).await
+        }
+        CliCommand::ApiKey { command } => commands::api_key::keys(&global, command).await,
         CliCommand::Import(args) => commands::import::run(&global, args).await,
         CliCommand::Api(args) => commands::api::run(&global, &args).await,
         CliCommand::Relay { command } => commands::relay::run(&global, command).await,

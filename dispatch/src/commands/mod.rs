@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod api;
+pub mod api_key;
 pub mod approvals;
 pub mod comms;
 pub mod completions;
