@@ -13,6 +13,7 @@ use crate::{
     cursor::CursorKeys,
     endpoint::{PREFIXES, endpoints},
     identity::Authenticator,
+    limits::{Limiter, urgent_room},
     metrics::Metrics,
     openapi,
     pipeline::Pipeline,
@@ -35,6 +36,7 @@ struct Shared {
     limits: Limits,
     metrics: Metrics,
     room: Semaphore,
+    urgent_room: Semaphore,
     waiting_room: Semaphore,
     exports: Arc<Semaphore>,
     commands: TaskTracker,
@@ -65,20 +67,22 @@ impl App {
             .filter_map(|endpoint| Some((endpoint.path, endpoint.command?)))
             .collect();
         Self(Arc::new(Shared {
-            pipeline,
             readiness: Readiness::new(pool.clone(), Arc::clone(&bundles), watched),
             pool,
             bundles,
             authenticator,
             limits,
-            metrics: Metrics::new(commands).expect("names and labels are constant and distinct"),
+            metrics: Metrics::new(commands, pipeline.limiter().metric())
+                .expect("names and labels are constant and distinct"),
             room: Semaphore::new(limits.in_flight),
+            urgent_room: Semaphore::new(urgent_room(limits.in_flight)),
             waiting_room: Semaphore::new(limits.in_flight / 4),
             exports: Arc::new(Semaphore::new(EXPORTS)),
             commands: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cursors,
             openapi: PREFIXES.map(|prefix| openapi::text_under(prefix).into()),
+            pipeline,
         }))
     }
 
@@ -113,6 +117,16 @@ impl App {
     /// One permit per request being worked on.
     pub(crate) fn room(&self) -> &Semaphore {
         &self.0.room
+    }
+
+    /// The same for what is urgent, when that is full.
+    pub(crate) fn urgent_room(&self) -> &Semaphore {
+        &self.0.urgent_room
+    }
+
+    /// How much each tenant may use.
+    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
+        self.0.pipeline.limiter()
     }
 
     /// One permit per request that waits for an end; they leave room for those that do not.

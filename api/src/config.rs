@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use contracts::event::AutonomyMode;
 use policy::{BundleSource, Trust};
 
-use crate::identity::IssuerConfig;
+use crate::{identity::IssuerConfig, limits::Quotas};
 
 /// Text that prints masked.
 #[derive(Clone, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct Limits {
     pub connections: usize,
     /// Time that requests get to finish when the process is asked to stop.
     pub grace: Duration,
+    /// How much each tenant may use, unless something else was set for it.
+    pub quotas: Quotas,
 }
 
 impl Default for Limits {
@@ -147,6 +149,7 @@ impl Default for Limits {
             in_flight: 256,
             connections: 2048,
             grace: Duration::from_secs(8),
+            quotas: Quotas::default(),
         }
     }
 }

@@ -13,7 +13,10 @@ mod commands;
 pub mod config;
 mod cursor;
 mod endpoint;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod identity;
+pub mod limits;
 mod login;
 mod metrics;
 mod net;
@@ -28,11 +31,13 @@ mod reads;
 mod request;
 mod router;
 mod server;
+mod shapes;
 
 pub use app::App;
 pub use config::{ApiConfig, Limits, Secret, TokenConfig, Watched};
 pub use cursor::CursorKeys;
 pub use endpoint::{OperationInfo, PLAIN_PREFIX, PREFIX, PREFIXES, operations};
+pub use limits::Quotas;
 pub use login::UnfitLogin;
 pub use router::{PUBLIC, router};
 pub use server::{ServeError, Server, serve};

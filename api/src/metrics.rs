@@ -37,8 +37,11 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
-    /// `commands`: which route is which command.
-    pub fn new(commands: BTreeMap<String, Operation>) -> Result<Self, prometheus::Error> {
+    /// `commands`: which route is which command; `limited`: what limits refused.
+    pub fn new(
+        commands: BTreeMap<String, Operation>,
+        limited: IntCounterVec,
+    ) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new(),
             requests: IntCounterVec::new(
@@ -70,6 +73,7 @@ impl Metrics {
         registry.register(Box::new(metrics.outcomes.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.pool.clone()))?;
+        registry.register(Box::new(limited))?;
         Ok(metrics)
     }
 

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use contracts::{
-    CorrelationId, ErrorCode, Operation, Problem, TicketId,
+    ErrorCode, Operation, Problem, TicketId,
     approval::ApprovalKind,
     command::{CommandClass, HeldReceipt},
     kill_switch::KILL_SWITCH_HEADER,
@@ -16,12 +16,14 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    limits,
     endpoint::{Endpoint, PREFIX, endpoints, is_about_approval, is_about_tenant},
     problem::PROBLEM_JSON,
     request::{
         APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, LONGEST_WAIT, PREFER, PREFERENCE_APPLIED,
         REQUEST_ID_MEMBER, TENANT_MEMBER,
     },
+    shapes::narrowed,
 };
 
 /// The whole document, with the paths under one of [`crate::endpoint::PREFIXES`].
@@ -180,13 +182,16 @@ fn command_body(endpoint: &Endpoint, mut schema: Value) -> Value {
             "description": "The request id, unless Idempotency-Key says it.",
         }),
     );
-    properties.insert(
-        EXPECTED_VERSION_MEMBER.into(),
-        json!({
-            "type": ["integer", "null"], "format": "uint64", "minimum": 0,
-            "description": "Refuse unless the ticket has this version; If-Match says the same.",
-        }),
-    );
+    // Of many commands each has a version of its own.
+    if endpoint.command.is_some() {
+        properties.insert(
+            EXPECTED_VERSION_MEMBER.into(),
+            json!({
+                "type": ["integer", "null"], "format": "uint64", "minimum": 0,
+                "description": "Refuse unless the ticket has this version; If-Match says the same.",
+            }),
+        );
+    }
     // The path says it.
     let said = match &endpoint.path {
         path if is_about_approval(path) => Some(APPROVAL_MEMBER),
@@ -212,14 +217,24 @@ fn operation_parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) ->
         });
     }
     for parameter in &endpoint.parameters {
-        list.push(json!({
+        let schema = narrowed((parameter.schema)(generator).to_value());
+        let mut described = json!({
             "name": parameter.name, "in": "query", "required": parameter.required,
             "description": parameter.description,
-            "schema": (parameter.schema)(generator),
-        }));
+        });
+        if schema["type"] == "array" {
+            // Separated by commas, not given again and again.
+            described["style"] = "form".into();
+            described["explode"] = false.into();
+        }
+        described["schema"] = schema;
+        list.push(described);
     }
     if endpoint.command.is_some() {
         list.extend(["IdempotencyKey", "IfMatch", "ToolName"].map(reference));
+    } else if endpoint.request.is_some() {
+        // Of many commands each has a version of its own.
+        list.extend(["IdempotencyKey", "ToolName"].map(reference));
     }
     if endpoint.can_wait() {
         list.push(reference("Prefer"));
@@ -343,7 +358,7 @@ impl SharedResponses {
             let mut headers = common_headers(endpoint);
             match status {
                 401 => headers["www-authenticate"] = header("WwwAuthenticate"),
-                409 | 503 => headers["retry-after"] = header("RetryAfter"),
+                409 | 429 | 503 => headers["retry-after"] = header("RetryAfter"),
                 _ => {}
             }
             let sentences: Vec<_> = codes
@@ -376,6 +391,11 @@ fn common_headers(endpoint: &Endpoint) -> Value {
         "x-correlation-id": header("CorrelationId"),
         "traceparent": header("Traceparent"),
     });
+    if endpoint.is_limited() {
+        for name in limits::HEADERS {
+            headers[name] = header(name);
+        }
+    }
     if endpoint.command.is_some() {
         for name in [
             "x-command-id",
@@ -428,7 +448,7 @@ fn parameters(generator: &mut SchemaGenerator) -> Value {
         "CorrelationId": header(
             "x-correlation-id",
             "The conversation; assigned when absent, and kept end to end.",
-            &generator.subschema_for::<CorrelationId>().to_value(),
+            &visible,
         ),
         "Traceparent": header("traceparent", "W3C Trace Context; a malformed one starts anew.", &text),
         "Tracestate": header("tracestate", "W3C Trace Context; passed on unread.", &text),
@@ -451,6 +471,17 @@ fn headers() -> Value {
         "ETag": header("The version, in quotes."),
         "PreferenceApplied": header("`wait=n`: for how many seconds this was waited for at most."),
         "WwwAuthenticate": header("RFC 6750."),
+        "ratelimit-policy": header(
+            "How many requests of this kind may come at once (`q`), and in how many seconds as many come \
+             back (`w`): `\"commands\";q=1000;w=5`.",
+        ),
+        "ratelimit": header(
+            "How many are left (`r`), and in how many seconds all are there again (`t`); of a refusal, \
+             when to ask again: `\"commands\";r=997;t=1`.",
+        ),
+        "ratelimit-limit": header("`q` of RateLimit-Policy, for clients that read this."),
+        "ratelimit-remaining": header("`r` of RateLimit."),
+        "ratelimit-reset": header("`t` of RateLimit: seconds."),
         "RetryAfter": header("Seconds to wait before the same request is sent again."),
     })
 }

@@ -48,7 +48,8 @@ fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
         } else {
             let guard = from_fn_with_state(app.clone(), guard);
             let needed = Extension(Needed(endpoint.permission));
-            endpoint.route.route_layer(needed).route_layer(guard)
+            // The guard looks at what is needed: that is put in front of it.
+            endpoint.route.route_layer(guard).route_layer(needed)
         };
         for prefix in PREFIXES {
             router = router.route(&format!("{prefix}{below}"), route.clone());

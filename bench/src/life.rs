@@ -38,6 +38,10 @@ pub enum Who {
 impl Who {
     /// The actor that this is.
     pub fn actor(self) -> Actor {
+        self.actor_of(&TENANT)
+    }
+
+    fn actor_of(self, tenant: &SeededTenant) -> Actor {
         let (id, role) = match self {
             Self::Dispatcher => ("usr_dispatcher", Role::Dispatcher),
             Self::Technician => ("usr_technician", Role::Technician),
@@ -45,11 +49,11 @@ impl Who {
             Self::Billing => ("usr_billing", Role::Billing),
         };
         Actor {
-            tenant_id: TENANT.tenant_id,
+            tenant_id: tenant.tenant_id,
             id: id.to_owned(),
             kind: ActorKind::Person,
             roles: BTreeSet::from([role]),
-            technician_id: (self == Self::Technician).then(technician),
+            technician_id: (self == Self::Technician).then(|| tenant.technicians[0]),
         }
     }
 }
@@ -71,9 +75,14 @@ pub struct Step {
 
 /// Five commands of a dispatcher: a creation, three changes, a note.
 pub fn short(now: DateTime<Utc>) -> Result<Vec<Step>> {
+    short_of(&TENANT, now)
+}
+
+/// The same in this tenant.
+pub fn short_of(tenant: &SeededTenant, now: DateTime<Utc>) -> Result<Vec<Step>> {
     let who = Who::Dispatcher;
     [
-        (who, create()?),
+        (who, create_in(tenant)?),
         (who, triage()?),
         (
             who,
@@ -86,7 +95,7 @@ pub fn short(now: DateTime<Utc>) -> Result<Vec<Step>> {
         (who, note()?),
     ]
     .into_iter()
-    .map(step)
+    .map(|step| step_of(tenant, step))
     .collect()
 }
 
@@ -145,7 +154,11 @@ pub fn whole(now: DateTime<Utc>) -> Result<Vec<Step>> {
     steps.into_iter().map(step).collect()
 }
 
-fn step((who, command): (Who, Command)) -> Result<Step> {
+fn step(step: (Who, Command)) -> Result<Step> {
+    step_of(&TENANT, step)
+}
+
+fn step_of(tenant: &SeededTenant, (who, command): (Who, Command)) -> Result<Step> {
     let wire = serde_json::to_value(&command)?;
     Ok(Step {
         who,
@@ -154,21 +167,25 @@ fn step((who, command): (Who, Command)) -> Result<Step> {
             .get("body")
             .context("a command has a body")?
             .to_string(),
-        token: token(&who.actor())?,
+        token: token(&who.actor_of(tenant))?,
         command,
     })
 }
 
 fn create() -> Result<Command> {
+    create_in(&TENANT)
+}
+
+fn create_in(tenant: &SeededTenant) -> Result<Command> {
     let details = [
         (slug("pane_count")?, DetailValue::Number(1)),
         (slug("public_hazard")?, DetailValue::Flag(true)),
     ];
     Ok(CreateTicket {
-        site_id: TENANT.sites[0],
+        site_id: tenant.sites[0],
         // The pane; the one before it is a door.
-        asset_id: Some(TENANT.assets[1]),
-        contact_id: Some(TENANT.contacts[0]),
+        asset_id: Some(tenant.assets[1]),
+        contact_id: Some(tenant.contacts[0]),
         template: TemplateId::new("emergency_glass")?,
         priority: None,
         details: details.into(),

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use api::{ApiConfig, Limits, Secret, Server, TokenConfig, Watched};
+use api::{ApiConfig, Limits, Quotas, Secret, Server, TokenConfig, Watched};
 use chrono::{TimeDelta, Utc};
 use contracts::event::AutonomyMode;
 use contracts::{Actor, actor::TokenClaims};
@@ -30,12 +30,17 @@ pub const AUDIENCE: &str = "dispatch-api-bench";
 /// The key that audit checkpoints are sealed with.
 pub const SEALING_KEY: &str = "benchmarks-only-sealing-key-0123456789abcdef";
 
+/// How often chain heads are sealed.
+const SEALING: Duration = Duration::from_secs(5);
+
 #[derive(Serialize, Deserialize)]
 struct Start {
     database_url: String,
     maintenance_url: String,
     pool_size: u32,
     sealing: Duration,
+    /// Whether tenants have the quotas that are usual.
+    limited: bool,
 }
 
 /// A running dispatch-api.
@@ -57,12 +62,19 @@ impl Service {
     /// One that seals nothing while it is looked at: its sealer writes without being asked.
     pub async fn start_unsealed(database: &Database, pool_size: u32) -> Result<Self> {
         let day = Duration::from_secs(24 * 3600);
-        Self::launch(&database.addresses.app, database, pool_size, day).await
+        Self::launch(&database.addresses.app, database, pool_size, day, false).await
+    }
+
+    /// One with the quotas of a tenant that are usual. The others have none: what they are measured with
+    /// is one tenant that does as much as the machine can.
+    pub async fn start_limited(database: &Database, pool_size: u32) -> Result<Self> {
+        let url = &database.addresses.app;
+        Self::launch(url, database, pool_size, SEALING, true).await
     }
 
     /// The same with another way to the database for its commands.
     pub async fn start_at(url: &str, database: &Database, pool_size: u32) -> Result<Self> {
-        Self::launch(url, database, pool_size, Duration::from_secs(5)).await
+        Self::launch(url, database, pool_size, SEALING, false).await
     }
 
     async fn launch(
@@ -70,6 +82,7 @@ impl Service {
         database: &Database,
         pool_size: u32,
         sealing: Duration,
+        limited: bool,
     ) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(FLAG)
@@ -83,6 +96,7 @@ impl Service {
             maintenance_url: database.addresses.maintenance.clone(),
             pool_size,
             sealing,
+            limited,
         })?;
         let stdin = child.stdin.as_mut().context("a piped input")?;
         stdin.write_all(&start).await?;
@@ -142,7 +156,13 @@ pub async fn run() -> Result<()> {
         trust: Trust::Anybody,
         ceiling: AutonomyMode::Auto,
         watched: Watched::default(),
-        limits: Limits::default(),
+        limits: Limits {
+            quotas: match start.limited {
+                true => Quotas::default(),
+                false => Quotas::boundless(),
+            },
+            ..Limits::default()
+        },
         failpoints: false,
     })
     .await?;

@@ -3,7 +3,7 @@
 use contracts::{
     Operation, Slug, TenantId,
     command::{
-        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, RequestTenantDeletion,
+        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, LimitTenant, RecordTenantExport, RequestTenantDeletion,
         ResumeTenant, SuspendTenant,
     },
     filing::FilingReceipt,
@@ -12,7 +12,7 @@ use contracts::{
 use serde::Serialize;
 
 use crate::{
-    CallOptions, Client, ClientError, RetryPolicy,
+    CallOptions, Client, ClientError, Export, RetryPolicy,
     kill_switch::{ATTEMPT, TOTAL},
 };
 
@@ -33,6 +33,16 @@ impl Client {
         options: &CallOptions,
     ) -> Result<FilingReceipt, ClientError> {
         let operation = Operation::ConfigureTenant;
+        self.turn(operation, body.tenant_id, body, options).await
+    }
+
+    /// Sets how much a tenant may use, wholly.
+    pub async fn limit_tenant(
+        &self,
+        body: &LimitTenant,
+        options: &CallOptions,
+    ) -> Result<FilingReceipt, ClientError> {
+        let operation = Operation::LimitTenant;
         self.turn(operation, body.tenant_id, body, options).await
     }
 
@@ -86,6 +96,17 @@ impl Client {
         self.turn(operation, body.tenant_id, body, options).await
     }
 
+    /// Puts a copy of a tenant on record that was made by other means than an export.
+    pub async fn record_tenant_export(
+        &self,
+        body: &RecordTenantExport,
+        options: &CallOptions,
+    ) -> Result<FilingReceipt, ClientError> {
+        let operation = Operation::RecordTenantExport;
+        let about = Some(body.tenant_id.to_string());
+        self.send_about(operation, about, body, options).await
+    }
+
     /// A turn waits for the commands that are under way.
     async fn turn<B: Serialize + Sync>(
         &self,
@@ -129,31 +150,9 @@ impl Client {
     }
 
     /// Everything that is kept of a tenant, as JSON Lines in parts.
-    pub async fn export_tenant(&self, id: TenantId) -> Result<TenantExport, ClientError> {
+    pub async fn export_tenant(&self, id: TenantId) -> Result<Export, ClientError> {
         let path = format!("api/v1/tenants/{id}/export");
-        let response = self.open(&path).await?;
-        Ok(TenantExport {
-            url: format!("{}{path}", self.base_url()),
-            response,
-        })
-    }
-}
-
-/// An export under way.
-#[derive(Debug)]
-pub struct TenantExport {
-    url: String,
-    response: reqwest::Response,
-}
-
-impl TenantExport {
-    /// The next part; `None` at the end.
-    pub async fn part(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        let part = self.response.chunk().await;
-        let part = part.map_err(|source| ClientError::Transport {
-            url: self.url.clone(),
-            source,
-        })?;
-        Ok(part.map(|part| part.to_vec()))
+        let response = self.open(&path, &[]).await?;
+        Ok(Export::new(self, &path, response))
     }
 }

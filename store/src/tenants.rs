@@ -4,15 +4,18 @@
 //! at another one in a transaction that is bound to that one; the list of all is the one exception, and
 //! a function of the owner of the tables makes it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use contracts::{
-    Slug, TemplateId, TenantId,
+    Slug, TemplateId, TenantId, TicketState,
     schedule::TenantSettings,
-    tenant::{ExportLine, TenantPage, TenantState, TenantSummary, TenantView},
+    tenant::{ExportLine, TenantLimits, TenantPage, TenantState, TenantSummary, TenantView},
 };
 use futures::{Stream, TryStreamExt};
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, FromRow, PgPool, types::Json};
+use strum::VariantArray;
 use uuid::Uuid;
 
 use crate::{Error, TenantTx};
@@ -99,6 +102,7 @@ struct ViewRow {
     settings: Json<TenantSettings>,
     locale: String,
     templates: Option<Json<Vec<TemplateId>>>,
+    limits: Option<Json<TenantLimits>>,
 }
 
 /// The transaction's tenant; `None` when there is no such tenant.
@@ -106,7 +110,7 @@ pub async fn view(tx: &mut TenantTx) -> Result<Option<TenantView>, Error> {
     let tenant = tx.tenant_id();
     let row: Option<ViewRow> = sqlx::query_as(
         "select tenant_id, slug, state, since, reason, erase_after, version, created_at, settings,
-                locale, templates
+                locale, templates, limits
            from tenants where tenant_id = $1",
     )
     .bind(tenant.as_uuid())
@@ -125,8 +129,57 @@ pub async fn view(tx: &mut TenantTx) -> Result<Option<TenantView>, Error> {
             .parse()
             .map_err(|error| Error::corrupt("tenants", "locale", tenant, error))?,
         templates: row.templates.map(|Json(templates)| templates),
+        limits: row.limits.map(|Json(limits)| limits).unwrap_or_default(),
+        quotas: None,
         summary: row.summary.summary()?,
     }))
+}
+
+/// What is set apart for tenants of how much they may use: those of the installation that have any.
+pub async fn limits(pool: &PgPool) -> Result<HashMap<TenantId, TenantLimits>, Error> {
+    let sql = "select tenant_id, limits from tenant_limits_of_installation()";
+    let rows: Vec<(Uuid, Value)> = sqlx::query_as(sql).fetch_all(pool).await?;
+    let of = |(id, limits)| match serde_json::from_value(limits) {
+        Ok(limits) => Some((TenantId::from_uuid(id), limits)),
+        // A newer program may set what this one does not know.
+        Err(error) => {
+            tracing::warn!(tenant = %id, %error, "what is set for a tenant cannot be read");
+            None
+        }
+    };
+    Ok(rows.into_iter().filter_map(of).collect())
+}
+
+/// How many tickets of the transaction's tenant are open.
+pub async fn open_tickets(tx: &mut TenantTx) -> Result<u64, Error> {
+    let open = TicketState::VARIANTS
+        .iter()
+        .filter(|state| !state.is_terminal())
+        .map(ToString::to_string);
+    let count: i64 = sqlx::query_scalar(
+        "select count(*) from tickets where tenant_id = $1 and state = any ($2)",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(open.collect::<Vec<_>>())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// How many bytes are kept of the transaction's tenant: of messages what people and providers said, and
+/// the policy bundles that it uploaded. Reads lengths, not the texts.
+pub async fn storage_bytes(tx: &mut TenantTx) -> Result<u64, Error> {
+    let bytes: i64 = sqlx::query_scalar(
+        "select (select coalesce(sum(coalesce(octet_length(c.text), 0)
+                                     + coalesce(octet_length(c.raw), 0)), 0)
+                   from comms_contents c where c.tenant_id = $1)::bigint
+              + (select coalesce(sum(octet_length(b.archive)), 0)
+                   from policy_bundles b where b.by_tenant = $1)::bigint",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(bytes.unsigned_abs())
 }
 
 /// Whether there is such a tenant: the transaction's.

@@ -218,12 +218,10 @@ impl Stack {
             .token(token)
     }
 
-    /// What the stack's workers call with. Made at the first question: dispatch-api has to run then.
+    /// What the stack's workers call with. Made at the first question: dispatch-api has to run then. Its
+    /// account is in the other tenant's records.
     pub async fn worker_key(&self) -> ApiKeyText {
-        let make = async || {
-            let home = software::bare_tenant(self.admin()).await;
-            software::worker_key(&self.0.client, home).await
-        };
+        let make = async || software::worker_key(&self.0.client, self.other().id).await;
         self.0.worker_key.get_or_init(make).await.clone()
     }
 
@@ -233,8 +231,7 @@ impl Stack {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let config = api_config(&self.0.database, &self.0.options, any);
             let (part, address) = start_api(config).await;
-            let home = software::bare_tenant(self.admin()).await;
-            let key = software::worker_key(&base_client(address), home).await;
+            let key = software::worker_key(&base_client(address), self.other().id).await;
             part.stop().await;
             key
         };

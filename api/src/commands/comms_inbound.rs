@@ -18,5 +18,5 @@ pub(super) fn endpoint() -> Endpoint {
              whatever its request id. The address is kept in one spelling.",
         )
         .creates()
-        .problems(&[ErrorCode::VersionConflict])
+        .problems(&[ErrorCode::VersionConflict, ErrorCode::QuotaExceeded])
 }

@@ -1,6 +1,6 @@
 //! `POST /api/v1/comms/outbound`
 
-use contracts::command::CommsOutbound;
+use contracts::{ErrorCode, command::CommsOutbound};
 
 use super::{CommandRequest, Endpoint, Failure, RECORDS, Response, post};
 
@@ -16,4 +16,5 @@ pub(super) fn endpoint() -> Endpoint {
              says is still so; otherwise it is withdrawn. The version does not rise.",
         )
         .problems(RECORDS)
+        .problems(&[ErrorCode::QuotaExceeded])
 }

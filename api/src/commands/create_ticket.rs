@@ -1,6 +1,6 @@
 //! `POST /api/v1/tickets`
 
-use contracts::command::CreateTicket;
+use contracts::{ErrorCode, command::CreateTicket};
 
 use super::{CommandRequest, Endpoint, Failure, Response, post};
 
@@ -13,4 +13,5 @@ pub(super) fn endpoint() -> Endpoint {
         .summary("Open a ticket")
         .description("The ticket begins in NEW. A creation is never held for approval.")
         .creates()
+        .problems(&[ErrorCode::QuotaExceeded])
 }

@@ -32,6 +32,7 @@ async fn handler(request: BulkRequest<DecideMany>) -> Result<Json<DecidedMany>, 
             );
         }
     }
+    request.admit_more(decisions.len() - 1)?;
     // One after the other: two of one ticket would only wait for each other.
     let mut items = Vec::with_capacity(decisions.len());
     for decision in decisions {

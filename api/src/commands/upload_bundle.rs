@@ -16,5 +16,5 @@ pub(super) fn endpoint() -> Endpoint {
             "Checked as one that may decide (signature where a key is configured, schemas, its own tests, trial evaluations) and kept. It decides nothing until it is activated.",
         )
         .problems(FILINGS)
-        .problems(&[ErrorCode::InvalidBundle])
+        .problems(&[ErrorCode::InvalidBundle, ErrorCode::QuotaExceeded])
 }

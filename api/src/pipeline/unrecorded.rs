@@ -1,6 +1,8 @@
 //! Failures that leave nothing: the transaction rolled back, and the same request may be tried
 //! again.
 
+use std::borrow::Cow;
+
 use contracts::ErrorCode;
 use policy::{BundleError, EvaluationError};
 use uuid::Uuid;
@@ -8,8 +10,12 @@ use uuid::Uuid;
 use super::{Answer, Call, answer::text};
 use crate::{
     bundles,
+    limits::UsedUp,
     problem::{PROBLEM_JSON, problem},
 };
+
+/// When a quota may have room again at the earliest: people make it.
+const ROOM_AFTER_SECONDS: u32 = 10;
 
 /// Why there is no record.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,9 @@ pub(super) enum Unrecorded {
     /// Others on the same ticket came first, and took too long.
     #[error("the command's turn did not come in time")]
     NoTurn,
+    /// The tenant uses as much as it may.
+    #[error("a quota of the tenant is used up")]
+    UsedUp(UsedUp),
     /// Not for callers: policy lets the command pass, and what it brings is to be checked first.
     #[error("the bundle that the command brings was not checked")]
     Unchecked,
@@ -43,6 +52,7 @@ impl Unrecorded {
             }
             Self::NoBundle | Self::Bundle(_) | Self::Evaluation(_) => ErrorCode::PolicyUnavailable,
             Self::UnknownTenant => ErrorCode::Forbidden,
+            Self::UsedUp(_) => ErrorCode::QuotaExceeded,
         }
     }
 
@@ -64,8 +74,11 @@ impl Unrecorded {
         }
     }
 
-    fn detail(&self) -> &'static str {
-        match self.code() {
+    fn detail(&self) -> Cow<'static, str> {
+        if let Self::UsedUp(used_up) = self {
+            return used_up.detail().into();
+        }
+        let detail = match self.code() {
             ErrorCode::InFlight => {
                 "The same request, or another one on this ticket, is being worked on. Send this one \
                  again, with the same request id, after the time that Retry-After says."
@@ -98,7 +111,8 @@ impl Unrecorded {
                 "The request failed through no fault of yours. Sending it again with the same \
                  request id is safe; if it keeps failing, report the instance."
             }
-        }
+        };
+        detail.into()
     }
 
     /// Logs the cause and hides it from the caller.
@@ -108,6 +122,7 @@ impl Unrecorded {
         let operation = tracing::field::display(call.command.operation());
         let cause = std::error::Error::source(&self).map(ToString::to_string);
         match code.status() {
+            429 => {}
             500 => tracing::error!(%instance, operation, error = %self, cause, "command failed"),
             _ => tracing::warn!(%instance, operation, error = %self, cause, "command not recorded"),
         }
@@ -116,7 +131,17 @@ impl Unrecorded {
         if let Some(reason) = self.reason() {
             problem.meta.insert("reason".into(), reason.into());
         }
-        let retry = matches!(code.status(), 409 | 503);
+        if let Self::UsedUp(UsedUp { quota, full }) = &self {
+            let facts = [("used", full.used), ("limit", full.limit)];
+            let facts = facts.map(|(name, value)| (name.to_owned(), value.into()));
+            problem.meta.extend(facts);
+            problem.meta.insert("quota".into(), quota.to_string().into());
+        }
+        let retry = match code.status() {
+            409 | 503 => Some(1),
+            429 => Some(ROOM_AFTER_SECONDS),
+            _ => None,
+        };
         Answer {
             status: problem.status,
             content_type: PROBLEM_JSON,
@@ -125,7 +150,7 @@ impl Unrecorded {
             decision_id: None,
             replayed: false,
             kill: None,
-            retry_after_seconds: retry.then_some(1),
+            retry_after_seconds: retry,
         }
     }
 }

@@ -40,8 +40,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
         let context = context(parts.extensions.get())?;
         let known = context.caller().cloned();
-        let (actor, scopes) =
-            known.ok_or_else(|| Failure::internal("the route is not guarded"))?;
+        let (actor, scopes) = known.ok_or_else(|| Failure::internal("the route is not guarded"))?;
         Ok(Self {
             actor,
             scopes,
@@ -90,12 +89,10 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
 
 fn kind(needed: Option<&Needed>) -> Kind {
     match needed {
-        Some(Needed(Some(ApiPermission::Command(operation)))) => {
-            match URGENT.contains(operation) {
-                true => Kind::Urgent,
-                false => Kind::Command,
-            }
-        }
+        Some(Needed(Some(ApiPermission::Command(operation)))) => match URGENT.contains(operation) {
+            true => Kind::Urgent,
+            false => Kind::Command,
+        },
         Some(Needed(Some(ApiPermission::Read(_)) | None)) | None => Kind::Read,
     }
 }

@@ -31,8 +31,9 @@ use crate::{App, pipeline::Answer, problem::Failure};
 pub const PREFER: &str = "prefer";
 /// The header of an answer that waited.
 pub const PREFERENCE_APPLIED: &str = "preference-applied";
-/// The longest that anybody waits.
-pub const MOST: Duration = Duration::from_secs(30);
+/// The longest that anybody waits: with [`MARGIN`] within the time of a request, and within the half
+/// minute after which proxies give up.
+pub const MOST: Duration = Duration::from_secs(25);
 
 /// What is left of a request's time for everything but the waiting.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -144,6 +145,9 @@ pub(super) async fn until_ended(
     let Ok(_room) = app.waiting_room().try_acquire() else {
         return (answer, None);
     };
+    let Some(_subscribed) = app.limiter().subscribe(tenant_id) else {
+        return (answer, None);
+    };
     let most = app.limits().request_timeout.saturating_sub(MARGIN);
     let wait = preferred.min(most);
     let end = look_until(app, tenant_id, id, Instant::now() + wait).await;
@@ -190,7 +194,9 @@ async fn look_until(
 }
 
 async fn look(app: &App, tenant_id: TenantId, id: ApprovalId) -> Result<Option<End>, Failure> {
+    let pass = app.limiter().turnstile().pass(tenant_id, false).await;
     let mut tx = TenantTx::begin_read(app.pool(), tenant_id).await?;
+    tx.keep(pass);
     let found = store::read::approval(&mut tx, id).await?;
     let ended = found.map(|row| row.approval).filter(has_ended);
     let ticket = match ended.as_ref().and_then(|approval| approval.ticket_id) {
@@ -219,10 +225,13 @@ mod tests {
         assert_eq!(wait(&["respond-async, Wait = \"10\"; foo=1"]), Some(10));
         assert_eq!(wait(&["return=minimal", "wait=7"]), Some(7));
         assert_eq!(wait(&["wait=7, wait=9"]), Some(7));
-        assert_eq!(wait(&["wait=31"]), Some(30));
+        assert_eq!(wait(&["wait=25"]), Some(25));
+        assert_eq!(wait(&["wait=30"]), Some(25));
         for none in ["wait=0", "wait=-1", "wait=soon", "wait", "waiting=3", ""] {
             assert_eq!(wait(&[none]), None, "{none}");
         }
         assert_eq!(wait(&[]), None);
+        let request = crate::config::Limits::default().request_timeout;
+        assert!(MOST + MARGIN <= request && request <= Duration::from_secs(30));
     }
 }

@@ -1,6 +1,8 @@
 //! One file per figure of the quality plan.
 
+pub mod auth;
 pub mod r1;
+pub mod r10;
 pub mod r11;
 pub mod r13;
 pub mod r14;

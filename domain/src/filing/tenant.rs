@@ -15,8 +15,8 @@ use chrono::TimeDelta;
 use contracts::{
     Slug, TemplateId, TenantId,
     command::{
-        CancelTenantDeletion, ConfigureTenant, CreateTenant, LimitTenant, Operation, RecordTenantExport,
-        RequestTenantDeletion, SuspendTenant,
+        CancelTenantDeletion, ConfigureTenant, CreateTenant, LimitTenant, Operation,
+        RecordTenantExport, RequestTenantDeletion, SuspendTenant,
     },
     filing::Filed,
     schedule::{QuietHours, TenantSettings, WorkCalendar},
@@ -80,9 +80,17 @@ pub(super) fn limit(body: &LimitTenant, facts: &FilingFacts) -> Result<Filing, R
     use TenantState::{Active, Suspended};
     let tenant = standing(facts, Operation::LimitTenant, &[Active, Suspended])?;
     let limits = &body.limits;
-    within(limits.commands_per_second, 1..=MOST_PER_SECOND, "commands_per_second")?;
+    within(
+        limits.commands_per_second,
+        1..=MOST_PER_SECOND,
+        "commands_per_second",
+    )?;
     within(limits.command_burst, 1..=MOST_AT_ONCE, "command_burst")?;
-    within(limits.reads_per_second, 1..=MOST_PER_SECOND, "reads_per_second")?;
+    within(
+        limits.reads_per_second,
+        1..=MOST_PER_SECOND,
+        "reads_per_second",
+    )?;
     within(limits.read_burst, 1..=MOST_AT_ONCE, "read_burst")?;
     within(limits.open_tickets, 0..=MOST_TICKETS, "open_tickets")?;
     within(limits.storage_bytes, 0..=MOST_BYTES, "storage_bytes")?;

@@ -372,6 +372,17 @@ fn a_tenant_is_made_suspended_exported_and_kept() {
             "the rest stays"
         );
 
+        let limit = ["tenant", "limit", "quay_doors", "--open-tickets"];
+        let small = [&limit[..], &["5", "--storage", "1MiB", "--reason", "small_plan"]].concat();
+        platform.json(&small).await;
+        let told = platform.text(&["tenant", "show", "quay_doors"]).await;
+        assert!(told.contains("  open        0 of 5 tickets, set for it\n"), "{told}");
+        assert!(told.contains("  kept        0 of 1048576 bytes, set for it\n"), "{told}");
+        let usual = [&limit[..], &["usual", "--reason", "larger_plan"]].concat();
+        platform.json(&usual).await;
+        let shown = platform.json(&["tenant", "show", "quay_doors"]).await;
+        // What is not said stays.
+        assert_eq!(shown["limits"], json!({ "storage_bytes": 1_048_576 }));
         let suspend = ["tenant", "suspend", "quay_doors", "--reason", "unpaid"];
         let suspended = platform.text(&suspend).await;
         assert!(

@@ -10,6 +10,7 @@ mod bad_input;
 mod bundles;
 mod catalogue;
 mod cli;
+mod clients;
 mod commands;
 mod comms;
 mod concurrency;

@@ -19,6 +19,8 @@ pub enum TenantCommand {
     Create(CreateArgs),
     /// Changes how a tenant is set up; what is not said stays as it is
     Configure(ConfigureArgs),
+    /// Sets how much a tenant may use; what is not said stays as it is
+    Limit(LimitArgs),
     /// Which tenants there are, and where they stand
     List(ListArgs),
     /// How a tenant is set up, and where it stands
@@ -213,6 +215,82 @@ pub struct ConfigureArgs {
     pub connection: Connection,
 }
 
+/// `dispatch tenant limit`.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// Which: its slug or its id
+    #[arg(value_name = "TENANT")]
+    pub of: Named,
+
+    /// Commands that it may go on sending each second; `usual` for what the installation says, here and
+    /// below
+    #[arg(long, value_name = "N")]
+    pub commands_per_second: Option<Allowed>,
+
+    /// Commands that may come at once; five seconds' worth without it
+    #[arg(long, value_name = "N")]
+    pub command_burst: Option<Allowed>,
+
+    /// Reads that it may go on sending each second
+    #[arg(long, value_name = "N")]
+    pub reads_per_second: Option<Allowed>,
+
+    /// Reads that may come at once; five seconds' worth without it
+    #[arg(long, value_name = "N")]
+    pub read_burst: Option<Allowed>,
+
+    /// Tickets that are open at the same time
+    #[arg(long, value_name = "N")]
+    pub open_tickets: Option<Allowed>,
+
+    /// Bytes of kept messages and uploaded policy bundles: 20GiB
+    #[arg(long, value_name = "SIZE")]
+    pub storage: Option<Allowed>,
+
+    /// Requests that wait at the same time
+    #[arg(long, value_name = "N")]
+    pub subscribers: Option<Allowed>,
+
+    /// Why: a word such as larger_plan
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// How much of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// As the installation says.
+    Usual,
+    /// So much.
+    Most(u64),
+}
+
+impl FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "usual" {
+            return Ok(Self::Usual);
+        }
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+        let unit = units.iter().find_map(|(unit, shift)| {
+            let number = text.strip_suffix(unit)?;
+            Some((number.trim_end(), 1_u64 << shift))
+        });
+        let (number, unit) = unit.unwrap_or((text, 1));
+        let number: Option<u64> = number.parse().ok();
+        number
+            .and_then(|number| number.checked_mul(unit))
+            .map(Self::Most)
+            .ok_or_else(|| {
+                format!("`{text}` is no amount: a number, a size such as 20GiB, or usual")
+            })
+    }
+}
+
 /// `dispatch tenant list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -310,6 +388,17 @@ mod tests {
             "Mon 8-17",
         ] {
             assert!(wrong.parse::<OfficeHours>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_numbers_sizes_or_usual() {
+        assert_eq!("usual".parse(), Ok(Allowed::Usual));
+        assert_eq!("0".parse(), Ok(Allowed::Most(0)));
+        assert_eq!("20GiB".parse(), Ok(Allowed::Most(20 << 30)));
+        assert_eq!("1 KiB".parse(), Ok(Allowed::Most(1_024)));
+        for wrong in ["", "GiB", "-1", "20GB", "1.5MiB", "99999999999TiB"] {
+            assert!(wrong.parse::<Allowed>().is_err(), "{wrong}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use client::TenantExport;
+use client::Export;
 use contracts::{TenantId, tenant::ExportLine};
 use serde_json::json;
 use tokio::{fs::File, io::AsyncWriteExt};
@@ -67,7 +67,7 @@ async fn copy(desk: &Desk, tenant: TenantId, beside: &Path) -> Result<u64, Failu
     })
 }
 
-async fn part(export: &mut TenantExport) -> Result<Option<Vec<u8>>, Failure> {
+async fn part(export: &mut Export) -> Result<Option<Vec<u8>>, Failure> {
     Ok(export.part().await?)
 }
 

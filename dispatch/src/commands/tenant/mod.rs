@@ -8,17 +8,19 @@ use client::CallOptions;
 use contracts::{
     Role, TenantId,
     command::{
-        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, RequestTenantDeletion,
-        ResumeTenant, SuspendTenant,
+        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, LimitTenant,
+        RequestTenantDeletion, ResumeTenant, SuspendTenant,
     },
     filing::FilingReceipt,
     schedule::WorkCalendar,
-    tenant::{TenantSummary, usual_calendar},
+    tenant::{TenantLimits, TenantSummary, usual_calendar},
     value::Currency,
 };
 
 pub use args::TenantCommand;
-use args::{ConfigureArgs, CreateArgs, DeleteArgs, Named, Offered, Quiet, SetUp};
+use args::{
+    Allowed, ConfigureArgs, CreateArgs, DeleteArgs, LimitArgs, Named, Offered, Quiet, SetUp,
+};
 
 use crate::{cli::Global, desk::Desk, exit::Failure};
 
@@ -30,6 +32,7 @@ pub async fn run(global: &Global, command: TenantCommand) -> Result<(), Failure>
     let connection = match &command {
         TenantCommand::Create(args) => &args.connection,
         TenantCommand::Configure(args) => &args.connection,
+        TenantCommand::Limit(args) => &args.connection,
         TenantCommand::List(args) => &args.connection,
         TenantCommand::Show(args) => &args.connection,
         TenantCommand::Suspend(args)
@@ -49,6 +52,7 @@ async fn act(desk: &Desk, command: &TenantCommand) -> Result<(), Failure> {
     match command {
         TenantCommand::Create(args) => create(desk, args).await,
         TenantCommand::Configure(args) => configure(desk, args).await,
+        TenantCommand::Limit(args) => limit(desk, args).await,
         TenantCommand::List(args) => show::list(desk, args.state).await,
         TenantCommand::Show(args) => {
             let tenant_id = resolve(desk, &args.of).await?;
@@ -143,6 +147,46 @@ async fn configure(desk: &Desk, args: &ConfigureArgs) -> Result<(), Failure> {
     // Somebody else may have changed what was just read.
     let options = CallOptions::default().expecting(standing.version);
     let receipt = desk.api.configure_tenant(&body, &options).await?;
+    told(desk, receipt, tenant_id).await
+}
+
+async fn limit(desk: &Desk, args: &LimitArgs) -> Result<(), Failure> {
+    let tenant_id = resolve(desk, &args.of).await?;
+    let standing = desk.api.tenant(tenant_id).await?;
+    let was = standing.limits;
+    let wide = |said: Option<Allowed>, was: Option<u64>| match said {
+        Some(Allowed::Most(most)) => Some(most),
+        Some(Allowed::Usual) => None,
+        None => was,
+    };
+    let narrow = |said: Option<Allowed>, was: Option<u32>, flag: &str| {
+        let most = wide(said, was.map(u64::from)).map(u32::try_from).transpose();
+        most.map_err(|_| Failure::usage(format!("`--{flag}` is too much")))
+    };
+    let body = LimitTenant {
+        tenant_id,
+        limits: TenantLimits {
+            commands_per_second: narrow(
+                args.commands_per_second,
+                was.commands_per_second,
+                "commands-per-second",
+            )?,
+            command_burst: narrow(args.command_burst, was.command_burst, "command-burst")?,
+            reads_per_second: narrow(
+                args.reads_per_second,
+                was.reads_per_second,
+                "reads-per-second",
+            )?,
+            read_burst: narrow(args.read_burst, was.read_burst, "read-burst")?,
+            open_tickets: wide(args.open_tickets, was.open_tickets),
+            storage_bytes: wide(args.storage, was.storage_bytes),
+            subscribers: narrow(args.subscribers, was.subscribers, "subscribers")?,
+        },
+        reason: args.reason.clone(),
+    };
+    // Somebody else may have changed what was just read.
+    let options = CallOptions::default().expecting(standing.version);
+    let receipt = desk.api.limit_tenant(&body, &options).await?;
     told(desk, receipt, tenant_id).await
 }
 

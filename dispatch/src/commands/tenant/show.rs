@@ -7,7 +7,10 @@ use contracts::{
     TenantId,
     filing::{Filed, FilingReceipt},
     schedule::WorkCalendar,
-    tenant::{TenantPage, TenantState, TenantSummary, TenantView},
+    tenant::{
+        QuotaUse, Rate, TenantLimits, TenantPage, TenantQuotas, TenantState, TenantSummary,
+        TenantView,
+    },
 };
 
 use crate::{
@@ -114,6 +117,9 @@ fn text(tenant: &TenantView, now: DateTime<Utc>) -> String {
         },
     );
     let _ = writeln!(text, "  templates   {templates}");
+    if let Some(quotas) = &tenant.quotas {
+        text += &limits(quotas, &tenant.limits);
+    }
     let next = match about.state {
         TenantState::Active => None,
         TenantState::Suspended => Some(format!(
@@ -132,6 +138,47 @@ fn text(tenant: &TenantView, now: DateTime<Utc>) -> String {
     if let Some(next) = next {
         let _ = writeln!(text, "{next}");
     }
+    text
+}
+
+/// What it may use and uses; what was set for it is marked.
+fn limits(quotas: &TenantQuotas, set: &TenantLimits) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, what: String, is_set: bool| {
+        let mark = if is_set { ", set for it" } else { "" };
+        let _ = writeln!(text, "  {name:<11} {what}{mark}");
+    };
+    let rate = |rate: Rate| format!("{} per second, {} at once", rate.per_second, rate.burst);
+    line(
+        "commands",
+        rate(quotas.commands),
+        set.commands_per_second.is_some() || set.command_burst.is_some(),
+    );
+    line(
+        "reads",
+        rate(quotas.reads),
+        set.reads_per_second.is_some() || set.read_burst.is_some(),
+    );
+    let amount = |of: QuotaUse| match of.used {
+        Some(used) => format!("{used} of {}", of.limit),
+        None => format!("at most {}", of.limit),
+    };
+    let (open, bytes) = (quotas.open_tickets, quotas.storage_bytes);
+    line(
+        "open",
+        format!("{} tickets", amount(open)),
+        set.open_tickets.is_some(),
+    );
+    line(
+        "kept",
+        format!("{} bytes", amount(bytes)),
+        set.storage_bytes.is_some(),
+    );
+    line(
+        "waiting",
+        format!("{} requests", amount(quotas.subscribers)),
+        set.subscribers.is_some(),
+    );
     text
 }
 
@@ -201,6 +248,45 @@ mod tests {
             quiet_hours: None,
             locale: usual_locale(),
             templates: None,
+            limits: TenantLimits {
+                open_tickets: Some(50),
+                ..TenantLimits::default()
+            },
+            quotas: Some(TenantQuotas {
+                commands: Rate {
+                    per_second: 200,
+                    burst: 1_000,
+                },
+                reads: Rate {
+                    per_second: 500,
+                    burst: 2_500,
+                },
+                open_tickets: QuotaUse {
+                    used: Some(7),
+                    limit: 50,
+                },
+                storage_bytes: QuotaUse {
+                    used: None,
+                    limit: 1_024,
+                },
+                subscribers: QuotaUse {
+                    used: Some(0),
+                    limit: 32,
+                },
+            }),
+        }
+    }
+
+    #[test]
+    fn what_a_tenant_may_use_is_told_with_what_it_uses() {
+        let told = Screen::PIPE.paint(&text(&tenant(TenantState::Active), Utc::now()));
+        for line in [
+            "  commands    200 per second, 1000 at once\n",
+            "  open        7 of 50 tickets, set for it\n",
+            "  kept        at most 1024 bytes\n",
+            "  waiting     0 of 32 requests\n",
+        ] {
+            assert!(told.contains(line), "{told}");
         }
     }
 
