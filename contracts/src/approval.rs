@@ -142,7 +142,7 @@ pub struct Demand {
 pub struct Vote {
     /// Who.
     pub actor_id: String,
-    /// The roles that they had then, those lent to them included.
+    /// The roles that it counts with: those that they had then, or those that were lent to them.
     pub roles: Vec<Role>,
     /// Yes or no.
     pub verdict: Verdict,

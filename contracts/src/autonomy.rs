@@ -121,10 +121,16 @@ pub struct Caps {
     pub held_per_ticket: Option<u32>,
 }
 
+/// How far back a gate report may look, in days: what was long ago must not outweigh what is.
+pub const LONGEST_REPORT_DAYS: u32 = 92;
+
 /// What a promotion needs. Shares are in thousandths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageGate {
+    /// How far back the report has to look, in days.
+    #[serde(default)]
+    pub min_window_days: u32,
     /// Pairs of a proposal, unseen by whoever acted, with what they did.
     pub min_sample: u32,
     /// The lower bound (Wilson, 95 %) of the share in which both were the same or equivalent.

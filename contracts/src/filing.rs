@@ -5,9 +5,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approval::ApprovalState, autonomy::StageTarget, command::Operation, comms::Routing,
-    event::AutonomyMode, ids::*, kill_switch::KillScope, policy::BundleRef, schedule::TimeWindow,
-    service_account::AccountState, tenant::{ExportStep, TenantState}, ticket::Ticket, value::KeyPrefix,
+    approval::ApprovalState,
+    autonomy::StageTarget,
+    command::Operation,
+    comms::Routing,
+    event::AutonomyMode,
+    ids::*,
+    kill_switch::KillScope,
+    policy::BundleRef,
+    schedule::TimeWindow,
+    service_account::AccountState,
+    tenant::{ExportStep, TenantState},
+    ticket::Ticket,
+    value::KeyPrefix,
     value::Slug,
 };
 
@@ -236,6 +246,9 @@ pub enum Filed {
         /// Of the facts it was asked on; lowercase hex.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         facts_sha256: Option<String>,
+        /// When it ends, where that is before the end of its plan: with the report that it rests on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<DateTime<Utc>>,
     },
     /// Something became of an approval that has no ticket.
     #[serde(rename = "approval.changed")]

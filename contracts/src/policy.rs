@@ -91,6 +91,10 @@ pub struct PolicyRelease {
     pub approval_id: ApprovalId,
     /// Who had proposed the command: the rules are asked about them.
     pub proposer: PolicyActor,
+    /// What they were asked about: the rules that wanted people to agree. A yes releases nothing else.
+    /// Absent in what was recorded before the starter bundle 1.5.0, where it released all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes: Option<BTreeSet<String>>,
     /// Who said yes, with the roles that they had then.
     pub votes: Vec<PolicyVote>,
 }

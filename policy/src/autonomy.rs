@@ -6,7 +6,7 @@
 
 use contracts::{
     ActorKind, Operation,
-    autonomy::{AutonomyRules, StageGate, THROUGH_KILL_SWITCH},
+    autonomy::{AutonomyRules, LONGEST_REPORT_DAYS, StageGate, THROUGH_KILL_SWITCH},
     event::AutonomyMode,
 };
 use serde::Deserialize;
@@ -130,6 +130,11 @@ fn check_gate(gate: &StageGate) -> Result<(), String> {
     if gate.min_sample == 0 {
         return Err("`min_sample` is 0: nothing would be shown".into());
     }
+    if gate.min_window_days > LONGEST_REPORT_DAYS {
+        return Err(format!(
+            "`min_window_days` must be at most {LONGEST_REPORT_DAYS}: no report looks back further"
+        ));
+    }
     if !(1..=MONTH_MINUTES).contains(&gate.max_age_minutes) {
         return Err(format!("`max_age_minutes` must be 1 to {MONTH_MINUTES}"));
     }
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_would_let_software_past_its_stage_is_refused() {
-        let edits: [(&str, Value); 18] = [
+        let edits: [(&str, Value); 19] = [
             ("/kinds", json!(["agent"])),
             ("/kinds", json!(["agent", "workflow", "person"])),
             ("/bookkeeping/0", json!("dispatch")),
@@ -209,6 +214,10 @@ mod tests {
             ("/caps/spend_cents_per_hour", json!(-1)),
             ("/gates", json!({})),
             ("/gates/AUTO/min_sample", json!(0)),
+            (
+                "/gates/AUTO/min_window_days",
+                json!(LONGEST_REPORT_DAYS + 1),
+            ),
             ("/gates/AUTO/min_agreement_permille", json!(1001)),
             ("/gates/AUTO/max_age_minutes", json!(0)),
             ("/guardrails/window_hours", json!(0)),

@@ -78,7 +78,7 @@ fn a_decision_names_its_bundle() {
     );
     let decision = bundle.evaluate(&input).unwrap();
     assert_eq!(decision.bundle, *bundle.reference());
-    assert_eq!(decision.bundle.version, "1.4.0");
+    assert_eq!(decision.bundle.version, "1.5.0");
     assert_eq!(decision.bundle.sha256.len(), 64);
 }
 
@@ -157,6 +157,7 @@ fn released(mut input: PolicyInput, votes: &[(&str, Role)]) -> PolicyInput {
     input.release = Some(PolicyRelease {
         approval_id: id("apr", 1),
         proposer: input.actor.clone(),
+        codes: None,
         votes: votes
             .iter()
             .map(|(who, role)| PolicyVote {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    Command, Operation, TicketId,
+    Command, Operation, Slug, TicketId,
     approval::{Approval, ApprovalKind, ApprovalNeed, ApprovalState, Verdict},
     canonical::canonical_json,
-    policy::{BundleRef, PolicyActor, PolicyRelease, PolicyVote},
+    policy::{BundleRef, PolicyActor, PolicyDecision, PolicyRelease, PolicyVote},
     ticket::Ticket,
 };
 use domain::{Rejection, approval};
@@ -100,6 +100,20 @@ impl About {
         })
     }
 
+    /// Why what was approved does not pass any more. The rules are others than when it was asked for,
+    /// or the same ones see something else by now: then the rule is named.
+    pub(super) fn void_by(&self, decision: &PolicyDecision) -> Slug {
+        let stricter = || Slug::new("policy_stricter").expect("a lowercase word");
+        if self.row.asked_under.as_ref() != Some(&decision.bundle.sha256) {
+            return stricter();
+        }
+        let mut reasons = decision.reasons.iter();
+        let gravest = reasons.min_by_key(|reason| reason.class);
+        let code = gravest.map(|reason| reason.code.to_lowercase());
+        code.and_then(|code| Slug::new(code).ok())
+            .unwrap_or_else(stricter)
+    }
+
     /// Whether what is held is, byte for byte, what its approval is bound to.
     pub(super) fn is_intact(&self, approval: &Approval) -> bool {
         self.sha256.as_ref() == Some(&approval.request_sha256)
@@ -108,24 +122,29 @@ impl About {
 
 /// The question that policy was asked about a change order, with the votes that there are by now beside
 /// those that had released it then. What is asked is the old question: the ticket has moved on with it.
+/// Whatever a rule holds it for is about the amount that they said yes to.
 fn with_votes(input: &str, approval: &Approval) -> Result<String, serde_json::Error> {
     let mut input: Value = serde_json::from_str(input)?;
     let proposer: PolicyActor = serde_json::from_value(input["actor"].clone())?;
     let before: Option<PolicyRelease> = serde_json::from_value(input["release"].clone())?;
     let mut release = release(approval, proposer);
+    release.codes = None;
     let before = before.into_iter().flat_map(|before| before.votes);
     release.votes.extend(before);
     input["release"] = serde_json::to_value(release)?;
     Ok(canonical_json(&input).expect("a JSON value always serialises"))
 }
 
-/// The release that an approval is, by the votes that it has.
+/// The release that an approval is: of what was asked, by the votes that it has.
 pub(super) fn release(approval: &Approval, proposer: PolicyActor) -> PolicyRelease {
     let yes = approval.votes.iter();
     let yes = yes.filter(|vote| vote.verdict == Verdict::Approve);
+    let asked = approval.demands.iter().map(|demand| demand.code.clone());
     PolicyRelease {
         approval_id: approval.id,
         proposer,
+        // Of before version 0.3 nothing is on record.
+        codes: (!approval.demands.is_empty()).then(|| asked.collect()),
         votes: yes
             .map(|vote| PolicyVote {
                 actor_id: vote.actor_id.clone(),
@@ -231,6 +250,7 @@ pub(super) fn of_software(inner: &Command) -> About {
             sha256: None,
             proposer: None,
             asked: None,
+            asked_under: None,
         },
         inner: Some(inner.clone()),
         sha256: None,

@@ -1,7 +1,5 @@
 //! One person's yes or no.
 
-use std::collections::BTreeSet;
-
 use contracts::{
     ActorKind, Role, TicketEvent,
     approval::{Approval, ApprovalNeed, ApprovalState, Demand, StepKind, Verdict, Vote},
@@ -35,10 +33,6 @@ pub(super) fn decide(
         _ => {}
     }
     unclaimed(after, facts)?;
-    // Whatever a bundle says: neither software nor the one who asked.
-    if facts.actor_kind != ActorKind::Person || facts.actor_id == after.requested_by {
-        return Err(Rejection::NotAnApprover(approval_id));
-    }
     let (roles, on_behalf_of) = standing(after, facts)?;
     after.votes.push(Vote {
         actor_id: facts.actor_id.clone(),
@@ -49,6 +43,8 @@ pub(super) fn decide(
         on_behalf_of,
         command_id: facts.command_id,
     });
+    // Whoever has voted has nothing left to keep others from.
+    after.claim = None;
     if body.verdict == Verdict::Approve && !is_met(after) {
         return Ok(TicketEvent::ApprovalVoted {
             approval_id,
@@ -56,7 +52,6 @@ pub(super) fn decide(
             waits_for: owed(after),
         });
     }
-    after.claim = None;
     after.decided_by = Some(facts.actor_id.clone());
     after.decided_at = Some(facts.now);
     after.reason.clone_from(&body.reason);
@@ -76,12 +71,23 @@ pub(super) fn decide(
     })
 }
 
-/// The roles that the vote counts with, and for whom it is given. One person has one vote, their
-/// own or the one they lent.
-fn standing(
+/// The roles that a vote counts with, and for whom it is given; or why the actor has none. One person
+/// has one vote, their own or that of whoever lent them theirs: who stands in for somebody says what
+/// they would say, with what was lent and nothing of their own besides.
+///
+/// Nobody else may claim it either: a lease of somebody who cannot decide would keep out those who can.
+pub(super) fn standing(
     after: &Approval,
     facts: &ApprovalFacts,
 ) -> Result<(Vec<Role>, Option<String>), Rejection> {
+    let none = || Rejection::NotAnApprover {
+        approval_id: after.id,
+        roles: after.required_roles.clone(),
+    };
+    // Whatever a bundle says: neither software nor the one who asked.
+    if facts.actor_kind != ActorKind::Person || facts.actor_id == after.requested_by {
+        return Err(none());
+    }
     let vote_of = |who: &str| {
         let mut votes = after.votes.iter();
         votes.find(|vote| vote.actor_id == who || vote.on_behalf_of.as_deref() == Some(who))
@@ -104,15 +110,10 @@ fn standing(
     });
     match loan {
         Some(loan) => {
-            let all: BTreeSet<Role> = facts
-                .actor_roles
-                .iter()
-                .chain(&loan.roles)
-                .copied()
-                .collect();
-            Ok((all.into_iter().collect(), Some(loan.from.clone())))
+            let lent = loan.roles.iter().copied().collect();
+            Ok((lent, Some(loan.from.clone())))
         }
-        None => Err(Rejection::NotAnApprover(after.id)),
+        None => Err(none()),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::Rejection;
 
 pub(crate) use decide::meets;
 pub use facts::facts_sha256;
+pub(crate) use plan::move_end;
 pub use plan::{demanded_roles, steps};
 
 /// The furthest that the end of an approval can be moved.
@@ -149,10 +150,12 @@ pub fn act(
         Command::ClaimApproval(body) => {
             pending(approval, facts.now)?;
             unclaimed(approval, facts)?;
+            decide::standing(approval, facts)?;
             claim(&mut after, body.minutes, None, facts)?
         }
         Command::TakeOverApproval(body) => {
             pending(approval, facts.now)?;
+            decide::standing(approval, facts)?;
             claim(&mut after, body.minutes, Some(body.reason.clone()), facts)?
         }
         Command::ReleaseApproval(_) => {

@@ -74,7 +74,7 @@ pub(super) fn admit(approval: &mut Approval, roles: &[Role]) {
 }
 
 /// Moves the end; what would come after it does not come.
-pub(super) fn move_end(approval: &mut Approval, end: DateTime<Utc>) {
+pub(crate) fn move_end(approval: &mut Approval, end: DateTime<Utc>) {
     approval
         .steps
         .retain(|step| step.at < end && step.step != StepKind::Expiry);

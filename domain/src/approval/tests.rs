@@ -546,6 +546,15 @@ fn decide(room: &mut Room, person: usize, lender: Option<usize>) -> Result<(), R
         reason: None,
         version: None,
     };
+    does(room, person, lender, body)
+}
+
+fn does(
+    room: &mut Room,
+    person: usize,
+    lender: Option<usize>,
+    body: impl Into<Command>,
+) -> Result<(), Rejection> {
     let act = Act {
         minutes: 0,
         who: Who {
@@ -585,6 +594,60 @@ fn a_vote_that_was_lent_is_no_second_one() {
     let mut room = Room::opens(2, OnExpiry::Deny);
     let refused = decide(&mut room, 5, Some(0)).unwrap_err();
     assert_eq!(refused.code(), contracts::ErrorCode::Forbidden);
+}
+
+/// Who stands in for another says what they would say: a right of their own that comes up later adds
+/// nothing to it.
+#[test]
+fn who_stands_in_for_another_says_what_was_lent_and_nothing_more() {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    // d is an administrator and borrows from c, the account manager.
+    decide(&mut room, 4, Some(3)).unwrap();
+    let vote = room.desk.approval().votes.last().unwrap();
+    assert_eq!(vote.on_behalf_of.as_deref(), Some("user:c"));
+    assert_eq!(vote.roles, [Role::AccountManager]);
+    // Administrators may decide too by now.
+    while let Some(next) = room.desk.approval().steps.first().cloned()
+        && next.step != StepKind::Expiry
+    {
+        room.desk.now = next.at;
+        room.desk.run(RecordApprovalStep {
+            approval_id: room.desk.approval().id,
+            version: 1,
+            step: next.step,
+            at: next.at,
+            applied_seq: room.desk.seq,
+        });
+    }
+    let approval = room.desk.approval();
+    assert!(approval.required_roles.contains(&Role::TenantAdmin));
+    let owed: Vec<_> = owed(approval).into_iter().map(|it| it.code).collect();
+    assert_eq!(owed, ["RISKY"]);
+    // Nor have they another word.
+    for lender in [None, Some(1)] {
+        let refused = decide(&mut room, 4, lender).unwrap_err();
+        assert_eq!(refused.code(), contracts::ErrorCode::AlreadyDecided);
+    }
+    decide(&mut room, 1, None).unwrap();
+    assert_eq!(room.desk.approval().state, ApprovalState::Approved);
+}
+
+/// The other way round: whom somebody stood in for lends nothing more, and neither does who voted.
+#[test]
+fn nobody_votes_twice_through_two_others() {
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    decide(&mut room, 5, Some(1)).unwrap();
+    // d borrows from a as well, for whom e has spoken, and then from e, who has none to lend.
+    for lender in [1, 5] {
+        let refused = decide(&mut room, 4, Some(lender)).unwrap_err();
+        assert_eq!(refused.code(), contracts::ErrorCode::Forbidden);
+    }
+    let refused = decide(&mut room, 1, Some(2)).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::AlreadyDecided);
+    // The one who asked stands in for nobody.
+    let refused = decide(&mut room, 0, Some(2)).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::Forbidden);
+    assert_eq!(room.desk.approval().votes.len(), 1);
 }
 
 #[test]
@@ -659,25 +722,82 @@ fn only_who_asked_amends() {
 fn a_lease_ends_by_itself() {
     let mut room = Room::opens(1, OnExpiry::Deny);
     let approval_id = room.desk.approval().id;
-    let claim = |room: &mut Room, who: &str| {
-        let command: Command = ClaimApproval {
+    let claim = |room: &mut Room, person| {
+        let body = ClaimApproval {
             approval_id,
             minutes: 15,
-        }
-        .into();
-        let mut facts = room.desk.facts_for(&command);
-        facts.actor_id = who.to_owned();
-        room.desk.try_with(&command, &facts).map(|_| ())
+        };
+        does(room, person, None, body)
     };
-    claim(&mut room, "user:a").unwrap();
+    claim(&mut room, 1).unwrap();
     room.desk.pass(14);
-    let refused = claim(&mut room, "user:b").unwrap_err();
+    let refused = claim(&mut room, 2).unwrap_err();
     assert_eq!(refused.code(), contracts::ErrorCode::ApprovalClaimed);
     assert_eq!(refused.meta()["claimed_by"], "user:a");
     let refused = decide(&mut room, 2, None).unwrap_err();
     assert_eq!(refused.code(), contracts::ErrorCode::ApprovalClaimed);
     room.desk.pass(1);
-    claim(&mut room, "user:b").unwrap();
+    claim(&mut room, 2).unwrap();
+    decide(&mut room, 2, None).unwrap();
+    assert_eq!(room.desk.approval().state, ApprovalState::Approved);
+}
+
+/// A lease is for whoever will decide: the one who asked, software, people without a role and people
+/// who have voted would only keep out the others.
+#[test]
+fn who_cannot_decide_keeps_nobody_from_it() {
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    let approval_id = room.desk.approval().id;
+    let claim = ClaimApproval {
+        approval_id,
+        minutes: 15,
+    };
+    let take_over = TakeOverApproval {
+        approval_id,
+        reason: slug("ill"),
+        minutes: 15,
+    };
+    let both = |room: &mut Room, person, lender| {
+        let claimed = does(room, person, lender, claim.clone());
+        [claimed, does(room, person, lender, take_over.clone())]
+    };
+    use contracts::ErrorCode::{AlreadyDecided, Forbidden};
+    for (person, lender) in [(0, None), (0, Some(1)), (4, None), (5, None), (5, Some(0))] {
+        for refused in both(&mut room, person, lender) {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code(), Forbidden, "{person} {lender:?}");
+            assert!(
+                refused
+                    .detail()
+                    .contains("role approver or account_manager"),
+                "{}",
+                refused.detail()
+            );
+        }
+    }
+    for kind in [ActorKind::Agent, ActorKind::Integration] {
+        let command = claim.clone().into();
+        let facts = crate::Facts {
+            actor_id: PEOPLE[1].0.to_owned(),
+            actor_kind: kind,
+            actor_roles: roles(1),
+            ..room.desk.facts_for(&command)
+        };
+        let refused = room.desk.try_with(&command, &facts).unwrap_err();
+        assert_eq!(refused.code(), Forbidden, "{kind}");
+    }
+    assert_eq!(room.desk.approval().claim, None);
+
+    // On loan, as for the decision; and the word that is given gives the lease back.
+    does(&mut room, 5, Some(1), claim.clone()).unwrap();
+    decide(&mut room, 5, Some(1)).unwrap();
+    assert_eq!(room.desk.approval().state, ApprovalState::Pending);
+    assert_eq!(room.desk.approval().claim, None);
+    for (person, lender) in [(5, Some(2)), (1, None)] {
+        for refused in both(&mut room, person, lender) {
+            assert_eq!(refused.unwrap_err().code(), AlreadyDecided);
+        }
+    }
     decide(&mut room, 2, None).unwrap();
     assert_eq!(room.desk.approval().state, ApprovalState::Approved);
 }

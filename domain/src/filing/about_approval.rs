@@ -3,10 +3,12 @@
 //! No workflow waits for these, so what is released is carried out in the transaction of the last
 //! yes: it cannot be lost between the two, and nothing can come in between.
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use contracts::{
     Command, Slug, TicketEvent,
-    approval::{Approval, ApprovalState},
+    approval::{Approval, ApprovalKind, ApprovalState},
     canonical::canonical_sha256,
+    event::AutonomyMode,
     filing::Filed,
 };
 use serde_json::json;
@@ -14,7 +16,7 @@ use serde_json::json;
 use super::{Filing, FilingFacts};
 use crate::{
     Effect, Rejection,
-    approval::{act, already},
+    approval::{act, already, move_end},
 };
 
 /// What a held filing depends on: when it changes, a yes is no longer about what is. The turn of the
@@ -38,18 +40,60 @@ pub fn ground(command: &Command, facts: &FilingFacts) -> Result<String, Rejectio
     })
 }
 
+/// When the report that a promotion rests on is too old for its gate: a yes after that would be void,
+/// so nobody is asked for longer.
+fn report_ends(to: AutonomyMode, facts: &FilingFacts) -> Option<DateTime<Utc>> {
+    let report = facts.control.report.as_ref()?;
+    let gate = facts.autonomy.rules.gates.get(&to)?;
+    let left = u64::from(gate.max_age_minutes).saturating_sub(report.age_minutes);
+    Some(facts.now + TimeDelta::minutes(left.try_into().ok()?))
+}
+
+/// The end of what it rests on, where that is before the end of its plan.
+fn ends_before(
+    command: &Command,
+    approval: &Approval,
+    facts: &FilingFacts,
+) -> Result<Option<DateTime<Utc>>, Rejection> {
+    let Command::PromoteStage(body) = command else {
+        return Ok(None);
+    };
+    let end = report_ends(body.to, facts);
+    let Some(end) = end.filter(|end| approval.expires_at.is_none_or(|planned| *end < planned))
+    else {
+        return Ok(None);
+    };
+    if end <= facts.now {
+        return Err(Rejection::invalid(
+            "/report_sha256",
+            "is of a report that is too old before anybody could decide: make a new one with \
+             `dispatch rollout report`",
+        ));
+    }
+    Ok(Some(end))
+}
+
 /// Holds a filing that could be carried out now.
-pub(super) fn hold(approval: Approval) -> Filing {
+pub(super) fn hold(
+    command: &Command,
+    mut approval: Approval,
+    facts: &FilingFacts,
+) -> Result<Filing, Rejection> {
+    let ends_at = ends_before(command, &approval, facts)?;
+    if let Some(end) = ends_at {
+        move_end(&mut approval, end);
+    }
     let filed = Filed::Held {
         approval_id: approval.id,
         operation: approval.operation,
         facts_sha256: approval.facts_sha256.clone(),
+        ends_at,
     };
     let id = approval.id.as_uuid();
-    Filing {
+    Ok(Filing {
         effects: vec![Effect::OpenApproval(Box::new(approval))],
         ..Filing::written(filed, id, 0)
-    }
+    })
 }
 
 /// Everything that can become of such an approval, but for what it releases.
@@ -71,6 +115,17 @@ pub(super) fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rej
         return Err(Rejection::invalid(
             "/approval_id",
             "names an approval without a ticket: withdraw it and ask anew",
+        ));
+    }
+    if let Command::ChangeApprovalDue(body) = command
+        && approval.kind == ApprovalKind::Promotion
+        && let Ok(to) = serde_json::from_value(approval.request["to"].clone())
+        && let Some(end) = report_ends(to, facts).filter(|end| *end < body.expires_at)
+    {
+        let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
+        return Err(Rejection::invalid(
+            "/expires_at",
+            format!("must be at most {end}: the report that it rests on is too old after that"),
         ));
     }
     let acted = act(command, approval, &facts.who)?;

@@ -1,7 +1,11 @@
 //! A gate report is computed from what is on record, and kept under its hash.
+//!
+//! Whoever proposes a promotion makes it, so the window is not theirs to choose at will: it ends now,
+//! and how far back it has to reach is the gate's to say (`GATE_WINDOW`).
 
 use chrono::TimeDelta;
 use contracts::{
+    autonomy::LONGEST_REPORT_DAYS,
     canonical::{canonical_json, canonical_sha256},
     command::RecordGateReport,
     filing::Filed,
@@ -12,9 +16,9 @@ use uuid::Uuid;
 use super::{Filing, FilingFacts, check, stage};
 use crate::{Rejection, rollout};
 
-const LONGEST: TimeDelta = TimeDelta::days(366);
-/// A caller's "now" may be that much ahead of ours.
-const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
+const LONGEST: TimeDelta = TimeDelta::days(LONGEST_REPORT_DAYS as i64);
+/// A caller's "now" may be that much behind ours: a request may be sent again with the same body.
+const ON_ITS_WAY: TimeDelta = TimeDelta::minutes(10);
 
 pub(super) fn plan(body: &RecordGateReport, facts: &FilingFacts) -> Result<Filing, Rejection> {
     stage::standing(&body.target, facts)?;
@@ -22,14 +26,20 @@ pub(super) fn plan(body: &RecordGateReport, facts: &FilingFacts) -> Result<Filin
         check::kept_instant(body.since),
         check::kept_instant(body.until),
     );
-    if until > facts.now + CLOCKS_DIFFER {
+    if until > facts.now + rollout::CLOCKS_DIFFER {
         return Err(Rejection::invalid("/until", "must not lie in the future"));
     }
     let until = until.min(facts.now);
+    if until < facts.now - ON_ITS_WAY {
+        return Err(Rejection::invalid(
+            "/until",
+            "must be now: a report looks at all that was until it is made",
+        ));
+    }
     if since >= until || until - since > LONGEST {
         return Err(Rejection::invalid(
             "/since",
-            "must be before `until`, at most 366 days",
+            format!("must be before `until`, at most {LONGEST_REPORT_DAYS} days"),
         ));
     }
     let broken = |what| Rejection::Broken { what };

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use contracts::{
     CommandId, Operation, Role,
-    autonomy::{StageSetting, StageTarget},
+    approval::{Approval, StepKind},
+    autonomy::{StageGate, StageSetting, StageTarget},
     canonical::{canonical_json, canonical_sha256},
-    command::{ApplyStageChange, DemoteStage, PromoteStage, RecordGateReport},
+    command::{ApplyStageChange, ChangeApprovalDue, DemoteStage, PromoteStage, RecordGateReport},
     comms::{OnlyWhile, Purpose, Recipient},
     event::AutonomyMode,
     filing::Filed,
@@ -462,8 +463,10 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
         until: monday() + TimeDelta::hours(until),
     };
     assert_eq!(wrong(body(-1, 1), &facts), "/until");
-    assert_eq!(wrong(body(-1, -1), &facts), "/since");
-    assert_eq!(wrong(body(-24 * 367, 0), &facts), "/since");
+    assert_eq!(wrong(body(-24 * 93, 0), &facts), "/since");
+    // Nobody leaves out what was last.
+    assert_eq!(wrong(body(-24 * 28, -1), &facts), "/until");
+    assert_eq!(wrong(body(0, 0), &facts), "/since");
     assert!(matches!(
         run(body(-1, 0), &facts),
         Err(Rejection::Broken { .. })
@@ -495,4 +498,89 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
     let row = run(ahead(60), &facts).unwrap().row.unwrap();
     assert_eq!(row["document"], document, "a clock that is ahead");
     assert_eq!(wrong(ahead(61), &facts), "/until");
+    assert!(run(ahead(-600), &facts).is_ok(), "sent again");
+    assert_eq!(wrong(ahead(-601), &facts), "/until");
+}
+
+/// A yes after the end of the report would be void: nobody is asked for so long.
+#[test]
+fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
+    let asked = |age_minutes, most: u32, report: bool| {
+        let mut facts = at(AutonomyMode::Canary, Some(10));
+        let gate = StageGate {
+            min_window_days: 0,
+            min_sample: 1,
+            min_agreement_permille: 0,
+            max_denied_permille: 0,
+            max_overridden_permille: 0,
+            max_breaches: 0,
+            max_age_minutes: most,
+        };
+        facts.autonomy.rules.gates = [(AutonomyMode::Auto, gate)].into();
+        facts.control.report = report.then(|| PolicyReport {
+            kind: "gate".to_owned(),
+            age_minutes,
+            subject: "dispatch".to_owned(),
+            figures: BTreeMap::new(),
+        });
+        facts
+    };
+    let promotion: Command = promote(AutonomyMode::Auto, None).into();
+    let planned = |minutes: [i64; 3]| {
+        let steps = [StepKind::Reminder, StepKind::Reminder, StepKind::Expiry];
+        let steps = steps.into_iter().zip(minutes);
+        let steps: Vec<_> = steps
+            .map(|(step, minute)| json!({ "step": step, "at": monday() + TimeDelta::minutes(minute) }))
+            .collect();
+        let approval: Approval = serde_json::from_value(json!({
+            "id": format!("apr_{}", "0".repeat(32)), "kind": "promotion", "state": "pending",
+            "operation": "promote_stage", "requested_by": "usr_a",
+            "required_roles": ["tenant_admin"], "request_sha256": "", "version": 1,
+            "request": { "to": "AUTO" }, "requested_at": monday(), "steps": steps,
+            "expires_at": monday() + TimeDelta::minutes(minutes[2]),
+            "decided_by": null, "decided_at": null, "reason": null,
+        }))
+        .unwrap();
+        approval
+    };
+    let plan = |facts: &FilingFacts| {
+        let filing = hold(&promotion, planned([240, 1440, 4320]), facts)?;
+        let [Effect::OpenApproval(held)] = &filing.effects[..] else {
+            panic!("{filing:?}");
+        };
+        let minutes = held
+            .steps
+            .iter()
+            .map(|step| (step.at - monday()).num_minutes());
+        let steps: Vec<_> = held
+            .steps
+            .iter()
+            .map(|step| step.step)
+            .zip(minutes)
+            .collect();
+        assert_eq!(held.expires_at, held.steps.last().map(|step| step.at));
+        Ok::<_, Rejection>(steps)
+    };
+    use StepKind::{Expiry, Reminder};
+    let whole = [(Reminder, 240), (Reminder, 1440), (Expiry, 4320)];
+    assert_eq!(plan(&asked(0, 1440, false)).unwrap(), whole);
+    assert_eq!(plan(&asked(0, 4321, true)).unwrap(), whole);
+    let cut = [(Reminder, 240), (Expiry, 1430)];
+    assert_eq!(plan(&asked(10, 1440, true)).unwrap(), cut);
+    assert_eq!(plan(&asked(1439, 1440, true)).unwrap(), [(Expiry, 1)]);
+    let Err(Rejection::InvalidField { pointer, .. }) = plan(&asked(1440, 1440, true)) else {
+        panic!("nobody could decide it");
+    };
+    assert_eq!(pointer, "/report_sha256");
+
+    // Nor is its end put off beyond that.
+    let mut facts = asked(10, 1440, true);
+    facts.approval = Some(planned([240, 1440, 1430]));
+    let put_off = |minutes: i64| ChangeApprovalDue {
+        approval_id: facts.approval.as_ref().unwrap().id,
+        expires_at: monday() + TimeDelta::minutes(minutes),
+        reason: slug("holiday"),
+    };
+    assert!(run(put_off(1430), &facts).is_ok());
+    assert_eq!(wrong(put_off(1431), &facts), "/expires_at");
 }

@@ -83,7 +83,7 @@ pub struct AttemptFacts {
     pub ticket_id: TicketId,
     /// The risk class that its decision named: that of the ticket before it.
     pub risk: Option<Slug>,
-    /// Whether policy denied it for another reason than a cap.
+    /// Whether policy denied it; else it was let pass, or held.
     pub denied: bool,
 }
 

@@ -19,5 +19,5 @@ pub use ledger::{
     StepFacts, TicketRisk, ledger, rule,
 };
 pub use overrides::undone;
-pub use report::{GATE_V, checks, gate_report, policy_figures, rank};
+pub use report::{CLOCKS_DIFFER, GATE_V, checks, gate_report, policy_figures, rank};
 pub use wilson::lower_bound_permille;

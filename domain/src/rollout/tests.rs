@@ -507,6 +507,7 @@ fn advice_is_counted_by_its_heaviest_reason() {
 
 fn gate(min_sample: u32, min_agreement_permille: u32) -> StageGate {
     StageGate {
+        min_window_days: 0,
         min_sample,
         min_agreement_permille,
         max_denied_permille: 334,
@@ -550,6 +551,7 @@ fn the_same_rows_give_the_same_report() {
 
     let figures = policy_figures(&first);
     assert_eq!(figures["sample"], 3);
+    assert_eq!(figures["window_minutes"], 101, "a clock may be ahead");
     assert_eq!(figures["from_mode"], 3);
     assert_eq!(figures["stage_version"], 3);
     assert_eq!(figures["denied_permille"], 334);
@@ -563,6 +565,29 @@ fn the_same_rows_give_the_same_report() {
         canonical_sha256(&first).unwrap(),
         canonical_sha256(&report(&autonomy)).unwrap()
     );
+}
+
+#[test]
+fn a_report_says_whether_it_looks_back_far_enough() {
+    let mut autonomy = staged(&[(None, AutonomyMode::Canary, Some(10))]);
+    let gate = StageGate {
+        min_window_days: 7,
+        ..gate(1, 0)
+    };
+    autonomy.rules.gates = [(AutonomyMode::Auto, gate)].into();
+    let check = |minutes: i64| {
+        let range = (minute(-minutes), minute(0));
+        let report = gate_report(&target(None), range, facts(), &autonomy);
+        let of = report.gates[&AutonomyMode::Auto].iter();
+        let mut of = of.filter(|check| check.code == "GATE_WINDOW");
+        let check = of.next().unwrap();
+        assert_eq!(check.needed, 7);
+        (check.figure, check.met)
+    };
+    assert_eq!(check(7 * 1440), (7, true));
+    assert_eq!(check(7 * 1440 - 1), (7, true), "cut off by a clock");
+    assert_eq!(check(7 * 1440 - 2), (6, false));
+    assert_eq!(check(60), (0, false));
 }
 
 // Guardrails.

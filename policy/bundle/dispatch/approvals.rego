@@ -1,28 +1,42 @@
 # Separation of duties: who asks does not decide, who decides has a role that was asked for, of their
-# own or lent by somebody who is away, and is a person.
+# own or lent by somebody who is away, and is a person. So it is for who claims what is to be decided.
 package dispatch
 
+# Who claims an approval keeps the others from deciding: only who may decide may do so.
+
 deny contains forbidden("SELF_APPROVAL", message, to_pass) if {
-	input.operation == "decide_approval"
+	input.operation in {"claim_approval", "decide_approval", "take_over_approval"}
 	input.approval.requested_by == input.actor.id
-	message := "The one who asked for an approval may not decide it."
-	to_pass := sprintf("Another person with role %s decides.", [concat(" or ", input.approval.required_roles)])
+	message := sprintf("The one who asked for an approval may not %s it.", [verb])
+	to_pass := sprintf("Another person with role %s %s.", [concat(" or ", input.approval.required_roles), does])
 }
 
 deny contains forbidden("APPROVER_KIND", message, to_pass) if {
-	input.operation == "decide_approval"
+	input.operation in {"claim_approval", "decide_approval", "take_over_approval"}
 	input.actor.kind != "person"
-	message := sprintf("An approval is decided by people, not by a caller of kind %s.", [input.actor.kind])
-	to_pass := sprintf("A person with role %s decides.", [concat(" or ", input.approval.required_roles)])
+	message := sprintf("An approval is %s by people, not by a caller of kind %s.", [done, input.actor.kind])
+	to_pass := sprintf("A person with role %s %s.", [concat(" or ", input.approval.required_roles), does])
 }
 
 deny contains forbidden("APPROVER_ROLE", message, to_pass) if {
-	input.operation == "decide_approval"
+	input.operation in {"claim_approval", "decide_approval", "take_over_approval"}
 	required := input.approval.required_roles
 	not has_required_role
-	message := sprintf("This approval is to be decided by role %s.", [concat(" or ", required)])
+	message := sprintf("This approval is to be %s by role %s.", [done, concat(" or ", required)])
 	to_pass := sprintf("Call as a person with role %s.", [concat(" or ", required)])
 }
+
+words := {
+	"claim_approval": ["claim", "claims it", "claimed"],
+	"decide_approval": ["decide", "decides", "decided"],
+	"take_over_approval": ["take over", "takes it over", "taken over"],
+}
+
+verb := words[input.operation][0]
+
+does := words[input.operation][1]
+
+done := words[input.operation][2]
 
 has_required_role if {
 	some role in input.approval.required_roles

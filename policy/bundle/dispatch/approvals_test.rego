@@ -9,8 +9,10 @@ approval := {
 	"required_roles": ["approver"],
 }
 
-codes(actor) := {reason.code |
-	request := object.union(f.ask("decide_approval", actor, {"verdict": "approve"}, f.ticket), {"approval": approval})
+codes(actor) := codes_of("decide_approval", actor)
+
+codes_of(operation, actor) := {reason.code |
+	request := object.union(f.ask(operation, actor, {"verdict": "approve"}, f.ticket), {"approval": approval})
 	deny := data.dispatch.deny with input as request
 	some reason in deny
 }
@@ -19,6 +21,22 @@ test_another_person_with_the_role if codes(f.person("approver")) == set()
 
 test_not_the_one_who_asked if {
 	codes(object.union(f.person("approver"), {"id": approval.requested_by})) == {"SELF_APPROVAL"}
+}
+
+test_who_may_not_decide_keeps_nobody_from_it if {
+	every operation in {"claim_approval", "take_over_approval"} {
+		codes_of(operation, f.person("approver")) == set()
+		codes_of(operation, f.person("dispatcher")) == {"APPROVER_ROLE"}
+		codes_of(operation, object.union(f.person("approver"), {"id": approval.requested_by})) == {"SELF_APPROVAL"}
+		"APPROVER_KIND" in codes_of(operation, f.integration("approver"))
+		"APPROVER_KIND" in codes_of(operation, f.software("agent"))
+	}
+	codes_of("release_approval", f.person("dispatcher")) == set()
+	deny := data.dispatch.deny with input as object.union(
+		f.ask("take_over_approval", f.person("dispatcher"), {"reason": "ill", "minutes": 5}, f.ticket),
+		{"approval": approval},
+	)
+	{reason.message | some reason in deny} == {"This approval is to be taken over by role approver."}
 }
 
 test_not_without_the_required_role if codes(f.person("account_manager")) == {"APPROVER_ROLE"}

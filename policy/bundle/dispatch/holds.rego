@@ -2,7 +2,8 @@
 # the condition's code; what happens while nobody does, in data.approvals.plans.
 #
 # When dispatch-api carries out what was approved it asks again, about the one who proposed it, with
-# the votes that there are: a hold that enough people released is none any more.
+# the votes that there are: a hold that enough people released is none any more. A yes is about what it
+# was asked for: a hold that has come up since (the night has begun) is not released by it.
 package dispatch
 
 # A failed condition that people may waive; `otherwise` is what would pass without them.
@@ -53,7 +54,13 @@ counts_for(_, vote) if {
 	role in escalated_roles
 }
 
+# What was recorded before 1.5.0 does not say what was asked.
+asked_about(_) if not input.release.codes
+
+asked_about(code) if code in input.release.codes
+
 released(code) if {
+	asked_about(code)
 	people := {vote.actor_id |
 		some vote in input.release.votes
 		vote.actor_id != input.release.proposer.id

@@ -50,6 +50,27 @@ test_one_person_is_one_person if {
 		with data.approvals.rules as rule(["dispatcher", "account_manager"], 2)
 }
 
+about(codes, request) := object.union(request, {"release": object.union(request.release, {"codes": codes})})
+
+test_a_yes_is_about_what_it_was_asked_for if {
+	request := f.released(proposed, [f.vote("person:a", "dispatcher")])
+	data.dispatch.result == "ALLOW" with input as about(["STAGE_APPROVE"], request)
+	data.dispatch.result == "ALLOW" with input as about(["QUIET_HOURS", "STAGE_APPROVE"], request)
+	data.dispatch.result == "REQUIRE_APPROVAL" with input as about(["QUIET_HOURS"], request)
+	data.dispatch.result == "REQUIRE_APPROVAL" with input as about([], request)
+}
+
+test_the_night_is_not_released_by_a_yes_of_the_day if {
+	body := {"channel": "sms", "send_at": "2026-11-21T23:00:00Z"}
+	asked := f.at_stage("APPROVE", f.ask("comms_outbound", f.software("agent"), body, object.union(f.ticket, {"template": "scheduled_install"})))
+	request := f.released(asked, [f.vote("person:a", "dispatcher")])
+	decision := data.dispatch.decision with input as about(["STAGE_APPROVE"], request)
+	decision.result == "REQUIRE_APPROVAL"
+	{demand.code | some demand in decision.approval.demands} == {"QUIET_HOURS"}
+	data.dispatch.result == "ALLOW" with input as about(["QUIET_HOURS", "STAGE_APPROVE"], request)
+	data.dispatch.result == "ALLOW" with input as request
+}
+
 test_who_proposed_does_not_count if {
 	votes := [f.vote(proposed.actor.id, "dispatcher")]
 	data.dispatch.result == "REQUIRE_APPROVAL" with input as f.released(proposed, votes)

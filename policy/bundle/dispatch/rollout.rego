@@ -90,6 +90,18 @@ deny contains at(unmet("GATE_AGE", message, to_pass), "/report_sha256") if {
 	to_pass := "Make a new one with `dispatch rollout report`."
 }
 
+# A window of one's choice would leave out what went wrong.
+deny contains at(unmet("GATE_WINDOW", message, to_pass), "/report_sha256") if {
+	least := gate.min_window_days
+	not at_least("window_minutes", least * 1440)
+	message := sprintf("The report looks back over %s; for %s it must be %d days.", [window_text, input.body.to, least])
+	to_pass := sprintf("Make one with `dispatch rollout report %s --since %dd`.", [stage_key, least])
+}
+
+window_text := sprintf("%d days", [floor(input.report.figures.window_minutes / 1440)]) if {
+	input.report.figures.window_minutes >= 0
+} else := "a time that it does not say"
+
 deny contains unmet("GATE_SAMPLE", message, to_pass) if {
 	least := gate.min_sample
 	not at_least("sample", least)

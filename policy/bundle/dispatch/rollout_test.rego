@@ -4,6 +4,7 @@ import data.dispatch_test.fixtures as f
 
 good := {
 	"from_mode": 3,
+	"window_minutes": 40320,
 	"sample": 200,
 	"agreement_permille": 900,
 	"denied_permille": 50,
@@ -57,6 +58,7 @@ test_the_target_without_a_risk_class if {
 }
 
 test_each_figure_is_judged_to_the_last_unit if {
+	codes(figure("window_minutes", 40319)) == {"GATE_WINDOW"}
 	codes(figure("sample", 199)) == {"GATE_SAMPLE"}
 	codes(figure("agreement_permille", 899)) == {"GATE_AGREEMENT"}
 	codes(figure("denied_permille", 51)) == {"GATE_DENIED"}
@@ -82,7 +84,7 @@ test_what_fails_is_all_said if {
 		object.remove(report, ["figures"]),
 		{"figures": {}},
 	)})
-	codes(request) == {"GATE_AGREEMENT", "GATE_BREACHES", "GATE_DENIED", "GATE_OVERRIDDEN", "GATE_SAMPLE"}
+	codes(request) == {"GATE_AGREEMENT", "GATE_BREACHES", "GATE_DENIED", "GATE_OVERRIDDEN", "GATE_SAMPLE", "GATE_WINDOW"}
 }
 
 test_one_stage_at_a_time if {
@@ -109,6 +111,20 @@ test_a_report_of_an_earlier_stage_is_told_apart_from_a_leap if {
 	codes(now_at(1, 2, "CANARY")) == {"REPORT_OTHER", "STAGE_SKIPPED"}
 	codes(now_at(2, 2, "CANARY")) == set()
 	codes(now_at(1, 1, "AUTO")) == {"STAGE_SKIPPED"}
+}
+
+test_how_far_back_is_said_in_days if {
+	deny := data.dispatch.deny with input as figure("window_minutes", 2880)
+	[[reason.message, reason.to_pass] | some reason in deny] == [[
+		"The report looks back over 2 days; for AUTO it must be 28 days.",
+		"Make one with `dispatch rollout report dispatch/emergency --since 28d`.",
+	]]
+}
+
+test_a_bundle_may_ask_for_no_window if {
+	gates := {"AUTO": object.remove(data.autonomy.gates.AUTO, ["min_window_days"])}
+	deny := data.dispatch.deny with input as figure("window_minutes", 1) with data.autonomy.gates as gates
+	deny == set()
 }
 
 test_a_lower_stage_asks_for_less if {

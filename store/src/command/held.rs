@@ -20,6 +20,9 @@ pub struct HeldRow {
     /// What policy was asked about a change order.
     #[serde(default)]
     pub asked: Option<AskedRow>,
+    /// SHA-256 of the bundle that wanted people to be asked.
+    #[serde(default)]
+    pub asked_under: Option<String>,
 }
 
 /// A question that policy has answered.

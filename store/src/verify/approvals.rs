@@ -175,10 +175,14 @@ impl Approvals {
                 approval_id,
                 operation,
                 facts_sha256,
+                ends_at,
             } => {
                 let asked = attempt.asked();
                 let mut told = Told::held(attempt, &asked, *approval_id, *operation);
                 told.approval.facts_sha256.clone_from(facts_sha256);
+                if let Some(end) = ends_at {
+                    told.put_off(*end);
+                }
                 self.told.insert((row.tenant_id, *approval_id), told);
             }
             Filed::ApprovalChanged {
@@ -491,6 +495,7 @@ impl Told {
             on_behalf_of: None,
             command_id: row.command_id,
         });
+        self.approval.claim = None;
         let lent = read(&asked["lent"]).unwrap_or_default();
         self.voters.push((row.actor_kind.clone(), lent));
     }
@@ -504,7 +509,6 @@ impl Told {
     ) {
         let row = attempt.row;
         self.decided_command_id = Some(row.command_id.as_uuid());
-        self.approval.claim = None;
         self.approval.decided_by = Some(row.actor_id.clone());
         self.approval.decided_at = Some(row.at);
         self.approval.reason = reason;
@@ -586,6 +590,8 @@ impl Told {
         found: &mut Findings,
     ) {
         let row = attempt.row;
+        let release = &asked["release"];
+        let was_asked_about = self.was_asked_about(&release["codes"]);
         let approval = &mut self.approval;
         let voters: Vec<&String> = approval.votes.iter().map(|vote| &vote.actor_id).collect();
         let told = json!({
@@ -602,7 +608,6 @@ impl Told {
         else {
             return;
         };
-        let release = &asked["release"];
         let released_by: Vec<&Value> = release["votes"]
             .as_array()
             .map(|votes| votes.iter().map(|vote| &vote["actor_id"]).collect())
@@ -615,7 +620,8 @@ impl Told {
             && row.payload["approval"] == told
             && release["approval_id"] == json!(approval.id)
             && release["proposer"]["id"] == json!(approval.requested_by)
-            && json!(released_by) == told["approved_by"];
+            && json!(released_by) == told["approved_by"]
+            && was_asked_about;
         if !sound {
             let what = "something was carried out that was not released so, or not any more";
             found.add(Invariant::I5, attempt.place, what);
@@ -631,6 +637,13 @@ impl Told {
         }
         approval.request = request;
         self.unknown.remove("request");
+    }
+
+    /// Whether these are the rules that people were asked about. What was carried out under earlier
+    /// versions does not say.
+    fn was_asked_about(&self, codes: &Value) -> bool {
+        let asked: BTreeSet<&String> = self.approval.demands.iter().map(|it| &it.code).collect();
+        codes.is_null() || self.unknown.contains("demands") || *codes == json!(asked)
     }
 
     /// Whether the ticket from which it was carried out is still what was approved: recomputed, for
@@ -776,7 +789,8 @@ impl Told {
         different
     }
 
-    /// Whether these are the votes that were given, with the roles that each had or had been lent.
+    /// Whether these are the votes that were given, with the roles that each had, or those that were
+    /// lent to whoever stood in for another.
     fn are_votes(&self, stored: &Value) -> bool {
         let Some(stored) = read::<Vec<Vote>>(stored) else {
             return false;
@@ -792,12 +806,12 @@ impl Told {
                     if let Some(from) = &vote.on_behalf_of {
                         let mut loans = lent.iter();
                         // Somebody may have lent twice: any of the loans will do.
-                        let Some(loan) = loans.find(|loan| {
-                            loan.from == *from && all(&told.roles, &loan.roles) == vote.roles
-                        }) else {
+                        let Some(loan) = loans
+                            .find(|loan| loan.from == *from && loan.roles.iter().eq(&vote.roles))
+                        else {
                             return false;
                         };
-                        told.roles = all(&told.roles, &loan.roles);
+                        told.roles = loan.roles.iter().copied().collect();
                         told.on_behalf_of = Some(from.clone());
                     }
                     *vote == told
@@ -807,11 +821,6 @@ impl Told {
 
 /// What a policy's answer tells of an approval.
 const NEEDED: [&str; 3] = ["demands", "required_roles", "on_expiry"];
-
-fn all(own: &[Role], lent: &BTreeSet<Role>) -> Vec<Role> {
-    let all: BTreeSet<Role> = own.iter().chain(lent).copied().collect();
-    all.into_iter().collect()
-}
 
 /// What Postgres keeps of a moment.
 fn micros(at: Option<DateTime<Utc>>) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! Approvals: held, claimed, decided, amended, carried out, void, over; by the right people, once,
 //! and never because nobody said anything.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use client::{ApprovalAnswer, CallOptions, Client, ClientError};
 use contracts::{
     ApprovalId, ErrorCode, Operation, Problem, Role, TicketId, TicketState,
@@ -12,6 +12,7 @@ use contracts::{
     policy::PolicyInput,
 };
 use dispatch_tests::{
+    filing::receipt,
     http::key,
     job::{HELD_CENTS, Job, SECRET_WORDS},
     record::{Footprint, attempt},
@@ -19,6 +20,7 @@ use dispatch_tests::{
     wait,
     who::{Who, mint},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
@@ -106,7 +108,8 @@ pub(super) async fn bundle_with(stack: &Stack, path: &str, change: impl Fn(Value
     let starter = policy::Bundle::starter().unwrap();
     // These tests are about the starter's own amounts and numbers of people.
     let files = starter.files().iter();
-    let files = files.filter(|(name, _)| !name.ends_with("nte_test.rego"));
+    let own = ["nte_test.rego", "quiet_hours_test.rego", "holds_test.rego"];
+    let files = files.filter(|(name, _)| !own.iter().any(|own| name.ends_with(own)));
     let texts = files.map(|(name, text)| {
         let text = match name == path {
             true => change(serde_json::from_str(text).unwrap()).to_string(),
@@ -405,6 +408,134 @@ fn a_claim_is_given_back_taken_over_or_runs_out() {
         two.claim_approval(&claim, &options()).await.unwrap();
         say_yes(&two, id).await.unwrap();
         assert_eq!(stands(&stack, id).await.claim, None);
+    });
+}
+
+/// A lease of somebody who cannot decide would keep out those who can.
+#[test]
+fn who_cannot_decide_claims_nothing() {
+    with_api(async |stack| {
+        bundle_with(&stack, "approvals/data.json", |mut data| {
+            data["rules"]["NTE_PERCENT"]["count"] = 2.into();
+            data
+        })
+        .await;
+        let (_, approval) = held(&stack).await;
+        let id = approval.id;
+        let claim = json!({ "approval_id": id, "minutes": 240 });
+        let take = json!({ "approval_id": id, "minutes": 240, "reason": "busy" });
+        let both = [("claim", &claim), ("take-over", &take)];
+        for (who, code) in [
+            (Who::Technician, "SELF_APPROVAL"),
+            (Who::Dispatcher, "APPROVER_ROLE"),
+            (Who::TenantAdmin, "APPROVER_ROLE"),
+            (Who::Agent, "APPROVER_KIND"),
+            (Who::Registry, "APPROVER_KIND"),
+        ] {
+            for (verb, body) in both {
+                let path = format!("/approvals/{id}/{verb}");
+                let ask = stack.ask(who, Method::POST, path).key(key()).json(body);
+                let reply = ask.send().await;
+                assert_eq!(reply.status, 403, "{who:?} {verb}: {}", reply.text());
+                let reasons = reply.json()["reasons"].clone();
+                let reasons = reasons.as_array().unwrap();
+                let named = reasons.iter().find(|reason| reason["code"] == code);
+                let to_pass = named.unwrap_or_else(|| panic!("{who:?} {verb}: {reasons:?}"));
+                let to_pass = to_pass["to_pass"].as_str().unwrap();
+                assert!(to_pass.contains("role account_manager"), "{to_pass}");
+            }
+        }
+        assert_eq!(stands(&stack, id).await.claim, None);
+
+        // Who has said yes has no more to say, and keeps nobody out: the lease ends with the word.
+        let one = person(&stack, "usr_one", &[Role::AccountManager]);
+        let two = person(&stack, "usr_two", &[Role::AccountManager]);
+        let claim = ClaimApproval {
+            approval_id: id,
+            minutes: 240,
+        };
+        one.claim_approval(&claim, &CallOptions::default())
+            .await
+            .unwrap();
+        let first = say_yes(&one, id).await.unwrap();
+        assert_eq!(first.state(), Some(ApprovalState::Pending));
+        assert_eq!(stands(&stack, id).await.claim, None);
+        let again = one.claim_approval(&claim, &CallOptions::default()).await;
+        refusal(again, ErrorCode::AlreadyDecided);
+        let last = say_yes(&two, id).await.unwrap();
+        assert_eq!(last.state(), Some(ApprovalState::Approved));
+    });
+}
+
+/// People were asked about an amount, by day. That it is night by now nobody was asked about, though
+/// whoever said yes to the one may say yes to the other.
+#[test]
+fn a_yes_releases_what_it_was_asked_for_and_nothing_else() {
+    with_api(async |stack| {
+        let job = async || Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let (mut by_day, mut by_night) = (job().await, job().await);
+        let minute = |hours: i64| {
+            let at = Utc::now() + TimeDelta::hours(hours);
+            i64::from(at.hour() * 60 + at.minute())
+        };
+        let quiet = async |from: i64, until: i64| {
+            let body = json!({
+                "calendar": { "time_zone": "UTC", "week": [[], [], [], [], [], [], []] },
+                "currency": "EUR", "locale": "en",
+                "quiet_hours": { "from_minute": minute(from), "until_minute": minute(until) },
+            });
+            let path = format!("/tenants/{}/configure", stack.tenant().id);
+            let ask = stack.ask(Who::TenantAdmin, Method::POST, path).key(key());
+            receipt(&ask.json(&body).send().await);
+        };
+        quiet(6, 12).await;
+        bundle_with(&stack, "quiet_hours/data.json", |mut data| {
+            data["operations"] = json!(["request_change"]);
+            data["exempt_templates"] = json!([]);
+            data
+        })
+        .await;
+        let codes = |approval: &Approval| -> Vec<String> {
+            let codes = approval.demands.iter().map(|demand| demand.code.clone());
+            codes.collect()
+        };
+        let asked = by_day.is_held().await;
+        assert!(
+            !codes(&asked).contains(&"QUIET_HOURS".to_owned()),
+            "{asked:?}"
+        );
+        by_day.is_released().await;
+        quiet(-6, 6).await;
+        let receipt = execute(&stack, asked.id, 1).await.unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Stale));
+        assert_eq!(receipt.ticket.open_change, None);
+        let after = stands(&stack, asked.id).await;
+        assert_eq!(
+            after.reason,
+            Some(slug("quiet_hours")),
+            "what stood against it"
+        );
+
+        // Asked by night, about both, it is carried out.
+        let asked = by_night.is_held().await;
+        assert!(
+            codes(&asked).contains(&"QUIET_HOURS".to_owned()),
+            "{asked:?}"
+        );
+        assert!(asked.demands.len() > 1);
+        by_night.is_released().await;
+        let receipt = execute(&stack, asked.id, 1).await.unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Executed));
+        let input: String = sqlx::query_scalar(
+            "select input from policy_decisions where command_id = $1 and operation = 'request_change'",
+        )
+        .bind(receipt.command_id.as_uuid())
+        .fetch_one(stack.admin())
+        .await
+        .unwrap();
+        let input: PolicyInput = serde_json::from_str(&input).unwrap();
+        let told = input.release.unwrap().codes.unwrap();
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), codes(&asked));
     });
 }
 

@@ -136,7 +136,7 @@ async fn control(stack: &Stack) {
     send(Who::Dispatcher, Operation::RevokeDelegation, &body).await;
     let target = json!({ "operation": "dispatch" });
     let body = json!({
-        "target": target, "since": now - TimeDelta::days(1), "until": now - TimeDelta::hours(1),
+        "target": target, "since": now - TimeDelta::days(1), "until": now,
     });
     send(Who::TenantAdmin, Operation::RecordGateReport, &body).await;
     let body = json!({ "target": target, "to": "OFF", "reason": "too_early" });
