@@ -28,9 +28,10 @@ pub struct LedgerFigures {
     pub open: u64,
     /// The lower bound (Wilson, 95 %) of the agreement on the unseen ones, in thousandths.
     pub agreement_permille: u32,
-    /// What software attempted: neither stopped by its stage nor by a kill switch.
+    /// What software attempted and policy let pass, held or denied. What its stage, a kill switch or a
+    /// cap stopped is no attempt here, and neither is what failed for another reason than policy.
     pub attempts: u64,
-    /// What policy denied of that; a cap that was reached is no denial.
+    /// What policy denied of that.
     pub denied: u64,
     /// Their share, in thousandths, rounded up.
     pub denied_permille: u32,

@@ -136,12 +136,14 @@ async fn send(stack: &Stack, who: Who, operation: Operation, body: &Value) -> Re
     stack.command(who, operation, None, body).send().await
 }
 
-/// A report over the last hour.
+/// A report as far back as any gate wants.
 async fn report(stack: &Stack, stage: &str) -> String {
+    report_since(stack, stage, TimeDelta::days(28)).await
+}
+
+async fn report_since(stack: &Stack, stage: &str, window: TimeDelta) -> String {
     let now = Utc::now();
-    let body = json!({
-        "target": target(stage), "since": now - TimeDelta::hours(1), "until": now,
-    });
+    let body = json!({ "target": target(stage), "since": now - window, "until": now });
     let reply = send(stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
     match receipt(&reply).filed {
         Filed::Report { sha256 } => sha256,
@@ -499,24 +501,190 @@ fn a_report_is_old_when_what_it_looked_at_is() {
     with_api(async |stack| {
         rules(&stack, easy).await;
         triaged(&stack, true).await;
-        let until = Utc::now() - TimeDelta::days(30);
+        let until = Utc::now() - TimeDelta::minutes(11);
         let body = json!({
-            "target": target(TRIAGE), "since": until - TimeDelta::hours(1), "until": until,
+            "target": target(TRIAGE), "since": until - TimeDelta::days(28), "until": until,
         });
         let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
-        let Filed::Report { sha256 } = receipt(&reply).filed else {
-            panic!()
-        };
+        let problem = reply.problem(ErrorCode::InvalidField);
+        assert_eq!(
+            pointers(&problem),
+            ["/until"],
+            "nobody leaves out what was last"
+        );
+
+        let sha256 = report(&stack, TRIAGE).await;
+        let week = TimeDelta::days(7) + TimeDelta::minutes(1);
+        made_earlier(&stack, week).await;
         let body = json!({
             "target": target(TRIAGE), "to": "APPROVE", "reason": "good_figures",
             "report_sha256": sha256,
         });
         let reply = send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await;
-        let codes = codes(&reply, ErrorCode::PolicyDenied);
-        assert!(
-            codes.contains("GATE_AGE") && codes.contains("GATE_SAMPLE"),
-            "{codes:?}"
+        assert!(codes(&reply, ErrorCode::PolicyDenied).contains("GATE_AGE"));
+        // As it was, or the check at the end finds it, as it should.
+        made_earlier(&stack, -week).await;
+    });
+}
+
+/// As if all reports had been made so much earlier; with less than nothing they are again as they were.
+async fn made_earlier(stack: &Stack, by: TimeDelta) {
+    sqlx::query("update reports set made_at = made_at - $1")
+        .bind(by)
+        .execute(stack.admin())
+        .await
+        .unwrap();
+}
+
+/// Which window flatters is not for whoever proposes to choose.
+#[test]
+fn a_report_looks_back_as_far_as_the_gate_demands() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let ask = async |window: TimeDelta| {
+            let body = json!({
+                "target": target(TRIAGE), "to": "APPROVE", "reason": "good_figures",
+                "report_sha256": report_since(&stack, TRIAGE, window).await,
+            });
+            send(&stack, Who::TenantAdmin, Operation::PromoteStage, &body).await
+        };
+        for window in [
+            TimeDelta::hours(1),
+            TimeDelta::days(7) - TimeDelta::minutes(2),
+        ] {
+            let reply = ask(window).await;
+            let reasons = reply.problem(ErrorCode::PolicyDenied).reasons;
+            let short = reasons.iter().find(|reason| reason.code == "GATE_WINDOW");
+            let short = short.unwrap_or_else(|| panic!("{reasons:?}"));
+            assert_eq!(short.pointer.as_deref(), Some("/report_sha256"));
+            assert!(short.to_pass.contains("triage --since 7d"), "{short:?}");
+        }
+        held(&ask(TimeDelta::days(7)).await);
+        // Nor so far that what was long ago outweighs what is.
+        let now = Utc::now();
+        let body = json!({
+            "target": target(TRIAGE), "since": now - TimeDelta::days(93), "until": now,
+        });
+        let reply = send(&stack, Who::TenantAdmin, Operation::RecordGateReport, &body).await;
+        assert_eq!(
+            pointers(&reply.problem(ErrorCode::InvalidField)),
+            ["/since"]
         );
+    });
+}
+
+/// A yes after the end of the report would be void: the request ends with it, and says so.
+#[test]
+fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
+    with_api(async |stack| {
+        rules(&stack, |data| {
+            easy(data);
+            data["gates"]["APPROVE"]["max_age_minutes"] = json!(60);
+        })
+        .await;
+        triaged(&stack, true).await;
+        let asked = held(&promote(&stack, TRIAGE, "APPROVE", json!({})).await);
+        let end = asked.approval.expires_at.unwrap();
+        let lasts = end - asked.approval.requested_at;
+        assert!(
+            lasts > TimeDelta::minutes(58) && lasts <= TimeDelta::minutes(60),
+            "{lasts}"
+        );
+        assert_eq!(asked.approval.steps.last().unwrap().at, end);
+        let client = stack.client(stack.tenant(), Who::AccountManager);
+        let shown = client.approval(asked.approval.id).await.unwrap().summary;
+        assert_eq!(shown.approval.expires_at, Some(end));
+        // Nobody puts its end off beyond that.
+        let due = |to: DateTime<Utc>| {
+            let ask = stack.ask(
+                Who::TenantAdmin,
+                Method::POST,
+                format!("/approvals/{}/due", asked.approval.id),
+            );
+            let ask = ask.header("idempotency-key", key());
+            ask.json(&json!({
+                "approval_id": asked.approval.id, "expires_at": to, "reason": "holiday",
+            }))
+            .send()
+        };
+        let late = due(end + TimeDelta::hours(1)).await;
+        let problem = late.problem(ErrorCode::InvalidField);
+        assert_eq!(pointers(&problem), ["/expires_at"]);
+        assert!(problem.detail.contains("too old"), "{}", problem.detail);
+        assert_eq!(due(end - TimeDelta::minutes(5)).await.status, 200);
+
+        // Where it is too old all the same, the void yes says that, and not that policy is another.
+        made_earlier(&stack, TimeDelta::minutes(62)).await;
+        let late = receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        made_earlier(&stack, -TimeDelta::minutes(62)).await;
+        assert!(matches!(
+            late.filed,
+            Filed::ApprovalChanged {
+                state: ApprovalState::Stale,
+                executed: None,
+                ..
+            }
+        ));
+        let shown = client.approval(asked.approval.id).await.unwrap().summary;
+        assert_eq!(shown.approval.reason.unwrap().as_str(), "gate_age");
+    });
+}
+
+/// What fails for another reason than policy is no attempt of which policy let the rest pass.
+#[test]
+fn conflicts_and_keys_used_twice_do_not_thin_out_what_was_denied() {
+    with_api(async |stack| {
+        rules(&stack, |data| {
+            easy(data);
+            data["caps"]["of_operation_per_hour"]["triage"] = json!(2);
+        })
+        .await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        let client = stack.client(stack.tenant(), Who::Auditor);
+        let stage: StageTarget = serde_json::from_value(target(TRIAGE)).unwrap();
+        let counted = async || {
+            let ledger = client.rollout_ledger(&stage, None, None).await.unwrap();
+            let figures = ledger.figures;
+            (figures.attempts, figures.denied, figures.denied_permille)
+        };
+        let job = fresh(&stack).await;
+        let body = |details: Value| json!({ "template": "emergency_glass", "priority": "P2", "details": details });
+        let good = || body(json!({ "pane_count": 2 }));
+        let ask = |body: &Value| stack.command(Who::Agent, Operation::Triage, job.id(), body);
+        // Denied: what the template wants to know is not told.
+        ask(&body(json!({})))
+            .send()
+            .await
+            .problem(ErrorCode::PolicyDenied);
+        assert_eq!(counted().await, (1, 1, 1000));
+        for _ in 0..3 {
+            let old = ask(&good()).expecting(17).send().await;
+            old.problem(ErrorCode::VersionConflict);
+        }
+        assert_eq!(counted().await, (1, 1, 1000));
+        let again = key();
+        let first = ask(&good()).key(&again).send().await;
+        first.receipt();
+        assert_eq!(counted().await, (2, 1, 500));
+        assert_eq!(ask(&good()).key(&again).send().await.body, first.body);
+        let other = ask(&body(json!({ "pane_count": 3 })))
+            .key(&again)
+            .send()
+            .await;
+        other.problem(ErrorCode::IdempotencyMismatch);
+        assert_eq!(counted().await, (2, 1, 500));
+        // Nor does what a cap stops.
+        act(&stack, Who::Agent, &fresh(&stack).await, "P2")
+            .await
+            .receipt();
+        let capped = act(&stack, Who::Agent, &fresh(&stack).await, "P2").await;
+        assert_eq!(
+            codes(&capped, ErrorCode::PolicyDenied),
+            BTreeSet::from(["AUTONOMY_CAP_OPERATION".to_owned()])
+        );
+        assert_eq!(counted().await, (3, 1, 334));
     });
 }
 

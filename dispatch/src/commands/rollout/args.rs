@@ -90,13 +90,10 @@ pub struct ReportArgs {
     #[arg(value_name = "STAGE")]
     pub stage: Stage,
 
-    /// Proposals and acts from this time on: 2026-11-21T18:00:00Z, or 7d ago [default: 28d]
+    /// Proposals and acts from this time on, until now: 2026-11-21T18:00:00Z, or 7d ago; as long ago as
+    /// the gate demands, at most 92d [default: 28d]
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     pub since: Option<Instant>,
-
-    /// Until this time [default: now]
-    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
-    pub until: Option<Instant>,
 
     /// Writes the document to this file too
     #[arg(long, value_name = "FILE")]

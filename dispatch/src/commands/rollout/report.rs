@@ -28,11 +28,10 @@ const DEFAULT: TimeDelta = TimeDelta::days(28);
 
 pub(super) async fn make(desk: &Desk, args: &ReportArgs) -> Result<(), Failure> {
     let now = Utc::now();
-    let until = args.until.map_or(now, |at| at.before(now));
     let body = RecordGateReport {
         target: args.stage.0.clone(),
-        since: args.since.map_or(until - DEFAULT, |at| at.before(now)),
-        until,
+        since: args.since.map_or(now - DEFAULT, |at| at.before(now)),
+        until: now,
     };
     let receipt = desk
         .api
@@ -60,10 +59,11 @@ fn text(kept: &KeptReport, report: &GateReport, screen: Screen) -> String {
     for (to, checks) in &report.gates {
         for check in checks {
             let bound = match check.code.as_str() {
-                "GATE_SAMPLE" | "GATE_AGREEMENT" => "at least",
+                "GATE_WINDOW" | "GATE_SAMPLE" | "GATE_AGREEMENT" => "at least",
                 _ => "at most",
             };
             let figure = |figure: u64| match check.code.as_str() {
+                "GATE_WINDOW" => format!("{figure} d"),
                 "GATE_SAMPLE" | "GATE_BREACHES" => figure.to_string(),
                 _ => percent(figure),
             };
