@@ -157,8 +157,9 @@ pub struct Candidate {
     pub technician_id: TechnicianId,
     /// What they can do.
     pub skills: Vec<Slug>,
-    /// Where they start from.
-    pub base: GeoPoint,
+    /// Where they start from; absent for whoever may not see it. Without it there is no advice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<GeoPoint>,
     /// When they work.
     pub calendar: WorkCalendar,
     /// Windows of visits that they are booked for.

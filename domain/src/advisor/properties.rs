@@ -69,10 +69,10 @@ fn a_candidate(n: u128) -> impl Strategy<Value = Candidate> {
             move |(skills, north, calendar, busy, absent, open_visits)| Candidate {
                 technician_id: technician(n),
                 skills,
-                base: GeoPoint {
+                base: Some(GeoPoint {
                     lat_e6: SITE.lat_e6 + north * 1000,
                     ..SITE
-                },
+                }),
                 calendar,
                 busy,
                 absent,

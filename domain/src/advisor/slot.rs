@@ -153,7 +153,9 @@ fn technicians(input: &SlotInput, window: TimeWindow) -> Result<(i64, i64), Vec<
         match technician::assess(&wanted, candidate) {
             Ok(_) => {
                 free += 1;
-                nearest = nearest.min(super::travel::minutes(candidate.base, input.site));
+                let way = candidate.base;
+                let way = way.map_or(i64::MAX, |base| super::travel::minutes(base, input.site));
+                nearest = nearest.min(way);
             }
             Err(failed) => causes.extend(failed),
         }

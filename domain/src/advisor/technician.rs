@@ -60,7 +60,11 @@ pub(super) fn assess(input: &TechnicianInput, candidate: &Candidate) -> Result<R
         .filter(|skill| !candidate.skills.contains(skill))
         .map(|skill| slug_of("missing_skill", skill))
         .collect();
-    let travel_minutes = travel::minutes(candidate.base, input.site);
+    let Some(base) = candidate.base else {
+        failed.push(slug("start_unknown"));
+        return Err(failed);
+    };
+    let travel_minutes = travel::minutes(base, input.site);
     let wanted = wanted(input, travel_minutes);
     let span = wanted.span(TimeDelta::minutes(ENOUGH_MINUTES));
     let shifts = match Calendar::new(&candidate.calendar) {
@@ -204,7 +208,7 @@ mod tests {
         Candidate {
             technician_id: technician(n),
             skills: vec![word("glazing")],
-            base,
+            base: Some(base),
             calendar: office(),
             busy: Vec::new(),
             absent: Vec::new(),
@@ -300,7 +304,7 @@ mod tests {
     #[test]
     fn a_moved_base_changes_the_ranking() {
         let mut input = input();
-        input.candidates[1].base = north(200);
+        input.candidates[1].base = Some(north(200));
         assert_eq!(order(&input), ids(&[2, 1, 3]));
     }
 
@@ -417,7 +421,7 @@ mod tests {
     fn equals_are_ordered_by_id() {
         let mut input = input();
         for candidate in &mut input.candidates {
-            candidate.base = SITE;
+            candidate.base = Some(SITE);
         }
         assert_eq!(order(&input), ids(&[1, 2, 3]));
     }
@@ -468,7 +472,7 @@ mod tests {
             let wanted = TimeWindow { start, end: start + TimeDelta::minutes(length) };
             input.window = Some(wanted);
             for (candidate, base) in input.candidates.iter_mut().zip(bases) {
-                candidate.base = north(base);
+                candidate.base = Some(north(base));
                 let windows = |of: &[(i64, i64)]| of.iter().map(|(from, minutes)| {
                     let start = monday() + TimeDelta::minutes(*from);
                     TimeWindow { start, end: start + TimeDelta::minutes(*minutes) }
@@ -486,7 +490,7 @@ mod tests {
                 };
                 let who = input.candidates.iter().find(|c| c.technician_id == technician_id);
                 let who = who.unwrap();
-                let travel = TimeDelta::minutes(travel::minutes(who.base, SITE));
+                let travel = TimeDelta::minutes(travel::minutes(who.base.unwrap(), SITE));
                 let slot = TimeWindow { start: eta - travel, end: eta + TimeDelta::hours(1) };
                 prop_assert!(wanted.contains(eta));
                 prop_assert!(slot.start >= input.at);

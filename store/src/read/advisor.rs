@@ -438,7 +438,7 @@ impl Technician {
         Candidate {
             technician_id: self.id,
             skills: self.skills,
-            base: self.base,
+            base: Some(self.base),
             calendar: self.calendar,
             busy,
             absent: self.absences,

@@ -7,6 +7,7 @@ use contracts::{
         DirectoryFilter, EvidencePage, EvidenceRecord, SitePage, SiteRecord, TechnicianPage,
         TechnicianRecord,
     },
+    proposal::AdvisorInput,
     read::Page,
     schedule::TimeWindow,
 };
@@ -17,7 +18,8 @@ use uuid::Uuid;
 use super::{cursor::Cursors, cut, exists};
 use crate::{Error, TenantTx};
 
-/// Whose homes a reader sees. What advice is based on has them apart ([`super::advisor_facts`]).
+/// Whose homes a reader sees, in the directory and in what advice was based on. Whoever advises is given
+/// them apart ([`super::advisor_facts`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Homes {
     /// Everybody's: whoever plans, and whoever keeps the directory.
@@ -30,12 +32,29 @@ pub enum Homes {
 
 impl Homes {
     fn hide(self, record: &mut TechnicianRecord) {
-        let seen = match self {
-            Self::All => true,
-            Self::Of(own) => own == record.id,
-            Self::None => false,
+        record.home_base = record.home_base.filter(|_| self.shows(record.id));
+    }
+
+    /// What advice was based on, as this reader may see it.
+    pub(super) fn hide_in(self, input: &mut AdvisorInput) {
+        let candidates = match input {
+            AdvisorInput::Technician(input) => &mut input.candidates,
+            AdvisorInput::Slot(input) => &mut input.candidates,
+            _ => return,
         };
-        record.home_base = record.home_base.filter(|_| seen);
+        for candidate in candidates {
+            candidate.base = candidate
+                .base
+                .filter(|_| self.shows(candidate.technician_id));
+        }
+    }
+
+    fn shows(self, technician: TechnicianId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(own) => own == technician,
+            Self::None => false,
+        }
     }
 }
 

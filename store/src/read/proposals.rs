@@ -15,7 +15,7 @@ use sqlx::{FromRow, types::Json};
 use strum::VariantArray;
 use uuid::Uuid;
 
-use super::exists;
+use super::{Homes, exists};
 use crate::{Error, TenantTx};
 
 #[derive(FromRow)]
@@ -35,10 +35,11 @@ struct Row {
     paired_seen: bool,
 }
 
-/// All proposals of a ticket, oldest first.
+/// All proposals of a ticket, oldest first, with the homes that the reader may see.
 pub async fn proposals(
     tx: &mut TenantTx,
     ticket_id: TicketId,
+    homes: Homes,
 ) -> Result<Option<ProposalPage>, Error> {
     if !exists(tx, ticket_id).await? {
         return Ok(None);
@@ -52,10 +53,11 @@ pub async fn proposals(
     .bind(ticket_id.as_uuid())
     .fetch_all(tx.connection())
     .await?;
-    let items = rows
-        .into_iter()
-        .map(Proposal::try_from)
-        .collect::<Result<_, _>>()?;
+    let items: Result<Vec<_>, _> = rows.into_iter().map(Proposal::try_from).collect();
+    let mut items = items?;
+    for proposal in &mut items {
+        homes.hide_in(&mut proposal.input);
+    }
     Ok(Some(ProposalPage {
         items,
         next_cursor: None,

@@ -117,6 +117,50 @@ fn each_kind_is_paired_with_the_act_that_it_is_about() {
     });
 }
 
+/// Where technicians start from is most often where they live: it is shown as in the directory, to
+/// those who plan and to the technician.
+#[test]
+fn homes_are_for_those_who_plan() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        propose(&stack, &job, ProposalKind::Slot, None).await;
+        let mut scheduled = Job::at(&stack, stack.tenant(), TicketState::Scheduled).await;
+        propose(&stack, &scheduled, ProposalKind::Technician, None).await;
+        let own = Who::Technician.actor(stack.tenant()).technician_id.unwrap();
+        let seen = async |who: Who, job: &Job| -> Vec<_> {
+            let client = stack.client(stack.tenant(), who);
+            let proposal = client.proposals(job.id()).await.unwrap().items.remove(0);
+            let candidates = match proposal.input {
+                AdvisorInput::Slot(input) => input.candidates,
+                AdvisorInput::Technician(input) => input.candidates,
+                other => panic!("{other:?}"),
+            };
+            assert!(candidates.len() > 1);
+            let shown = candidates.into_iter().filter(|it| it.base.is_some());
+            shown.map(|it| it.technician_id).collect()
+        };
+        for job in [&job, &scheduled] {
+            let all = seen(Who::Workflow, job).await;
+            assert!(all.len() > 1 && all.contains(&own), "{all:?}");
+            for who in [Who::Dispatcher, Who::TenantAdmin, Who::Registry] {
+                assert_eq!(seen(who, job).await, all, "{who:?}");
+            }
+            for who in [
+                Who::Qa,
+                Who::Billing,
+                Who::AccountManager,
+                Who::Auditor,
+                Who::Intake,
+                Who::Agent,
+            ] {
+                assert_eq!(seen(who, job).await, [], "{who:?}");
+            }
+            assert_eq!(seen(Who::Technician, job).await, [own]);
+        }
+        scheduled.does(Operation::Dispatch).await;
+    });
+}
+
 #[test]
 fn an_approved_change_is_charged_and_a_rejected_one_is_not() {
     with_api(async |stack| {
