@@ -20,6 +20,7 @@ use contracts::{
 use dispatch_tests::{
     database::Database,
     fleet::{Fleet, ProcessRole, with_fleet},
+    http::Http,
     job::Job,
     part::RunningPart,
     pooler::Pooler,
@@ -30,6 +31,7 @@ use dispatch_tests::{
     who::Who,
     world::Tenant,
 };
+use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, FromRow};
@@ -1216,6 +1218,81 @@ fn a_sender_killed_around_a_try_sends_once_where_keys_are_known() {
             assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
         }
         turn_back(database).await;
+    });
+}
+
+/// The series of all processes, without their values.
+async fn series(fleet: &Fleet) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for role in ProcessRole::ALL {
+        let at = format!("http://{}", fleet.metrics_at(role));
+        let page = Http::new(at).bare(reqwest::Method::GET, "/metrics");
+        let reply = page.send().await;
+        assert_eq!(reply.status, 200, "{role:?}");
+        let text = reply.text();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let names: Vec<_> = lines.filter_map(|line| line.rsplit_once(' ')).collect();
+        assert!(names.len() > 5, "{role:?}: {text}");
+        all.extend(
+            names
+                .into_iter()
+                .map(|(name, _)| format!("{role:?} {name}")),
+        );
+    }
+    all
+}
+
+/// A job of the tenant, of which its workflow and its customer hear.
+async fn works(fleet: &Fleet, tenant: &Tenant) {
+    let mut job = Job::at(fleet, tenant, TicketState::Triaged).await;
+    job.does(Operation::CommsOutbound).await;
+}
+
+#[test]
+fn fifty_tenants_make_no_series_of_their_own() {
+    with_fleet(async |fleet| {
+        let receiver = Receiver::start(true, &[]).await;
+        let endpoints = variable(&receiver, true);
+        for role in ProcessRole::ALL {
+            let endpoints = ("DISPATCH_COMMS_ENDPOINTS", endpoints.as_str());
+            let variables: &[_] = match role {
+                ProcessRole::Comms => &[endpoints],
+                _ => &[],
+            };
+            fleet.start(role, variables);
+        }
+        fleet.serving().await;
+        fleet.promote().await;
+        let arrived = async |n: usize| {
+            wait::until("the messages", BOUND * 3, async || {
+                let effects = receiver.effects().len();
+                (effects >= n).then_some(()).ok_or(effects)
+            })
+            .await;
+            fleet.settle().await;
+        };
+        let mut tenants = vec![fleet.tenant().clone(), fleet.other().clone()];
+        for tenant in &tenants {
+            works(&fleet, tenant).await;
+        }
+        arrived(2).await;
+        let before = series(&fleet).await;
+        for _ in 0..50 {
+            tenants.push(Tenant::seed(fleet.admin()).await);
+        }
+        for some in tenants[2..].chunks(5) {
+            join_all(some.iter().map(|tenant| works(&fleet, tenant))).await;
+        }
+        arrived(52).await;
+        let after = series(&fleet).await;
+        // Some come with time (another status, another poller), and none with a tenant.
+        let new: Vec<_> = after.difference(&before).collect();
+        assert!(new.len() < 25, "{} of {}: {new:#?}", new.len(), after.len());
+        for tenant in &tenants {
+            let (id, uuid) = (tenant.id.to_string(), tenant.id.as_uuid().to_string());
+            let named = |name: &&String| name.contains(&id) || name.contains(&uuid);
+            assert_eq!(after.iter().find(named), None);
+        }
     });
 }
 
