@@ -4,7 +4,8 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use contracts::{
-    DecisionId, ErrorCode, TicketId,
+    DecisionId, ErrorCode, Operation, TicketId,
+    policy::PolicyResult,
     read::{DecisionDetail, DecisionFilter, DecisionPage},
 };
 use futures::{StreamExt, stream};
@@ -12,7 +13,11 @@ use http::header;
 use store::read::Exported;
 
 use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get};
-use crate::{endpoint::NDJSON, request::Query};
+use crate::{
+    endpoint::NDJSON,
+    request::Query,
+    shapes::{Rows, Several},
+};
 
 const MAX_LIMIT: u32 = 200;
 const FILTERS: [&str; 7] = [
@@ -120,8 +125,8 @@ async fn export(request: ReadRequest) -> Result<Response, Failure> {
 
 fn filtered(endpoint: Endpoint) -> Endpoint {
     endpoint
-        .query::<String>("operation", false, "Only about these commands.")
-        .query::<String>("result", false, "Only with these results.")
+        .query::<Several<Operation>>("operation", false, "Only about these commands.")
+        .query::<Several<PolicyResult>>("result", false, "Only with these results.")
         .query::<String>("actor", false, "Only this actor's.")
         .query::<TicketId>("ticket_id", false, "Only about this ticket.")
         .query::<String>("reason", false, "Only with this reason's code.")
@@ -163,7 +168,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
     [
         filtered(list)
             .query::<String>("cursor", false, "`next_cursor` of the page before.")
-            .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it."),
+            .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it."),
         filtered(export),
         one,
     ]

@@ -8,6 +8,7 @@ use contracts::{
 };
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
+use crate::shapes::{Rows, Several};
 
 const MAX_LIMIT: u32 = 200;
 
@@ -84,10 +85,10 @@ pub(super) fn endpoint() -> Endpoint {
              owed and what happens next if nobody decides. All given filters must hold; several \
              values, separated by commas, are alternatives. Texts that people wrote are not in it.",
         )
-        .query::<ApprovalState>("state", false, "Only these states; `pending` without it.")
-        .query::<ApprovalKind>("kind", false, "Only these kinds.")
-        .query::<Role>("role", false, "Only what one of these roles may decide.")
-        .query::<Operation>(
+        .query::<Several<ApprovalState>>("state", false, "Only these states; `pending` without it.")
+        .query::<Several<ApprovalKind>>("kind", false, "Only these kinds.")
+        .query::<Several<Role>>("role", false, "Only what one of these roles may decide.")
+        .query::<Several<Operation>>(
             "operation",
             false,
             "Only what would carry out one of these commands.",
@@ -110,5 +111,5 @@ pub(super) fn endpoint() -> Endpoint {
             "Only where the ticket's next deadline comes within so many minutes.",
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

@@ -3,6 +3,7 @@
 use contracts::{SiteId, Slug, directory::AssetPage};
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
+use crate::shapes::Rows;
 
 async fn handler(request: ReadRequest) -> Result<Json<AssetPage>, Failure> {
     let filter = directory_filter(&request, &["site_id"])?;
@@ -21,5 +22,5 @@ pub(super) fn endpoint() -> Endpoint {
         .query::<Slug>("code", false, "Only the one with this code.")
         .query::<SiteId>("site_id", false, "Only at this site.")
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

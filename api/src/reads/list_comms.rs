@@ -5,6 +5,7 @@ use contracts::{
     comms::{Channel, CommsFilter, CommsPage, DeliveryState, Direction, Purpose},
 };
 
+use crate::shapes::Rows;
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
 
 const MAX_LIMIT: u32 = 200;
@@ -66,6 +67,6 @@ pub(super) fn endpoint() -> Endpoint {
             "Only from or to this person on record.",
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
         .problems(&[ErrorCode::NotFound])
 }

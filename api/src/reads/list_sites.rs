@@ -3,6 +3,7 @@
 use contracts::{Slug, directory::SitePage};
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
+use crate::shapes::Rows;
 
 async fn handler(request: ReadRequest) -> Result<Json<SitePage>, Failure> {
     let filter = directory_filter(&request, &[])?;
@@ -20,5 +21,5 @@ pub(super) fn endpoint() -> Endpoint {
         .description("Newest first; all given filters must hold.")
         .query::<Slug>("code", false, "Only the one with this code.")
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

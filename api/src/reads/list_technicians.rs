@@ -3,6 +3,7 @@
 use contracts::{Slug, directory::TechnicianPage};
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, directory_filter, get};
+use crate::shapes::Rows;
 
 async fn handler(request: ReadRequest) -> Result<Json<TechnicianPage>, Failure> {
     let filter = directory_filter(&request, &["skill", "active"])?;
@@ -29,5 +30,5 @@ pub(super) fn endpoint() -> Endpoint {
             "Only who may be sent, or only who may not.",
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

@@ -2,12 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    SiteId,
+    Priority, SiteId, TechnicianId, TemplateId, TicketState,
+    event::WaitingFor,
     read::{IdOrCode, TicketFilter, TicketPage, TicketSort},
 };
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
-use crate::request::Query;
+use crate::{
+    request::Query,
+    shapes::{CodeOrId, Rows, Several, Text},
+};
 
 const MAX_LIMIT: u32 = 200;
 /// Characters of a text to search for.
@@ -94,14 +98,14 @@ pub(super) fn endpoint() -> Endpoint {
              belongs to its filters and order. `template` and `site_id` are the names that \
              `incident_type` and `site` had in version 0.1.0; they go on working.",
         )
-        .query::<String>("state", false, "Only these states.")
-        .query::<String>("priority", false, "Only these priorities.")
-        .query::<String>("incident_type", false, "Only these kinds of incident.")
-        .query::<String>("template", false, "The older name of `incident_type`.")
-        .query::<String>("waiting_for", false, "Only what waits for one of these.")
-        .query::<String>("site", false, "Only this site: its id or its code.")
+        .query::<Several<TicketState>>("state", false, "Only these states.")
+        .query::<Several<Priority>>("priority", false, "Only these priorities.")
+        .query::<Several<TemplateId>>("incident_type", false, "Only these kinds of incident.")
+        .query::<Several<TemplateId>>("template", false, "The older name of `incident_type`.")
+        .query::<Several<WaitingFor>>("waiting_for", false, "Only what waits for one of these.")
+        .query::<CodeOrId<SiteId>>("site", false, "Only this site: its id or its code.")
         .query::<SiteId>("site_id", false, "The older name of `site`.")
-        .query::<String>(
+        .query::<CodeOrId<TechnicianId>>(
             "technician",
             false,
             "Only what this technician is sent to on the current visit: their id or their code.",
@@ -111,7 +115,7 @@ pub(super) fn endpoint() -> Endpoint {
             false,
             "Only tickets whose nearest running deadline is before this instant.",
         )
-        .query::<String>(
+        .query::<Text<MAX_TEXT>>(
             "q",
             false,
             "Only what this text names. The beginning of a ticket's id, the last eight digits of \
@@ -132,5 +136,5 @@ pub(super) fn endpoint() -> Endpoint {
              10000 are looked at; `complete` says whether that was all.",
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
 }

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ErrorCode,
+    ActorKind, ErrorCode, Operation,
     event::EventType,
     read::{AttemptOutcome, TimelineFilter, TimelinePage},
 };
 use strum::VariantArray;
 
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, TicketPath, get};
+use crate::shapes::{EventName, Rows, Several};
 
 const MAX_LIMIT: u32 = 200;
 
@@ -68,11 +69,11 @@ pub(super) fn endpoint() -> Endpoint {
              short, even empty, and still have a `next_cursor`: the timeline ends where there is \
              none. A cursor belongs to its ticket and filters.",
         )
-        .query::<String>("operation", false, "Only these commands.")
-        .query::<String>("actor_kind", false, "Only actors of these kinds.")
+        .query::<Several<Operation>>("operation", false, "Only these commands.")
+        .query::<Several<ActorKind>>("actor_kind", false, "Only actors of these kinds.")
         .query::<String>("actor", false, "Only this actor.")
         .query::<AttemptOutcome>("outcome", false, "Only accepted or only refused attempts.")
-        .query::<String>(
+        .query::<EventName>(
             "event",
             false,
             "Only attempts that led to this event, for example `visit.completed`.",
@@ -80,6 +81,6 @@ pub(super) fn endpoint() -> Endpoint {
         .query::<DateTime<Utc>>("from", false, "Only from this instant on.")
         .query::<DateTime<Utc>>("to", false, "Only before this instant.")
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 100 without it.")
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 100 without it.")
         .problems(&[ErrorCode::NotFound])
 }

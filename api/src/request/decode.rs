@@ -179,6 +179,13 @@ fn what(got: Unexpected<'_>) -> &'static str {
     }
 }
 
+/// A number without a fraction is an integer, however it is written: so JSON Schema has it. Beyond
+/// 2^53 nobody knows which one is meant.
+pub(super) fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
 /// A tree as a source of typed values.
 struct Tree<'de>(&'de Value);
 
@@ -200,7 +207,10 @@ impl<'de> Deserializer<'de> for Tree<'de> {
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(value), ..) => visitor.visit_u64(value),
                 (_, Some(value), _) => visitor.visit_i64(value),
-                (.., value) => visitor.visit_f64(value.unwrap_or(f64::NAN)),
+                (.., value) => match value.and_then(whole) {
+                    Some(value) => visitor.visit_i64(value),
+                    None => visitor.visit_f64(value.unwrap_or(f64::NAN)),
+                },
             },
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(items) => {
@@ -374,6 +384,19 @@ mod tests {
                 (InvalidField, "/lines/0/quantity".into())
             );
         }
+    }
+
+    #[test]
+    fn an_integer_may_be_written_with_a_fraction_of_nothing() {
+        let line = |quantity: &str| {
+            let text =
+                format!(r#"{{"lines":[{{"item":"a","quantity":{quantity},"unit_cents":-1}}]}}"#);
+            decode::<GenerateInvoice>(&serde_json::from_str(&text).unwrap())
+        };
+        assert_eq!(line("3.0").unwrap(), line("3").unwrap());
+        assert_eq!(line("3e0").unwrap(), line("3").unwrap());
+        assert_eq!(line("3.5").unwrap_err().code(), ErrorCode::Malformed);
+        assert!(whole(9_007_199_254_740_994.0).is_none() && whole(f64::NAN).is_none());
     }
 
     #[test]
