@@ -24,6 +24,9 @@ pub enum Error {
     /// The tenant was erased: nothing of it is read any more.
     #[error("the tenant was erased")]
     Erased,
+    /// There is no such tenant: a row that is its own cannot be made.
+    #[error("the tenant does not exist")]
+    NoTenant,
     /// Something of the installation, of whichever tenant, has what the new thing was to have alone: a
     /// slug, a key's hash. Nothing was written; another try is told so.
     #[error("another tenant may have it already")]
@@ -79,6 +82,7 @@ impl Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
+            sqlx::Error::Database(database) if is_about_no_tenant(&**database) => Self::NoTenant,
             sqlx::Error::Database(database) => match class(database.code()) {
                 Class::Lock => Self::LockTimeout(error),
                 Class::Retry => Self::Unavailable(error),
@@ -97,6 +101,12 @@ impl From<sqlx::Error> for Error {
             _ => Self::Database(error),
         }
     }
+}
+
+/// Whether a row names a tenant that is not there.
+fn is_about_no_tenant(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let of_tenant = |name: &str| name.ends_with("_tenant_id_fkey");
+    error.is_foreign_key_violation() && error.constraint().is_some_and(of_tenant)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -45,6 +45,7 @@ impl Unrecorded {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Store(store::Error::LockTimeout(_)) | Self::NoTurn => ErrorCode::InFlight,
+            Self::Store(store::Error::NoTenant) => ErrorCode::Forbidden,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Unchecked => ErrorCode::Internal,
             Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
@@ -135,7 +136,9 @@ impl Unrecorded {
             let facts = [("used", full.used), ("limit", full.limit)];
             let facts = facts.map(|(name, value)| (name.to_owned(), value.into()));
             problem.meta.extend(facts);
-            problem.meta.insert("quota".into(), quota.to_string().into());
+            problem
+                .meta
+                .insert("quota".into(), quota.to_string().into());
         }
         let retry = match code.status() {
             409 | 503 => Some(1),
