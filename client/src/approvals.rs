@@ -4,8 +4,9 @@ use contracts::{
     ApprovalId, Operation,
     approval::ApprovalState,
     command::{
-        AmendApproval, ClaimApproval, CommandBody, CommandReceipt, CommentApproval, DecideApproval,
-        DelegateApprovals, ReleaseApproval, RevokeDelegation, TakeOverApproval, WithdrawApproval,
+        AmendApproval, ChangeApprovalDue, ClaimApproval, CommandBody, CommandReceipt,
+        CommentApproval, DecideApproval, DelegateApprovals, ReleaseApproval, RevokeDelegation,
+        TakeOverApproval, WithdrawApproval,
     },
     filing::{Filed, FilingReceipt},
     inbox::{
@@ -76,6 +77,8 @@ about_approvals! {
     amend_approval = AmendApproval;
     /// Takes it back.
     withdraw_approval = WithdrawApproval;
+    /// Gives it more or less time.
+    change_approval_due = ChangeApprovalDue;
     /// Says something about it.
     comment_approval = CommentApproval;
 }

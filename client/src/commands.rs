@@ -74,6 +74,8 @@ commands! {
     customer_await = CustomerAwait;
     /// The customer did it: clocks run.
     customer_resume = CustomerResume;
+    /// Says whether software may act on the ticket.
+    set_ticket_autonomy = SetTicketAutonomy;
     /// Writes a note.
     add_note = AddNote;
     /// Records what software would have done.

@@ -65,6 +65,17 @@ impl Client {
         self.call(&Request::get(format!("api/v1/comms/{id}"))).await
     }
 
+    /// What a provider sent, as it came.
+    pub async fn raw_message(&self, id: MessageId) -> Result<Vec<u8>, ClientError> {
+        let path = format!("api/v1/comms/{id}/raw");
+        let response = self.open(&path, &[]).await?;
+        let transport = |source| ClientError::Transport {
+            url: format!("{}{path}", self.base_url()),
+            source,
+        };
+        Ok(response.bytes().await.map_err(transport)?.to_vec())
+    }
+
     /// A page of a ticket's messages, oldest first.
     pub async fn ticket_messages(
         &self,

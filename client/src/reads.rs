@@ -14,7 +14,7 @@ use contracts::{
 };
 use serde_json::Value;
 
-use crate::{Client, ClientError, client::Request};
+use crate::{Client, ClientError, Export, client::Request};
 
 impl Client {
     /// One ticket.
@@ -90,6 +90,13 @@ impl Client {
         self.read("api/v1/decisions", query.0).await
     }
 
+    /// All recorded decisions that the filter leaves, oldest first, as JSON Lines in parts.
+    pub async fn export_decisions(&self, filter: &DecisionFilter) -> Result<Export, ClientError> {
+        const PATH: &str = "api/v1/decisions/export";
+        let response = self.open(PATH, &decision_parameters(filter).0).await?;
+        Ok(Export::new(self, PATH, response))
+    }
+
     /// A recorded decision with what it depends on.
     pub async fn decision(&self, id: DecisionId) -> Result<DecisionDetail, ClientError> {
         self.read(format!("api/v1/decisions/{id}"), Vec::new())
@@ -118,6 +125,20 @@ impl Client {
             format!("api/v1/tickets/{id}/advisor-input"),
             vec![("kind", kind.to_string())],
         )
+        .await
+    }
+
+    /// Whether the process runs.
+    pub async fn live(&self) -> Result<Health, ClientError> {
+        self.read("api/v1/health/live", Vec::new()).await
+    }
+
+    /// The same as [`Client::ready`], at the older place.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.call(&Request {
+            also: Some(503),
+            ..Request::get("api/v1/health")
+        })
         .await
     }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
     Operation,
     autonomy::StageTarget,
-    command::{DemoteStage, PromoteStage, RecordGateReport},
+    command::{ApplyStageChange, DemoteStage, PromoteStage, RecordGateReport},
     filing::FilingReceipt,
     rollout::{KeptReport, LedgerView, RolloutView, StageHistory},
 };
@@ -74,6 +74,17 @@ impl Client {
     ) -> Result<FilingAnswer, ClientError> {
         self.patient()
             .send_about(Operation::PromoteStage, None, body, options)
+            .await
+    }
+
+    /// A change that was decided before comes to be.
+    pub async fn apply_stage_change(
+        &self,
+        body: &ApplyStageChange,
+        options: &CallOptions,
+    ) -> Result<FilingReceipt, ClientError> {
+        self.patient()
+            .filing(Operation::ApplyStageChange, body, options)
             .await
     }
 

@@ -3,8 +3,8 @@
 use contracts::{
     Operation, Slug, TenantId,
     command::{
-        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, LimitTenant, RecordTenantExport, RequestTenantDeletion,
-        ResumeTenant, SuspendTenant,
+        CancelTenantDeletion, ConfigureTenant, CreateTenant, EraseTenant, LimitTenant,
+        RecordTenantExport, RequestTenantDeletion, ResumeTenant, SuspendTenant,
     },
     filing::FilingReceipt,
     tenant::{TenantPage, TenantState, TenantView},
