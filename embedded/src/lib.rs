@@ -24,6 +24,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 mod progress;
+pub mod schemathesis;
 pub mod temporal;
 mod version;
 
@@ -35,4 +36,5 @@ pub use opa::{Opa, OpaOptions, OpaServer};
 pub use pgbouncer::{PgBouncer, PgBouncerOptions, PgBouncerServer, PoolerOptions};
 pub use postgres::{Durability, Postgres, PostgresOptions, PostgresSource};
 pub use progress::Progress;
+pub use schemathesis::Schemathesis;
 pub use temporal::{TemporalOptions, TemporalServer};

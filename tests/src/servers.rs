@@ -11,7 +11,7 @@ use std::{future::Future, io::Write, sync::LazyLock};
 
 use embedded::{
     Durability, EmbeddedError, Oidc, PgBouncer, PgBouncerOptions, Postgres, PostgresOptions,
-    PostgresSource, Progress, TemporalOptions, TemporalServer,
+    PostgresSource, Progress, Schemathesis, TemporalOptions, TemporalServer,
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
 
@@ -107,6 +107,11 @@ pub async fn pgbouncer() -> &'static PgBouncer {
 /// The OpenID provider's program; each test that needs one starts its own.
 pub async fn oidc() -> Oidc {
     present(Oidc::resolve(&progress()).await)
+}
+
+/// The program that holds the API to its document.
+pub async fn schemathesis() -> Schemathesis {
+    present(Schemathesis::resolve(&progress()).await)
 }
 
 /// Said past the runner, which keeps a test's output back: building a server takes minutes.
