@@ -7,7 +7,7 @@ package dispatch
 
 decision := verdict if result != "REQUIRE_APPROVAL"
 
-decision := object.union(verdict, {"approval": need}) if result == "REQUIRE_APPROVAL"
+else := object.union(verdict, {"approval": need})
 
 verdict := {
 	"result": result,
@@ -17,16 +17,16 @@ verdict := {
 
 default result := "DENY"
 
+result := "REQUIRE_APPROVAL" if {
+	some _ in waiting
+	permitted
+	count(deny) == 0
+}
+
 result := "ALLOW" if {
 	permitted
 	count(deny) == 0
 	count(waiting) == 0
-}
-
-result := "REQUIRE_APPROVAL" if {
-	permitted
-	count(deny) == 0
-	count(waiting) > 0
 }
 
 # The four classes of refusal; dispatch-api answers KILL_SWITCH, STAGE, FORBIDDEN or POLICY_DENIED.

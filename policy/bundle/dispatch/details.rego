@@ -7,16 +7,17 @@ given_details := object.get(input.body, "details", {}) if input.operation in {"c
 
 deny contains at(unmet("UNKNOWN_DETAIL", message, to_pass), "/details") if {
 	known := template.known_details
-	some detail in object.keys(given_details)
-	not detail in object.keys(known)
+	some detail, _ in given_details
+	not known[detail]
 	message := sprintf("A detail is given that template `%s` does not list.", [template_id])
 	to_pass := sprintf("Give only: %s. What has no place there belongs in a note.", [concat(", ", object.keys(known))])
 }
 
 deny contains at(unmet("UNKNOWN_DETAIL", message, to_pass), pointer) if {
-	some detail, kind in template.known_details
-	detail in object.keys(given_details)
-	not admits(kind, given_details[detail])
+	known := template.known_details
+	some detail, value in given_details
+	kind := known[detail]
+	not admits(kind, value)
 	message := sprintf("Template `%s` does not admit this value for the detail `%s`.", [template_id, detail])
 	to_pass := sprintf("Give `details.%s` as %s.", [detail, admitted(kind)])
 	pointer := sprintf("/details/%s", [detail])
