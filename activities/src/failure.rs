@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use client::ClientError;
-use contracts::ErrorCode;
+use contracts::{ErrorCode, service_account::TENANT_HEADER};
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::ActivityError;
 use workflows::activity::Outcome;
@@ -26,15 +26,27 @@ impl From<ClientError> for Later {
     }
 }
 
-/// Splits what is final from what is not. A refused token counts as "later" although the answer is
-/// final for this request: the secret or the clock will be mended, and the record is owed still.
+/// Splits what is final from what is not. A refused key counts as "later" although the answer is
+/// final for this request: it will be replaced, and the record is owed still.
 pub(crate) fn refusal(error: ClientError) -> Result<(Option<ErrorCode>, String), Later> {
     let code = error.code();
-    let unauthenticated = code == Some(ErrorCode::Unauthenticated);
-    if error.is_retryable() || unauthenticated || matches!(error, ClientError::Token(_)) {
+    if error.is_retryable() || is_about_the_key(&error) || matches!(error, ClientError::Token(_)) {
         return Err(error.into());
     }
     Ok((code, reason(&error)))
+}
+
+/// Whether the key is to blame: not known, not for this, or not one of an account that acts in any
+/// tenant.
+fn is_about_the_key(error: &ClientError) -> bool {
+    let Some(problem) = error.problem() else {
+        return false;
+    };
+    match problem.code {
+        ErrorCode::Unauthenticated | ErrorCode::OutOfScope => true,
+        ErrorCode::InvalidParameter => problem.meta.get("parameter") == Some(&TENANT_HEADER.into()),
+        _ => false,
+    }
 }
 
 /// What every bookkeeping command may be answered, whatever it records.

@@ -546,10 +546,30 @@ pub fn endpoint(given: &CommsEndpoint) -> ::comms::Endpoint {
 pub fn worker_key(settings: &Settings) -> Result<ApiKeyText, Failure> {
     let how = "`dispatch service-account create worker --kind workflow --any-tenant` and `dispatch \
                api-key create worker` make one, see docs/api-keys.md";
-    let given = required("worker.api_key", settings.worker.api_key.as_ref())
-        .map_err(|failure| Failure::usage(format!("{}. {how}", failure.message)))?;
-    ApiKeyText::parse(given.trim())
-        .map_err(|error| Failure::usage(format!("`worker.api_key` {error}; {how}")))
+    let worker = &settings.worker;
+    let (setting, text) = match (&worker.api_key, &worker.api_key_file) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage(
+                "`worker.api_key` and `worker.api_key_file` are both set: leave one of them out",
+            ));
+        }
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!(
+                    "`worker.api_key_file` {}: {error}; {how}",
+                    path.display()
+                ))
+            })?;
+            ("worker.api_key_file", text)
+        }
+        (given, None) => {
+            let text = required("worker.api_key", given.as_ref())
+                .map_err(|failure| Failure::usage(format!("{}. {how}", failure.message)))?;
+            ("worker.api_key", text.to_owned())
+        }
+    };
+    ApiKeyText::parse(text.trim())
+        .map_err(|error| Failure::usage(format!("`{setting}` {error}; {how}")))
 }
 
 /// The Temporal worker, until `shutdown`.

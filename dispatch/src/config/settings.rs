@@ -226,6 +226,8 @@ settings! {
         /// What it calls dispatch-api with: an API key (`rdk_…`) of an account of kind `workflow` that
         /// acts in any tenant.
         api_key: Option<Secret> = None,
+        /// A file that the key stands in, instead.
+        api_key_file: Option<PathBuf> = None,
         /// Build id for worker versioning; without it the program's version and a hash of the
         /// workflow code.
         build_id: Option<String> = None,

@@ -279,6 +279,7 @@ async fn worker(
         return Ok(());
     };
     settings.worker.api_key = Some(key);
+    settings.worker.api_key_file = None;
     parts::worker(&settings, stop)?.await
 }
 
@@ -317,11 +318,13 @@ async fn serve(
     let minter = Minter::new(&settings.auth)?;
     let api = client::Client::new(&settings.api.url, "")?;
     wait_ready(&api).await?;
-    let key = match settings.worker.api_key.take() {
-        Some(given) => given,
-        None => worker_key::ensure(state, &api, &minter).await?,
+    let given = settings.worker.api_key.is_some() || settings.worker.api_key_file.is_some();
+    let key = match given {
+        true => Secret::new(parts::worker_key(&settings)?.expose()),
+        false => worker_key::ensure(state, &api, &minter).await?,
     };
     settings.worker.api_key = Some(key.clone());
+    settings.worker.api_key_file = None;
     servers::write(state, &settings)?;
     // A worker that ended before is told of elsewhere.
     let _ = give_key.send(key);

@@ -32,6 +32,8 @@ mod upsert_technician;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]
+mod service_account_tests;
+#[cfg(test)]
 mod stage_tests;
 #[cfg(test)]
 mod tenant_tests;

@@ -156,6 +156,10 @@ pub struct NewKey {
     /// Writes the key into this new file, which its owner alone may read, instead of showing it
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+
+    /// Does nothing when FILE is there already: for what runs at each start
+    #[arg(long, requires = "out")]
+    pub keep: bool,
 }
 
 /// Whose key, and what for.

@@ -120,6 +120,9 @@ async fn create(desk: &Desk, args: &CreateAccountArgs) -> Result<(), Failure> {
 }
 
 async fn issue(desk: &Desk, args: &CreateKeyArgs) -> Result<(), Failure> {
+    if is_kept(desk, &args.new)? {
+        return Ok(());
+    }
     let service_account_id = account(desk, &args.of).await?;
     let made = draw_api_key();
     let body = IssueApiKey {
@@ -135,6 +138,9 @@ async fn issue(desk: &Desk, args: &CreateKeyArgs) -> Result<(), Failure> {
 }
 
 async fn rotate(desk: &Desk, args: &RotateArgs) -> Result<(), Failure> {
+    if is_kept(desk, &args.new)? {
+        return Ok(());
+    }
     let overlap = u32::try_from(args.overlap.num_seconds());
     let made = draw_api_key();
     let body = RotateApiKey {
@@ -147,6 +153,17 @@ async fn rotate(desk: &Desk, args: &RotateArgs) -> Result<(), Failure> {
     let options = CallOptions::default();
     let send = async || Ok(desk.api.rotate_api_key(&body, &options).await?);
     hand_over(desk, &args.new, &made, send).await
+}
+
+/// Whether there is a file that is not to be replaced.
+fn is_kept(desk: &Desk, new: &NewKey) -> Result<bool, Failure> {
+    let kept = new.out.as_ref().filter(|path| new.keep && path.exists());
+    if let Some(path) = kept
+        && !desk.json
+    {
+        desk.print(&format!("{} is there already\n", path.display()))?;
+    }
+    Ok(kept.is_some())
 }
 
 /// Has the key taken on, and gives it to whoever asked for it. Its file is there before: a key that

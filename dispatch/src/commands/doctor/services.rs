@@ -6,18 +6,22 @@ use std::{
 };
 
 use client::{Client, RetryPolicy};
-use contracts::signal::TICKET_TASK_QUEUE;
+use contracts::{TenantId, signal::TICKET_TASK_QUEUE};
 use url::Url;
 
 use super::Check;
 use crate::{
     config::Settings,
     exit::{call, root},
+    parts,
 };
 
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What the metrics of every relay of ours begin with.
 const RELAY_SIGN: &str = "dispatch_relay_";
+
+/// A tenant that is not there.
+const NOBODY: TenantId = TenantId::from_uuid(uuid::Uuid::nil());
 
 /// The same of every sender.
 const COMMS_SIGN: &str = "dispatch_comms_";
@@ -27,8 +31,9 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
     let (relay, worker, comms) = (&settings.relay, &settings.worker, &settings.comms);
     // The metrics of a worker are the Temporal SDK's; the task queue among their labels is ours.
     let worker_sign = format!("task_queue=\"{TICKET_TASK_QUEUE}\"");
-    let (api, relay, worker, comms) = tokio::join!(
+    let (api, key, relay, worker, comms) = tokio::join!(
         api(settings),
+        worker_key(settings),
         metrics(
             "relay",
             relay.metrics_listen,
@@ -48,7 +53,38 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
             COMMS_SIGN
         ),
     );
-    vec![api, relay, worker, comms]
+    [Some(api), key, Some(relay), Some(worker), Some(comms)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Whether the worker's key opens what it needs; where it is kept elsewhere, nothing is said of it.
+async fn worker_key(settings: &Settings) -> Option<Check> {
+    const PART: &str = "key of the worker";
+    const TO_DO: &str = "`dispatch api-key list` shows the keys; a worker needs one of an account of \
+                         kind workflow that acts in any tenant, see docs/api-keys.md";
+    let worker = &settings.worker;
+    if worker.api_key.is_none() && worker.api_key_file.is_none() {
+        return None;
+    }
+    let key = match parts::worker_key(settings) {
+        Ok(key) => key,
+        Err(failure) => return Some(Check::ill(PART, failure.message, TO_DO)),
+    };
+    let asked = async {
+        let once = RetryPolicy {
+            attempt: PATIENCE,
+            ..RetryPolicy::once()
+        };
+        // Any tenant will do, one that is not there too.
+        let client = Client::new(&settings.api.url, key.expose())?.with_retry(once);
+        client.in_tenant(NOBODY).control_due().await
+    };
+    Some(match asked.await {
+        Ok(_) => Check::ok(PART, format!("rdk_{}_… is good", key.prefix())),
+        Err(error) => Check::ill(PART, call(&error), TO_DO),
+    })
 }
 
 async fn api(settings: &Settings) -> Check {

@@ -322,8 +322,10 @@ fn killed_at_random_times_nothing_is_lost_and_nothing_happens_twice() {
         let untrue = store::verify::receipts(&fleet.database().maintenance, &acknowledged).await;
         assert_eq!(untrue.unwrap(), []);
         let effects: i64 = sqlx::query_scalar(
-            "select count(*) from audit_events where refused is null and actor_kind = 'person'",
+            "select count(*) from audit_events
+              where refused is null and actor_kind = 'person' and tenant_id = $1",
         )
+        .bind(fleet.tenant().id.as_uuid())
         .fetch_one(fleet.admin())
         .await
         .unwrap();
