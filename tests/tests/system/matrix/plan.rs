@@ -476,9 +476,9 @@ fn address(of: &Described, things: &Things, id: Option<&str>) -> String {
         path = path.replace("{id}", id.unwrap_or(&own));
     }
     let path = path.replace("{id}", "UNAUTHENTICATED");
-    of.required
-        .iter()
-        .fold(path, |path, (name, value)| with_query(path, name, value))
+    of.required.iter().fold(path, |path, (name, value)| {
+        with_query(path, name, things.get(name).unwrap_or(value))
+    })
 }
 
 fn with_query(path: String, name: &str, value: &str) -> String {

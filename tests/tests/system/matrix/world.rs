@@ -36,6 +36,9 @@ pub const SEEDER: Caller = Caller {
 /// What stands in the other tenant's personal fields, and nowhere else.
 const WORDS: [&str; 3] = ["Zwaluwstaart", "+31205559977", "Ravensworth Passage 9"];
 
+/// The same of the first tenant.
+const OWN_WORDS: [&str; 3] = ["Quillfeather", "+31205550199", "Keizersgracht 1"];
+
 /// The request id under which the seeder has sent a command in the other tenant.
 pub fn seeded_key(id: &str) -> String {
     format!("seeded-{id}")
@@ -147,7 +150,8 @@ impl World {
         // The examples have ended the first job.
         own.0.extend(about_a_job(stack, tenant).await.0);
         theirs.0.extend(about_a_job(stack, other).await.0);
-        speak(stack, other, &mut theirs).await;
+        speak(stack, tenant, &mut own, &OWN_WORDS).await;
+        speak(stack, other, &mut theirs, &WORDS).await;
         let mut owns = vec![own.clone()];
         for _ in 1..TICKETS {
             let mut another = own.clone();
@@ -198,7 +202,7 @@ impl World {
             cursors,
             secret_ids,
             secret_words: WORDS.to_vec(),
-            personal_words: ["Quillfeather", "+31205550199", "Keizersgracht 1"].to_vec(),
+            personal_words: OWN_WORDS.to_vec(),
             written,
         }
     }
@@ -323,13 +327,13 @@ async fn seed(
     }
 }
 
-/// People of the tenant write, and are written to.
-async fn speak(stack: &Stack, tenant: &Tenant, things: &mut Things) {
-    let text = WORDS.join(", ");
+/// People of the tenant write these words, and are written to; and there is a report.
+async fn speak(stack: &Stack, tenant: &Tenant, things: &mut Things, words: &[&str; 3]) {
+    let text = words.join(", ");
     let ticket = things.get("tkt").expect("a job").to_owned();
     let inbound = json!({
-        "channel": "sms", "provider": "text_gateway", "provider_message_id": "theirs-1",
-        "peer": WORDS[1], "text": text, "raw": text,
+        "channel": "sms", "provider": "text_gateway", "peer": words[1], "text": text, "raw": text,
+        "provider_message_id": format!("of-{}", tenant.id),
     });
     let outbound = json!({
         "ticket_id": ticket, "contact_id": tenant.contact, "channel": "sms", "text": text,
@@ -340,19 +344,25 @@ async fn speak(stack: &Stack, tenant: &Tenant, things: &mut Things) {
             format!("/tickets/{ticket}/notes"),
             json!({ "text": text }),
         ),
-        (Who::Intake, "/comms/inbound".to_owned(), inbound),
         (Who::Dispatcher, "/comms/outbound".to_owned(), outbound),
+        (Who::Intake, "/comms/inbound".to_owned(), inbound),
     ] {
         let token = who.token(tenant);
-        let ask = stack
-            .http()
-            .request(Method::POST, path)
-            .token(token)
-            .key(key());
-        let reply = ask.json(&body).send().await;
+        let ask = stack.http().request(Method::POST, path).token(token);
+        let reply = ask.key(key()).json(&body).send().await;
         assert!(reply.status.is_success(), "{}", reply.text());
-        things.learn(&reply.json());
+        // What a provider sent is kept of what came in.
+        if let Some(id) = reply.json()["filed"]["data"]["message_id"].as_str() {
+            things.set(id);
+        }
     }
+    let report: String =
+        sqlx::query_scalar("select sha256 from reports where tenant_id = $1 limit 1")
+            .bind(tenant.id.as_uuid())
+            .fetch_one(stack.admin())
+            .await
+            .expect("an example makes one");
+    things.0.insert("sha256".to_owned(), report);
 }
 
 async fn turn(stack: &Stack, tenant: &Tenant, operation: Operation) {
