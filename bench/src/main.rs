@@ -31,7 +31,7 @@ use bench::{Bench, Settings};
 use chrono::{SecondsFormat, Utc};
 use clap::{Parser, ValueEnum};
 use embedded::MissingInfrastructure;
-use figures::{auth, r1, r10, r1c, r1p, r3, r4, r5, r6, r7, r7c, r9, r11, r13, r14};
+use figures::{auth, r1, r1c, r1p, r3, r4, r5, r6, r7, r7c, r9, r10, r11, r13, r14};
 use report::{Met, Report};
 
 /// Exit code of a run that could not measure anything.

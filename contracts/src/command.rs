@@ -27,8 +27,8 @@ use crate::{
     tenant::{ExportStep, TenantLimits},
     ticket::{EvidenceRef, InvoiceLine, Part, Priority},
     value::{
-        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType, MessageText, PeerAddress,
-        ProviderMessageId, RawPayload, Slug, TemplateId,
+        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType,
+        MessageText, PeerAddress, ProviderMessageId, RawPayload, Slug, TemplateId,
     },
 };
 

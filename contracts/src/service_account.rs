@@ -251,7 +251,10 @@ mod tests {
         assert_eq!(key.expose().len(), 67);
         assert_eq!(ApiKeyText::parse(key.expose()), Ok(key.clone()));
         assert_eq!(key.prefix().as_str(), "Ab3dEf7h9J");
-        assert_eq!(key.hash().as_str(), hex::encode(Sha256::digest(key.expose())));
+        assert_eq!(
+            key.hash().as_str(),
+            hex::encode(Sha256::digest(key.expose()))
+        );
         assert_eq!(format!("{key:?}"), "ApiKeyText(rdk_Ab3dEf7h9J_…)");
     }
 
@@ -283,7 +286,10 @@ mod tests {
 
     #[test]
     fn a_workflow_is_the_tenants_and_others_are_themselves() {
-        let (code, tenant) = (Slug::new("erp").unwrap(), TenantId::from_uuid(uuid::Uuid::max()));
+        let (code, tenant) = (
+            Slug::new("erp").unwrap(),
+            TenantId::from_uuid(uuid::Uuid::max()),
+        );
         let id = |kind| account_actor_id(kind, &code, tenant);
         assert_eq!(id(ActorKind::Workflow), workflow_actor_id(tenant));
         assert_eq!(id(ActorKind::Integration), "service:erp");

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
-        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Limits, Mode, OnUnknown, RowLevelSecurity,
-        Settings,
+        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Limits, Mode, OnUnknown,
+        RowLevelSecurity, Settings,
     },
     exit::{Failure, chain},
     secret::Secret,

@@ -86,7 +86,9 @@ pub fn filing_stream(filed: &Filed) -> Option<String> {
             Some(delegation_id.to_string())
         }
         Filed::Report { .. } | Filed::StageSet { .. } => Some("rollout".into()),
-        Filed::Tenant { tenant_id, .. } | Filed::TenantExport { tenant_id, .. } => Some(tenant_id.to_string()),
+        Filed::Tenant { tenant_id, .. } | Filed::TenantExport { tenant_id, .. } => {
+            Some(tenant_id.to_string())
+        }
         Filed::ServiceAccount {
             service_account_id, ..
         }

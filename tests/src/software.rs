@@ -36,7 +36,8 @@ pub fn platform_token(home: TenantId) -> String {
 /// A tenant with nothing in it: where those are at home who run the installation.
 pub async fn bare_tenant(admin: &PgPool) -> TenantId {
     let id = TenantId::from_uuid(Uuid::now_v7());
-    let office = json!({ "time_zone": "UTC", "week": [[], [], [], [], [], [], []], "days_off": [] });
+    let office =
+        json!({ "time_zone": "UTC", "week": [[], [], [], [], [], [], []], "days_off": [] });
     sqlx::query("insert into tenants (tenant_id, slug, settings) values ($1, $2, $3)")
         .bind(id.as_uuid())
         .bind(format!("p{}", id.as_uuid().simple()))

@@ -20,7 +20,9 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiConfig, Limits, Quotas, Secret, Server, TokenConfig, Watched, identity::IssuerConfig};
+use api::{
+    ApiConfig, Limits, Quotas, Secret, Server, TokenConfig, Watched, identity::IssuerConfig,
+};
 use client::{Client, RetryPolicy};
 use contracts::{Operation, TicketId, event::AutonomyMode, service_account::ApiKeyText};
 use reqwest::Method;

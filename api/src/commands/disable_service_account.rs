@@ -2,7 +2,7 @@
 
 use contracts::command::DisableServiceAccount;
 
-use super::{CommandRequest, Endpoint, ACCOUNTS, Failure, Response, post};
+use super::{ACCOUNTS, CommandRequest, Endpoint, Failure, Response, post};
 
 async fn handler(request: CommandRequest<DisableServiceAccount>) -> Result<Response, Failure> {
     request.execute().await
@@ -11,8 +11,6 @@ async fn handler(request: CommandRequest<DisableServiceAccount>) -> Result<Respo
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<DisableServiceAccount>(post(handler))
         .summary("Disable a service account")
-        .description(
-            "None of its keys is good any more, within five seconds in every process.",
-        )
+        .description("None of its keys is good any more, within five seconds in every process.")
         .problems(ACCOUNTS)
 }

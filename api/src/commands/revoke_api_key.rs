@@ -2,7 +2,7 @@
 
 use contracts::command::RevokeApiKey;
 
-use super::{CommandRequest, Endpoint, ACCOUNTS, Failure, Response, post};
+use super::{ACCOUNTS, CommandRequest, Endpoint, Failure, Response, post};
 
 async fn handler(request: CommandRequest<RevokeApiKey>) -> Result<Response, Failure> {
     request.execute().await
@@ -11,8 +11,6 @@ async fn handler(request: CommandRequest<RevokeApiKey>) -> Result<Response, Fail
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<RevokeApiKey>(post(handler))
         .summary("Revoke an API key")
-        .description(
-            "It is refused within five seconds in every process.",
-        )
+        .description("It is refused within five seconds in every process.")
         .problems(ACCOUNTS)
 }

@@ -2,7 +2,7 @@
 
 use contracts::command::RotateApiKey;
 
-use super::{CommandRequest, Endpoint, KEYS, Failure, Response, post};
+use super::{CommandRequest, Endpoint, Failure, KEYS, Response, post};
 
 async fn handler(request: CommandRequest<RotateApiKey>) -> Result<Response, Failure> {
     request.execute().await

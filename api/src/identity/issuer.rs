@@ -14,7 +14,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::{Actor, ActorKind, Role, Slug, TechnicianId, TenantId, actor::is_actor_id, service_account::ACCOUNT_ACTOR};
+use contracts::{
+    Actor, ActorKind, Role, Slug, TechnicianId, TenantId, actor::is_actor_id,
+    service_account::ACCOUNT_ACTOR,
+};
 use sha2::{Digest, Sha256};
 
 use super::{

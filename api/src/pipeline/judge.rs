@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApiPermission, Command, ErrorCode, Operation, ReadPermission, Role, Slug, TemplateId, TicketId,
+    ActorKind, ApiPermission, Command, ErrorCode, Operation, ReadPermission, Role, Slug,
+    TemplateId, TicketId,
     approval::{Approval, ApprovalKind, ApprovalState},
     command::CommandClass,
     filing::Filed,
@@ -26,12 +27,13 @@ use domain::{
 };
 use policy::{Bundle, Held, primary_code};
 use serde_json::{Map, Value};
-use strum::VariantArray;
 use store::command::{FilingRow, LockedTicket, OpenFacts, Stored};
+use strum::VariantArray;
 
 use super::{
-    Call, Minted, in_scope,
+    Call, Minted,
     held::{About, Hold, approval_for, sha256, text},
+    in_scope,
     input::report_of,
     intent::{Intent, body},
 };
@@ -278,7 +280,10 @@ fn beyond(situation: &Situation<'_>) -> Option<Refusal> {
     match &situation.call.command {
         Command::UpsertServiceAccount(body) => {
             let kind = body.kind;
-            let nothing = body.roles.iter().find(|role| !gives(bundle, kind, **role))?;
+            let nothing = body
+                .roles
+                .iter()
+                .find(|role| !gives(bundle, kind, **role))?;
             let message = format!(
                 "has `{nothing}`, which gives an account of kind `{kind}` nothing under the active bundle"
             );
@@ -454,9 +459,9 @@ fn carry_out(
 ) -> Result<Result<Filing, Slug>, Rejection> {
     let gone = |reason: &str| Ok(Err(word(reason)));
     let approval = facts.approval.as_ref();
-    let about = situation.about.filter(|about| {
-        approval.is_some_and(|approval| about.is_intact(approval))
-    });
+    let about = situation
+        .about
+        .filter(|about| approval.is_some_and(|approval| about.is_intact(approval)));
     let Some(about) = about else {
         return gone("request_changed");
     };

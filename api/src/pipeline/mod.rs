@@ -28,8 +28,9 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use contracts::{
-    ActorKind, ApiPermission, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId, EventId, EvidenceId,
-    InvoiceId, MessageId, NoteId, Operation, ProposalId, Role, TenantId, TicketId, VisitId,
+    ActorKind, ApiPermission, ApprovalId, AuditId, Command, CommandId, CommentId, DecisionId,
+    EventId, EvidenceId, InvoiceId, MessageId, NoteId, Operation, ProposalId, Role, TenantId,
+    TicketId, VisitId,
     approval::{Approval, ApprovalKind, ApprovalState},
     autonomy::AutonomyRules,
     command::CommandClass,
@@ -111,7 +112,7 @@ impl Default for PipelineOptions {
         Self {
             lock_timeout: Duration::from_secs(3),
             ceiling: AutonomyMode::Auto,
-            limiter: Arc::new(Limiter::new(&Limits::default(), USUAL_CONNECTIONS)),
+            limiter: Arc::new(Limiter::new(&Limits::default(), USUAL_CONNECTIONS, None)),
             #[cfg(feature = "bench")]
             without: Without::default(),
         }
@@ -245,9 +246,7 @@ impl Pipeline {
             None => None,
         };
         let payer = call.home.unwrap_or(call.actor.tenant_id);
-        (self.options.limiter)
-            .prepare(&self.pool, payer, &call.command)
-            .await;
+        (self.options.limiter).prepare(payer, &call.command).await;
         let pass = self.pass(payer, is_urgent(&call.command)).await;
         let mut tx = TenantTx::begin(&self.pool, call.actor.tenant_id, patience).await?;
         tx.keep(pass);
@@ -677,7 +676,11 @@ fn adds(call: &Call, before: Option<&Ticket>, outcome: &Outcome) -> Adds {
     let writes = outcome.accepted().is_some() || outcome.filed().is_some_and(|it| it.writes);
     Adds {
         tickets: opens.into(),
-        bytes: if writes { limits::kept_bytes(&call.command) } else { 0 },
+        bytes: if writes {
+            limits::kept_bytes(&call.command)
+        } else {
+            0
+        },
     }
 }
 

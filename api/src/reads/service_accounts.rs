@@ -7,7 +7,9 @@ use contracts::{
 };
 use store::read::KeyFilter;
 
-use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get, versioned};
+use super::{
+    Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get, versioned,
+};
 
 const USUAL_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;

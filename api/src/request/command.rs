@@ -493,17 +493,16 @@ fn expected_version(
     header: Option<u64>,
     members: &mut Map<String, Value>,
 ) -> Result<Option<u64>, Failure> {
-    let member =
-        match members.remove(EXPECTED_VERSION_MEMBER) {
-            None | Some(Value::Null) => None,
-            Some(value) => {
-                let whole = || u64::try_from(whole(value.as_f64()?)?).ok();
-                let version = value.as_u64().or_else(whole);
-                Some(version.ok_or_else(|| {
-                    malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
-                })?)
-            }
-        };
+    let member = match members.remove(EXPECTED_VERSION_MEMBER) {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let whole = || u64::try_from(whole(value.as_f64()?)?).ok();
+            let version = value.as_u64().or_else(whole);
+            Some(version.ok_or_else(|| {
+                malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
+            })?)
+        }
+    };
     match (header, member) {
         (Some(header), Some(member)) if header != member => Err(Failure::parameter(
             header::IF_MATCH.as_str(),

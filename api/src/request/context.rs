@@ -84,9 +84,7 @@ impl RequestContext {
 
     pub(super) fn set_caller(&self, identity: Identity) {
         // Authentication runs once per request.
-        let _ = self
-            .caller
-            .set((Arc::new(identity.actor), identity.scopes));
+        let _ = self.caller.set((Arc::new(identity.actor), identity.scopes));
         if let Some(prefix) = identity.key {
             let _ = self.api_key.set(prefix);
         }

@@ -8,7 +8,11 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
-use contracts::{Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId, event::AutonomyMode, tenant::{TenantLimits, TenantQuotas}};
+use contracts::{
+    Actor, ActorKind, ApiPermission, ErrorCode, Role, TenantId,
+    event::AutonomyMode,
+    tenant::{TenantLimits, TenantQuotas},
+};
 use http::request::Parts;
 use policy::{Bundle, Reads};
 use store::{
@@ -227,7 +231,7 @@ impl ReadRequest {
     /// How much a tenant may use and uses, for which this was set.
     pub async fn quotas(&self, tenant: TenantId, set: &TenantLimits) -> TenantQuotas {
         let limiter = self.app.limiter();
-        limiter.quotas(self.app.pool(), tenant, set).await
+        limiter.quotas(tenant, set).await
     }
 
     /// The same, and what else the caller may read. The bundle that is active in this transaction

@@ -110,10 +110,7 @@ pub(super) fn upsert(
     ))
 }
 
-pub(super) fn disable(
-    _: &DisableServiceAccount,
-    facts: &FilingFacts,
-) -> Result<Filing, Rejection> {
+pub(super) fn disable(_: &DisableServiceAccount, facts: &FilingFacts) -> Result<Filing, Rejection> {
     let account = governed(facts)?;
     let state = AccountState::Disabled;
     let filed = Filed::ServiceAccount {
@@ -163,9 +160,7 @@ pub(super) fn rotate(body: &RotateApiKey, facts: &FilingFacts) -> Result<Filing,
     }
     usable(facts, account, "/api_key_id")?;
     let overlap = TimeDelta::seconds(body.overlap_seconds.into());
-    let ends_at = key
-        .expires_at
-        .min(check::kept_instant(facts.now + overlap));
+    let ends_at = key.expires_at.min(check::kept_instant(facts.now + overlap));
     let fresh = Fresh {
         prefix: &body.prefix,
         key_hash: &body.key_hash,
@@ -190,10 +185,7 @@ pub(super) fn revoke(_: &RevokeApiKey, facts: &FilingFacts) -> Result<Filing, Re
     let account = governed(facts)?;
     let key = named(account)?;
     if key.revoked {
-        return Err(Rejection::invalid(
-            "/api_key_id",
-            "was taken back before",
-        ));
+        return Err(Rejection::invalid("/api_key_id", "was taken back before"));
     }
     let filed = Filed::ApiKeyRevoked {
         service_account_id: account.id,
@@ -262,7 +254,10 @@ fn formed(body: &UpsertServiceAccount) -> Result<(), Rejection> {
         ));
     }
     if body.kind == ActorKind::Workflow && !body.roles.is_empty() {
-        return Err(Rejection::invalid("/roles", "must be empty: a workflow has none"));
+        return Err(Rejection::invalid(
+            "/roles",
+            "must be empty: a workflow has none",
+        ));
     }
     Ok(())
 }

@@ -105,7 +105,10 @@ fn whoever_runs_the_installation_alone_makes_what_is_the_installations() {
             assert_eq!(code(&command, &by_platform(with(made.clone()))), None);
         }
     }
-    assert_eq!(code(&upsert(Agent, &[Role::Dispatcher], false), &facts()), None);
+    assert_eq!(
+        code(&upsert(Agent, &[Role::Dispatcher], false), &facts()),
+        None
+    );
     for wrong in [
         upsert(ActorKind::Person, &[], false),
         upsert(Agent, &[], true),
@@ -178,14 +181,24 @@ fn a_replaced_key_ends_with_its_overlap_or_before_and_hands_its_scopes_on() {
     };
     assert_eq!(ends(0), TimeDelta::zero());
     assert_eq!(ends(3_600), TimeDelta::hours(1));
-    assert_eq!(ends(86_400), TimeDelta::hours(10), "no longer than it was to last");
+    assert_eq!(
+        ends(86_400),
+        TimeDelta::hours(10),
+        "no longer than it was to last"
+    );
     let facts = with(account());
     assert_eq!(code(&rotate(604_800), &facts), None);
-    assert_eq!(code(&rotate(604_801), &facts), Some(ErrorCode::InvalidField));
+    assert_eq!(
+        code(&rotate(604_801), &facts),
+        Some(ErrorCode::InvalidField)
+    );
     let mut over = account();
     over.key.as_mut().unwrap().expires_at = monday();
     assert_eq!(code(&rotate(0), &with(over)), Some(ErrorCode::InvalidField));
     let mut revoked = account();
     revoked.key.as_mut().unwrap().revoked = true;
-    assert_eq!(code(&rotate(0), &with(revoked)), Some(ErrorCode::InvalidField));
+    assert_eq!(
+        code(&rotate(0), &with(revoked)),
+        Some(ErrorCode::InvalidField)
+    );
 }

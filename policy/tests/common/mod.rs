@@ -20,8 +20,8 @@ use contracts::{
     tenant::{ExportStep, TenantLimits},
     ticket::{InvoiceLine, Priority},
     value::{
-        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType, MessageText, PeerAddress,
-        ProviderMessageId,
+        AccountName, Currency, DetailValue, FreeText, KeyHash, KeyPrefix, Locale, MediaType,
+        MessageText, PeerAddress, ProviderMessageId,
     },
 };
 use serde_json::Value;

@@ -16,9 +16,9 @@ pub use commit::commit_unchained;
 pub use commit::{Attempt, DecisionRow, ReleasedRow, StoredAnswer, commit};
 pub use held::{AskedRow, HeldRow, asked_before, held};
 pub use open::{
-    AccountAsks, Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks, HourRow,
-    KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach, ReportRow, Stored,
-    TenantRow, Thing, open, switches,
+    AccountAsks, Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks,
+    HourRow, KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach,
+    ReportRow, Stored, TenantRow, Thing, open, switches,
 };
 pub use route::{RouteRows, route};
 pub use writes::{Counted, HeldCommand, ReceivedMessage, Writes};

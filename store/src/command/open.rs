@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ActorKind, ApiKeyId, ApiPermission, ApprovalId, AssetId, CommandId, ContactId, DecisionId, DelegationId, MessageId, Operation,
-    ProposalId, Role, ServiceAccountId, SiteId, Slug, TechnicianId, TemplateId, TicketId, TicketState,
+    ActorKind, ApiKeyId, ApiPermission, ApprovalId, AssetId, CommandId, ContactId, DecisionId,
+    DelegationId, MessageId, Operation, ProposalId, Role, ServiceAccountId, SiteId, Slug,
+    TechnicianId, TemplateId, TicketId, TicketState,
     approval::Approval,
     autonomy::{StageSetting, StageTarget},
     command::RecordProposal,

@@ -221,7 +221,12 @@ fn words<T: DeserializeOwned + Ord>(
         .filter_map(|text| serde_json::from_value(text.as_str().into()).ok())
         .collect();
     match read.is_empty() && !texts.is_empty() {
-        true => Err(Error::corrupt(table, column, row, "none of its words is known")),
+        true => Err(Error::corrupt(
+            table,
+            column,
+            row,
+            "none of its words is known",
+        )),
         false => Ok(read),
     }
 }

@@ -80,10 +80,7 @@ async fn key_id(stack: &Stack, key: &ApiKeyText) -> ApiKeyId {
 }
 
 fn send(stack: &Stack, token: &str, operation: Operation, body: &Value) -> Ask {
-    stack
-        .http()
-        .command(operation, None, body)
-        .token(token)
+    stack.http().command(operation, None, body).token(token)
 }
 
 #[track_caller]
@@ -142,14 +139,30 @@ fn each_is_done_once_however_often_it_is_sent() {
         for operation in ALL {
             let body = body(&stack, operation).await;
             let key = request_id();
-            let send = || stack.command(Who::TenantAdmin, operation, None, &body).key(&key);
+            let send = || {
+                stack
+                    .command(Who::TenantAdmin, operation, None, &body)
+                    .key(&key)
+            };
             let first = receipt(&send().send().await);
             let footprint = Footprint::take(stack.admin()).await;
             let again = send().send().await;
             assert_eq!(receipt(&again), first, "{operation}");
-            assert_eq!(again.header("idempotent-replayed"), Some("true"), "{operation}");
-            assert_eq!(footprint.changes(stack.admin()).await, [""; 0], "{operation}");
-            assert_eq!(first.produced_version, first.applied_to_version + 1, "{operation}");
+            assert_eq!(
+                again.header("idempotent-replayed"),
+                Some("true"),
+                "{operation}"
+            );
+            assert_eq!(
+                footprint.changes(stack.admin()).await,
+                [""; 0],
+                "{operation}"
+            );
+            assert_eq!(
+                first.produced_version,
+                first.applied_to_version + 1,
+                "{operation}"
+            );
             let stale = stack
                 .command(Who::TenantAdmin, operation, None, &body)
                 .expecting(first.applied_to_version);
@@ -170,7 +183,12 @@ fn each_is_for_administrators_of_the_tenant_alone() {
             }
             for who in [Who::Agent, Who::Workflow] {
                 let reply = stack.command(who, operation, None, &body).send().await;
-                assert_eq!(reply.status, 403, "{operation} by {who:?}: {}", reply.text());
+                assert_eq!(
+                    reply.status,
+                    403,
+                    "{operation} by {who:?}: {}",
+                    reply.text()
+                );
             }
             let without = stack.http().command(operation, None, &body).send().await;
             assert_refused("no token", &without);
@@ -210,17 +228,52 @@ fn bad_input_is_told_where_it_is_bad() {
     with_api(async |stack| {
         let expires_at = |at: DateTime<Utc>| json!(at);
         let cases: &[(Operation, &str, Value, &str)] = &[
-            (Operation::UpsertServiceAccount, "kind", json!("person"), "/kind"),
-            (Operation::UpsertServiceAccount, "kind", json!("robot"), "/kind"),
+            (
+                Operation::UpsertServiceAccount,
+                "kind",
+                json!("person"),
+                "/kind",
+            ),
+            (
+                Operation::UpsertServiceAccount,
+                "kind",
+                json!("robot"),
+                "/kind",
+            ),
             (Operation::UpsertServiceAccount, "name", json!(" "), "/name"),
-            (Operation::UpsertServiceAccount, "code", json!("No Slug"), "/code"),
-            (Operation::UpsertServiceAccount, "roles", json!(["boss"]), "/roles/0"),
-            (Operation::UpsertServiceAccount, "any_tenant", json!(true), "/any_tenant"),
+            (
+                Operation::UpsertServiceAccount,
+                "code",
+                json!("No Slug"),
+                "/code",
+            ),
+            (
+                Operation::UpsertServiceAccount,
+                "roles",
+                json!(["boss"]),
+                "/roles/0",
+            ),
+            (
+                Operation::UpsertServiceAccount,
+                "any_tenant",
+                json!(true),
+                "/any_tenant",
+            ),
             // The starter bundle gives integrations nothing for it.
-            (Operation::UpsertServiceAccount, "roles", json!(["qa"]), "/roles"),
+            (
+                Operation::UpsertServiceAccount,
+                "roles",
+                json!(["qa"]),
+                "/roles",
+            ),
             (Operation::IssueApiKey, "prefix", json!("short"), "/prefix"),
             (Operation::IssueApiKey, "key_hash", json!("00"), "/key_hash"),
-            (Operation::IssueApiKey, "scopes", json!(["tickets"]), "/scopes/0"),
+            (
+                Operation::IssueApiKey,
+                "scopes",
+                json!(["tickets"]),
+                "/scopes/0",
+            ),
             // The account may not do it itself.
             (
                 Operation::IssueApiKey,
@@ -246,7 +299,12 @@ fn bad_input_is_told_where_it_is_bad() {
                 json!(604_801),
                 "/overlap_seconds",
             ),
-            (Operation::RevokeApiKey, "reason", json!("It leaked!"), "/reason"),
+            (
+                Operation::RevokeApiKey,
+                "reason",
+                json!("It leaked!"),
+                "/reason",
+            ),
         ];
         for (operation, member, value, pointer) in cases {
             let mut body = body(&stack, *operation).await;
@@ -257,15 +315,28 @@ fn bad_input_is_told_where_it_is_bad() {
         }
         let account = erp(&stack).await;
         let other = json!({ "code": "erp", "name": "x", "kind": "agent", "roles": [] });
-        let ask = stack.command(Who::TenantAdmin, Operation::UpsertServiceAccount, None, &other);
+        let ask = stack.command(
+            Who::TenantAdmin,
+            Operation::UpsertServiceAccount,
+            None,
+            &other,
+        );
         let problem = ask.send().await.problem(ErrorCode::InvalidField);
         assert_eq!(problem.errors[0].pointer, "/kind");
         // The same key twice, here and in another tenant.
         let (_, twice) = fresh(account, &[]);
         let twice = serde_json::to_value(&twice).unwrap();
         let issue = Operation::IssueApiKey;
-        receipt(&stack.command(Who::TenantAdmin, issue, None, &twice).send().await);
-        let again = stack.command(Who::TenantAdmin, issue, None, &twice).send().await;
+        receipt(
+            &stack
+                .command(Who::TenantAdmin, issue, None, &twice)
+                .send()
+                .await,
+        );
+        let again = stack
+            .command(Who::TenantAdmin, issue, None, &twice)
+            .send()
+            .await;
         again.problem(ErrorCode::AlreadyExists);
         let theirs = stack.client(stack.other(), Who::TenantAdmin);
         let theirs = self::account(&theirs, "erp", ActorKind::Integration, &[], false).await;
@@ -283,7 +354,8 @@ fn an_administrator_of_a_tenant_makes_nothing_of_the_installations() {
     with_api(async |stack| {
         let write = Operation::UpsertServiceAccount;
         let base = |change: Value| {
-            let mut body = json!({ "code": "up", "name": "Up", "kind": "integration", "roles": [] });
+            let mut body =
+                json!({ "code": "up", "name": "Up", "kind": "integration", "roles": [] });
             body.as_object_mut()
                 .unwrap()
                 .extend(change.as_object().unwrap().clone());
@@ -296,7 +368,10 @@ fn an_administrator_of_a_tenant_makes_nothing_of_the_installations() {
             base(json!({ "kind": "workflow", "any_tenant": true })),
         ];
         for body in &attempts {
-            let reply = stack.command(Who::TenantAdmin, write, None, body).send().await;
+            let reply = stack
+                .command(Who::TenantAdmin, write, None, body)
+                .send()
+                .await;
             reply.problem(ErrorCode::Forbidden);
         }
         // Nor does one get there by what the platform made in the tenant.
@@ -328,7 +403,10 @@ fn an_administrator_of_a_tenant_makes_nothing_of_the_installations() {
                     }),
                 ),
             ] {
-                let reply = stack.command(Who::TenantAdmin, operation, None, &body).send().await;
+                let reply = stack
+                    .command(Who::TenantAdmin, operation, None, &body)
+                    .send()
+                    .await;
                 reply.problem(ErrorCode::Forbidden);
             }
         }
@@ -359,7 +437,9 @@ fn a_key_does_what_its_account_may_and_its_scopes_let_it() {
         let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
         let note = json!({ "text": "Called the shop." });
         let add = |key: &ApiKeyText, id: &str| {
-            let ask = stack.http().command(Operation::AddNote, Some(job.id()), &note);
+            let ask = stack
+                .http()
+                .command(Operation::AddNote, Some(job.id()), &note);
             ask.token(key.expose()).key(id)
         };
         for key in [&whole, &narrow] {
@@ -409,15 +489,31 @@ fn a_key_that_is_taken_back_is_refused_within_five_seconds() {
         }
         let body = json!({ "api_key_id": key_id(&stack, &first).await, "reason": "leaked" });
         let revoke = Operation::RevokeApiKey;
-        receipt(&stack.command(Who::TenantAdmin, revoke, None, &body).send().await);
+        receipt(
+            &stack
+                .command(Who::TenantAdmin, revoke, None, &body)
+                .send()
+                .await,
+        );
         until_refused(&stack, &first).await;
-        assert_eq!(with_key(&stack, &second, "/tickets").send().await.status, 200);
-        let twice = stack.command(Who::TenantAdmin, revoke, None, &body).send().await;
+        assert_eq!(
+            with_key(&stack, &second, "/tickets").send().await.status,
+            200
+        );
+        let twice = stack
+            .command(Who::TenantAdmin, revoke, None, &body)
+            .send()
+            .await;
         twice.problem(ErrorCode::InvalidField);
 
         let body = json!({ "service_account_id": account, "reason": "unused" });
         let disable = Operation::DisableServiceAccount;
-        receipt(&stack.command(Who::TenantAdmin, disable, None, &body).send().await);
+        receipt(
+            &stack
+                .command(Who::TenantAdmin, disable, None, &body)
+                .send()
+                .await,
+        );
         until_refused(&stack, &second).await;
         let (_, fresh) = fresh(account, &[]);
         let fresh = serde_json::to_value(fresh).unwrap();
@@ -428,13 +524,23 @@ fn a_key_that_is_taken_back_is_refused_within_five_seconds() {
             "code": "erp", "name": "Accounting", "kind": "integration", "roles": ["dispatcher"],
         });
         let write = Operation::UpsertServiceAccount;
-        let filed = receipt(&stack.command(Who::TenantAdmin, write, None, &again).send().await);
+        let filed = receipt(
+            &stack
+                .command(Who::TenantAdmin, write, None, &again)
+                .send()
+                .await,
+        );
         assert!(matches!(
             filed.filed,
             Filed::ServiceAccount { state, .. } if state.to_string() == "disabled"
         ));
         again["active"] = json!(true);
-        receipt(&stack.command(Who::TenantAdmin, write, None, &again).send().await);
+        receipt(
+            &stack
+                .command(Who::TenantAdmin, write, None, &again)
+                .send()
+                .await,
+        );
         wait::until("the account", GONE, async || {
             let reply = with_key(&stack, &second, "/tickets").send().await;
             (reply.status == 200).then_some(()).ok_or(reply.status)
@@ -507,7 +613,10 @@ fn what_is_not_a_key_opens_nothing() {
             ("checksum cut", bearer(&good[..good.len() - 1])),
             ("lengthened", bearer(&format!("{good}0"))),
             ("capitals", bearer(&good.to_uppercase())),
-            ("one letter's case", bearer(&String::from_utf8_lossy(&flipped))),
+            (
+                "one letter's case",
+                bearer(&String::from_utf8_lossy(&flipped)),
+            ),
             ("prefix with another secret", bearer(own.expose())),
             ("made up", bearer(unknown.expose())),
             ("basic", format!("Basic {good}")),
@@ -527,7 +636,12 @@ fn what_is_not_a_key_opens_nothing() {
         }
         assert_refused(
             "x-api-key",
-            &stack.http().get("/tickets").header("x-api-key", good).send().await,
+            &stack
+                .http()
+                .get("/tickets")
+                .header("x-api-key", good)
+                .send()
+                .await,
         );
         assert_eq!(footprint.changes(stack.admin()).await, [""; 0]);
         assert_eq!(with_key(&stack, &key, "/tickets").send().await.status, 200);
@@ -558,7 +672,10 @@ fn a_key_of_all_tenants_names_one_each_time_and_no_other_credential_does() {
             ("empty", named(worker.expose(), "")),
             ("two", both),
             ("a tenant's key", named(erp.expose(), &own_id)),
-            ("a tenant's key, another tenant", named(erp.expose(), &other.to_string())),
+            (
+                "a tenant's key, another tenant",
+                named(erp.expose(), &other.to_string()),
+            ),
             ("a token", named(&token, &own_id)),
             ("a token, another tenant", named(&token, &other.to_string())),
             ("a token, no id", named(&token, "x")),
@@ -646,13 +763,12 @@ fn a_key_stands_and_falls_with_its_tenant_as_a_token_does() {
         let told = answers().await;
         assert_eq!(told[0], told[1]);
         assert_eq!(told[0].0, 404);
-        let names: i64 = sqlx::query_scalar(
-            "select count(name) from service_accounts where tenant_id = $1",
-        )
-        .bind(stack.tenant().id.as_uuid())
-        .fetch_one(stack.admin())
-        .await
-        .unwrap();
+        let names: i64 =
+            sqlx::query_scalar("select count(name) from service_accounts where tenant_id = $1")
+                .bind(stack.tenant().id.as_uuid())
+                .fetch_one(stack.admin())
+                .await
+                .unwrap();
         assert_eq!(names, 0, "somebody may have put a person's name there");
     });
 }
@@ -691,7 +807,10 @@ fn when_a_key_was_used_last_is_shown_and_the_key_itself_never() {
             let reply = stack.ask(Who::Dispatcher, Method::GET, &path).send().await;
             reply.no_attempt(ErrorCode::Forbidden);
         }
-        let page = admin(&stack).api_keys(None, None, None, Some(1)).await.unwrap();
+        let page = admin(&stack)
+            .api_keys(None, None, None, Some(1))
+            .await
+            .unwrap();
         assert_eq!((page.items.len(), page.next_cursor), (1, None));
     });
 }
@@ -725,12 +844,20 @@ fn a_key_is_in_no_table_and_its_hash_in_no_export() {
         let key = issue(&admin, account).await;
         let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
         let note = json!({ "text": "Called." });
-        let ask = stack.http().command(Operation::AddNote, Some(job.id()), &note);
+        let ask = stack
+            .http()
+            .command(Operation::AddNote, Some(job.id()), &note);
         ask.token(key.expose()).send().await.receipt();
         let secret = key.expose().split('_').nth(2).unwrap();
         let everything = whole_database(&stack).await;
-        assert!(everything.contains(key.prefix().as_str()), "the search finds what is there");
-        assert!(everything.contains(key.hash().as_str()), "the search finds what is there");
+        assert!(
+            everything.contains(key.prefix().as_str()),
+            "the search finds what is there"
+        );
+        assert!(
+            everything.contains(key.hash().as_str()),
+            "the search finds what is there"
+        );
         assert!(!everything.contains(secret));
 
         let id = stack.tenant().id;
@@ -812,11 +939,13 @@ fn a_key_that_was_put_there_past_the_api_is_found() {
             .await
             .unwrap();
             for row in before {
-                sqlx::query("insert into api_keys select * from jsonb_populate_record(null::api_keys, $1)")
-                    .bind(row)
-                    .execute(stack.admin())
-                    .await
-                    .unwrap();
+                sqlx::query(
+                    "insert into api_keys select * from jsonb_populate_record(null::api_keys, $1)",
+                )
+                .bind(row)
+                .execute(stack.admin())
+                .await
+                .unwrap();
             }
             assert_eq!(stack.violations().await, [], "{plant}");
         }

@@ -14,6 +14,7 @@ use contracts::{
 use dispatch_tests::{
     http::Reply,
     job::Job,
+    software::account,
     stack::{Stack, with_api},
     who::{Who, mint},
     world::Tenant,
@@ -69,7 +70,10 @@ async fn things(stack: &Stack) -> BTreeMap<&'static str, String> {
     let client = stack.client(stack.tenant(), Who::Auditor);
     let decisions = client.decisions(&DecisionFilter::default()).await.unwrap();
     let tenant = stack.tenant();
+    let admin = stack.client(tenant, Who::TenantAdmin);
+    let software = account(&admin, "erp", ActorKind::Integration, &[], false).await;
     [
+        ("/service-accounts/", software.to_string()),
         ("/tickets/", job.id().to_string()),
         ("/approvals/", job.approval().to_string()),
         ("/sites/", tenant.site.to_string()),

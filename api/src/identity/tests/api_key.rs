@@ -135,7 +135,8 @@ fn refused(error: TokenError) -> Result<Identity, Refusal> {
 async fn a_key_is_its_account_within_its_scopes() {
     let desk = desk();
     let read: ApiPermission = "read:tickets".parse().unwrap();
-    desk.shelf.change(&desk.key, |key| key.scopes = [read].into());
+    desk.shelf
+        .change(&desk.key, |key| key.scopes = [read].into());
     let identity = desk.at(desk.now).await.unwrap();
     assert_eq!(identity.actor.id, "service:erp");
     assert_eq!(identity.actor.tenant_id, tenant(7));
@@ -151,7 +152,10 @@ async fn a_key_is_its_account_within_its_scopes() {
 async fn whatever_is_done_to_a_key_holds_within_five_seconds() {
     type Change = fn(&mut KeyOfCaller);
     let changes: [(Change, TokenError); 2] = [
-        (|key| key.revoked_at = Some(Utc::now()), TokenError::RevokedKey),
+        (
+            |key| key.revoked_at = Some(Utc::now()),
+            TokenError::RevokedKey,
+        ),
         (|key| key.active = false, TokenError::DisabledAccount),
     ];
     assert!(FRESH < TimeDelta::seconds(5));
@@ -160,7 +164,10 @@ async fn whatever_is_done_to_a_key_holds_within_five_seconds() {
         assert!(desk.at(desk.now).await.is_ok());
         desk.shelf.change(&desk.key, change);
         let soon = desk.now + FRESH - TimeDelta::milliseconds(1);
-        assert!(desk.at(soon).await.is_ok(), "what was found is used so long");
+        assert!(
+            desk.at(soon).await.is_ok(),
+            "what was found is used so long"
+        );
         assert_eq!(desk.asked(), 1);
         assert_eq!(desk.at(desk.now + FRESH).await, refused(error));
         assert_eq!(desk.asked(), 2);
@@ -171,7 +178,8 @@ async fn whatever_is_done_to_a_key_holds_within_five_seconds() {
 async fn a_clock_that_is_set_back_makes_nothing_last() {
     let desk = desk();
     assert!(desk.at(desk.now).await.is_ok());
-    desk.shelf.change(&desk.key, |key| key.revoked_at = Some(Utc::now()));
+    desk.shelf
+        .change(&desk.key, |key| key.revoked_at = Some(Utc::now()));
     let back = desk.now - TimeDelta::seconds(1);
     assert_eq!(desk.at(back).await, refused(TokenError::RevokedKey));
 }
@@ -245,7 +253,12 @@ async fn made_up_keys_fill_nothing_and_known_ones_a_bounded_place() {
 async fn many_requests_with_one_key_ask_once() {
     let desk = Arc::new(desk());
     let all = (0..200).map(|_| desk.at(desk.now));
-    assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
+    assert!(
+        futures::future::join_all(all)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
     assert_eq!(desk.asked(), 1);
 }
 
@@ -277,14 +290,23 @@ async fn a_tenant_is_named_with_the_keys_of_all_tenants_and_with_no_other_creden
         assert_eq!(ask(named).await, Err(Refusal::NameTenant));
     }
     let actor = ask(other).await.unwrap().actor;
-    assert_eq!((actor.tenant_id, actor.kind), (tenant(9), ActorKind::Workflow));
-    assert_eq!(actor.id, workflow_actor_id(TenantId::from_uuid(tenant(9).as_uuid())));
+    assert_eq!(
+        (actor.tenant_id, actor.kind),
+        (tenant(9), ActorKind::Workflow)
+    );
+    assert_eq!(
+        actor.id,
+        workflow_actor_id(TenantId::from_uuid(tenant(9).as_uuid()))
+    );
 
     let own = mint(SECRET, &claims(desk.now)).unwrap();
     let token = async |named| desk.ask(&own, named, desk.now).await;
     assert!(token(NamedTenant::None).await.is_ok());
     assert_eq!(token(other).await, Err(Refusal::NamesTenant));
-    assert_eq!(token(NamedTenant::Unreadable).await, Err(Refusal::NamesTenant));
+    assert_eq!(
+        token(NamedTenant::Unreadable).await,
+        Err(Refusal::NamesTenant)
+    );
 }
 
 #[tokio::test]

@@ -13,8 +13,7 @@ use crate::exit::Failure;
 
 /// A new file, readable by its owner alone. One that is there is somebody else's key.
 pub(super) fn write(path: &Path, key: &ApiKeyText) -> Result<(), Failure> {
-    let trouble =
-        |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    let trouble = |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -243,7 +243,10 @@ async fn all(desk: &Desk) -> Result<Vec<ServiceAccountSummary>, Failure> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let page = desk.api.service_accounts(after.as_ref(), Some(PAGE)).await?;
+        let page = desk
+            .api
+            .service_accounts(after.as_ref(), Some(PAGE))
+            .await?;
         all.extend(page.items);
         match page.next_after {
             Some(next) => after = Some(next),

@@ -7,8 +7,7 @@ use contracts::{
     ServiceAccountId,
     filing::{Filed, FilingReceipt},
     service_account::{
-        AccountState, ApiKeyPage, ApiKeyRecord, KEY_MARK, ServiceAccountPage,
-        ServiceAccountSummary,
+        AccountState, ApiKeyPage, ApiKeyRecord, KEY_MARK, ServiceAccountPage, ServiceAccountSummary,
     },
 };
 
@@ -106,10 +105,8 @@ fn table(desk: &Desk, keys: &[ApiKeyRecord]) -> Result<(), Failure> {
             format!("{KEY_MARK}{}_…", key.prefix),
             state(key, now),
             words::minute(key.expires_at),
-            key.last_used_at.map_or_else(
-                || "never".to_owned(),
-                |at| words::ago(at, now).to_string(),
-            ),
+            key.last_used_at
+                .map_or_else(|| "never".to_owned(), |at| words::ago(at, now).to_string()),
             list(&key.scopes, "all"),
             key.id.to_string(),
         ]);
