@@ -12,7 +12,7 @@ use std::{
 use axum::{Router, extract::State, http::Request, response::IntoResponse};
 use client::{CallOptions, Client, RetryPolicy};
 use contracts::{
-    Command, DecisionId, Operation, Slug, TicketId, autonomy::StageTarget, proposal::ProposalKind,
+    Command, Operation, Slug, TicketId, autonomy::StageTarget, proposal::ProposalKind,
     read::TimelineFilter,
 };
 use dispatch_tests::servers;
@@ -226,7 +226,6 @@ async fn call_everything(client: &Client) {
     let _ = client.tenants(None, None, None).await;
     let _ = client.service_accounts(None, None).await;
     let _ = client.api_keys(None, None, None, None).await;
-    let _: DecisionId = id("dec");
 }
 
 /// How a path is named in the document: by itself, or with an id in it.

@@ -220,10 +220,11 @@ fn plain(text: &str) -> String {
         let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
         let (word, after) = word.split_at(end);
         out += before;
-        out += match () {
-            () if !ids_in(word).is_empty() => "ID",
-            () if is_time(word) => "TIME",
-            () => word,
+        let is_id = !ids_in(word).is_empty();
+        out += match (is_id, is_time(word)) {
+            (true, _) => "ID",
+            (false, true) => "TIME",
+            (false, false) => word,
         };
         rest = after;
     }
