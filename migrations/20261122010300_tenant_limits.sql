@@ -5,14 +5,20 @@ grant update (limits) on tenants to dispatch_app;
 
 create index tenants_with_limits on tenants (tenant_id) where limits is not null;
 
--- What is set apart, of all tenants: each dispatch-api asks every few seconds, once for all, because it
--- has to know before it looks at anything of a tenant whose requests it may refuse. It shows numbers, and
--- the owner of the table looks, as for tenants_of_installation.
-create function tenant_limits_of_installation() returns table (tenant_id uuid, limits jsonb)
-language sql stable security definer set search_path = pg_catalog, public
-begin atomic
-    select t.tenant_id, t.limits from tenants t where t.limits is not null;
-end;
+-- How many bytes are kept of a tenant: what people and providers said, and the policy bundles that it
+-- uploaded. The maintenance login counts, beside the commands, and may not read what was said: the owner
+-- of the tables adds the lengths up, within the tenant that it is told.
+create function tenant_storage_bytes(for_tenant uuid) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, public as $$
+begin
+    perform set_config('app.tenant_id', for_tenant::text, true);
+    return (select coalesce(sum(coalesce(octet_length(c.text), 0)
+                                + coalesce(octet_length(c.raw), 0)), 0)
+              from comms_contents c where c.tenant_id = for_tenant)
+         + (select coalesce(sum(octet_length(b.archive)), 0)
+              from policy_bundles b where b.by_tenant = for_tenant);
+end
+$$;
 
 -- As before (20261121171200), and the limits.
 create or replace function write_tenant(
@@ -70,6 +76,6 @@ begin
 end
 $$;
 
-revoke execute on function tenant_limits_of_installation
-    from public, dispatch_relay, dispatch_comms, dispatch_maintenance;
-grant execute on function tenant_limits_of_installation to dispatch_app;
+revoke execute on function tenant_storage_bytes
+    from public, dispatch_app, dispatch_relay, dispatch_comms;
+grant execute on function tenant_storage_bytes to dispatch_maintenance;

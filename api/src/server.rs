@@ -15,8 +15,8 @@ use crate::{
     bundles::Bundles,
     config::{ApiConfig, Watched},
     cursor::CursorKeys,
-    limits::Limiter,
     identity::{Authenticator, IdentityError, StoredKeys},
+    limits::Limiter,
     login::{self, UnfitLogin},
     net,
     pipeline::{Pipeline, PipelineOptions},
@@ -81,7 +81,8 @@ impl Server {
         login::check(&config, &pool).await?;
         let authenticator = authenticator.with_keys(Arc::new(StoredKeys::new(pool.clone())));
         let mut settings = PoolSettings::new("dispatch-sealer");
-        settings.max_connections = 1;
+        // One seals; the other one looks at what tenants may use and do.
+        settings.max_connections = 2;
         let maintenance = store::connect(config.maintenance_url.expose(), &settings).await?;
         let waker = OutboxWaker::start((*pool.connect_options()).clone());
         let bundles = Arc::new(Bundles::new(
@@ -94,7 +95,11 @@ impl Server {
             waker,
             PipelineOptions {
                 ceiling: config.ceiling,
-                limiter: Arc::new(Limiter::new(&config.limits, config.pool_size)),
+                limiter: Arc::new(Limiter::new(
+                    &config.limits,
+                    config.pool_size,
+                    Some(maintenance.clone()),
+                )),
                 ..PipelineOptions::default()
             },
         );
@@ -152,7 +157,7 @@ impl Server {
         };
         tokio::join!(
             stop,
-            app.limiter().follow(app.pool(), &shutdown),
+            app.limiter().follow(&shutdown),
             net::serve(api, router(app.clone()), limits, shutdown.clone()),
             net::serve(
                 metrics,

@@ -135,9 +135,10 @@ pub async fn view(tx: &mut TenantTx) -> Result<Option<TenantView>, Error> {
     }))
 }
 
-/// What is set apart for tenants of how much they may use: those of the installation that have any.
+/// What is set apart for tenants of how much they may use: those of the installation that have any. As
+/// the maintenance login.
 pub async fn limits(pool: &PgPool) -> Result<HashMap<TenantId, TenantLimits>, Error> {
-    let sql = "select tenant_id, limits from tenant_limits_of_installation()";
+    let sql = "select tenant_id, limits from tenants where limits is not null";
     let rows: Vec<(Uuid, Value)> = sqlx::query_as(sql).fetch_all(pool).await?;
     let of = |(id, limits)| match serde_json::from_value(limits) {
         Ok(limits) => Some((TenantId::from_uuid(id), limits)),
@@ -150,8 +151,8 @@ pub async fn limits(pool: &PgPool) -> Result<HashMap<TenantId, TenantLimits>, Er
     Ok(rows.into_iter().filter_map(of).collect())
 }
 
-/// How many tickets of the transaction's tenant are open.
-pub async fn open_tickets(tx: &mut TenantTx) -> Result<u64, Error> {
+/// How many tickets of the tenant are open. As the maintenance login.
+pub async fn open_tickets(pool: &PgPool, tenant: TenantId) -> Result<u64, Error> {
     let open = TicketState::VARIANTS
         .iter()
         .filter(|state| !state.is_terminal())
@@ -159,26 +160,20 @@ pub async fn open_tickets(tx: &mut TenantTx) -> Result<u64, Error> {
     let count: i64 = sqlx::query_scalar(
         "select count(*) from tickets where tenant_id = $1 and state = any ($2)",
     )
-    .bind(tx.tenant_id().as_uuid())
+    .bind(tenant.as_uuid())
     .bind(open.collect::<Vec<_>>())
-    .fetch_one(tx.connection())
+    .fetch_one(pool)
     .await?;
     Ok(count.unsigned_abs())
 }
 
-/// How many bytes are kept of the transaction's tenant: of messages what people and providers said, and
-/// the policy bundles that it uploaded. Reads lengths, not the texts.
-pub async fn storage_bytes(tx: &mut TenantTx) -> Result<u64, Error> {
-    let bytes: i64 = sqlx::query_scalar(
-        "select (select coalesce(sum(coalesce(octet_length(c.text), 0)
-                                     + coalesce(octet_length(c.raw), 0)), 0)
-                   from comms_contents c where c.tenant_id = $1)::bigint
-              + (select coalesce(sum(octet_length(b.archive)), 0)
-                   from policy_bundles b where b.by_tenant = $1)::bigint",
-    )
-    .bind(tx.tenant_id().as_uuid())
-    .fetch_one(tx.connection())
-    .await?;
+/// How many bytes are kept of the tenant: of messages what people and providers said, and the policy
+/// bundles that it uploaded. As the maintenance login, which sees lengths and no texts.
+pub async fn storage_bytes(pool: &PgPool, tenant: TenantId) -> Result<u64, Error> {
+    let bytes: i64 = sqlx::query_scalar("select tenant_storage_bytes($1)")
+        .bind(tenant.as_uuid())
+        .fetch_one(pool)
+        .await?;
     Ok(bytes.unsigned_abs())
 }
 

@@ -38,7 +38,6 @@ use governor::clock::MonotonicClock;
 use http::header;
 use prometheus::{IntCounterVec, Opts};
 use sqlx::PgPool;
-use store::TenantTx;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -205,11 +204,14 @@ pub struct Limiter {
     tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
     turnstile: Turnstile,
     limited: IntCounterVec,
+    /// As the maintenance login: what is set and what is used is looked up beside the requests, and on no
+    /// connection of theirs. Nothing is, without it.
+    lookout: Option<PgPool>,
 }
 
 impl Limiter {
-    /// With `connections` to Postgres.
-    pub fn new(limits: &Limits, connections: u32) -> Self {
+    /// With `connections` to Postgres for requests, and others to look at what tenants use.
+    pub fn new(limits: &Limits, connections: u32, lookout: Option<PgPool>) -> Self {
         let limited = Opts::new(
             "dispatch_limited_total",
             "Requests that a limit refused, or (subscribers) answered without waiting.",
@@ -219,6 +221,7 @@ impl Limiter {
             set: Mutex::default(),
             tenants: Mutex::default(),
             turnstile: Turnstile::new(connections as usize),
+            lookout,
             limited: IntCounterVec::new(limited, &["reason"])
                 .expect("a constant name and a constant label"),
         }
@@ -352,18 +355,21 @@ impl Limiter {
 
     /// Sees to it that it is known what the tenant uses, where the command may add to it. The first one
     /// waits for it a little; it holds no connection yet.
-    pub(crate) async fn prepare(self: &Arc<Self>, pool: &PgPool, id: TenantId, command: &Command) {
+    pub(crate) async fn prepare(self: &Arc<Self>, id: TenantId, command: &Command) {
         let [tickets, bytes] = may_add(command);
         let tenant = self.tenant(id);
         for (quota, _) in [(Quota::OpenTickets, tickets), (Quota::StorageBytes, bytes)]
             .into_iter()
             .filter(|(_, adds)| *adds)
         {
-            self.look(pool, id, &tenant, quota).await;
+            self.look(id, &tenant, quota).await;
         }
     }
 
-    async fn look(self: &Arc<Self>, pool: &PgPool, id: TenantId, tenant: &Arc<Tenant>, of: Quota) {
+    async fn look(self: &Arc<Self>, id: TenantId, tenant: &Arc<Tenant>, of: Quota) {
+        let Some(lookout) = &self.lookout else {
+            return;
+        };
         let (gauge, rates) = (tenant.gauge(of), tenant.rates());
         let (limit, at_once) = match of {
             Quota::OpenTickets => (rates.quotas.open_tickets, 1),
@@ -371,34 +377,10 @@ impl Limiter {
         };
         let per_second = u64::from(rates.quotas.commands.per_second).saturating_mul(at_once);
         if gauge.wants_measuring(limit, per_second, Instant::now()) {
-            let (this, pool, gauge) = (Arc::clone(self), pool.clone(), Arc::clone(gauge));
-            tokio::spawn(async move { this.measure(&pool, id, of, &gauge).await });
+            let (lookout, gauge) = (lookout.clone(), Arc::clone(gauge));
+            tokio::spawn(async move { measure(&lookout, id, of, &gauge).await });
         }
         gauge.known(PATIENCE).await;
-    }
-
-    async fn measure(&self, pool: &PgPool, id: TenantId, of: Quota, gauge: &Gauge) {
-        let before = gauge.added();
-        let begun = Instant::now();
-        let measured = async {
-            let pass = self.turnstile.pass(id, false).await;
-            let mut tx = TenantTx::begin_oversight(pool, id).await?;
-            tx.keep(pass);
-            tx.allow(MEASUREMENT).await?;
-            let value = match of {
-                Quota::OpenTickets => store::tenants::open_tickets(&mut tx).await?,
-                Quota::StorageBytes => store::tenants::storage_bytes(&mut tx).await?,
-            };
-            tx.commit().await?;
-            Ok::<_, store::Error>(value)
-        };
-        let measured = measured.await;
-        if let Err(error) = &measured {
-            let cause = error as &dyn std::error::Error;
-            tracing::warn!(tenant = %id, quota = %of, error = cause, "not measured");
-        }
-        let now = Instant::now();
-        gauge.measured(measured.ok(), before, now - begun, now);
     }
 
     /// Takes what a command of the tenant is about to use.
@@ -436,15 +418,10 @@ impl Limiter {
     }
 
     /// All told about a tenant for which this was set.
-    pub(crate) async fn quotas(
-        self: &Arc<Self>,
-        pool: &PgPool,
-        id: TenantId,
-        set: &TenantLimits,
-    ) -> TenantQuotas {
+    pub(crate) async fn quotas(self: &Arc<Self>, id: TenantId, set: &TenantLimits) -> TenantQuotas {
         let tenant = self.tenant(id);
         for quota in [Quota::OpenTickets, Quota::StorageBytes] {
-            self.look(pool, id, &tenant, quota).await;
+            self.look(id, &tenant, quota).await;
         }
         let Quotas {
             commands,
@@ -474,7 +451,10 @@ impl Limiter {
 
     /// Reads what was set for tenants until the process stops. A tenant of which nothing could be read has
     /// what it had, and at the start what is usual.
-    pub(crate) async fn follow(&self, pool: &PgPool, stop: &CancellationToken) {
+    pub(crate) async fn follow(&self, stop: &CancellationToken) {
+        let Some(lookout) = &self.lookout else {
+            return;
+        };
         let mut every = tokio::time::interval(READ_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -482,7 +462,7 @@ impl Limiter {
                 _ = every.tick() => {}
                 () = stop.cancelled() => return,
             }
-            match store::tenants::limits(pool).await {
+            match store::tenants::limits(lookout).await {
                 Ok(set) => self.apply(set),
                 Err(error) => {
                     let cause = &error as &dyn std::error::Error;
@@ -527,6 +507,32 @@ impl Limiter {
         let tenant = tenants.entry(id);
         Arc::clone(tenant.or_insert_with(|| Arc::new(Tenant::new(id, quotas))))
     }
+}
+
+async fn measure(lookout: &PgPool, id: TenantId, of: Quota, gauge: &Gauge) {
+    let before = gauge.added();
+    let begun = Instant::now();
+    let counted = async {
+        match of {
+            Quota::OpenTickets => store::tenants::open_tickets(lookout, id).await,
+            Quota::StorageBytes => store::tenants::storage_bytes(lookout, id).await,
+        }
+    };
+    let counted = tokio::time::timeout(MEASUREMENT, counted).await;
+    let value = match counted {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(tenant = %id, quota = %of, error = cause, "not measured");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(tenant = %id, quota = %of, "not measured in time");
+            None
+        }
+    };
+    let now = Instant::now();
+    gauge.measured(value, before, now - begun, now);
 }
 
 /// What one request can add to what is kept at most.

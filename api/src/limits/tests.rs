@@ -37,7 +37,7 @@ fn limiter(commands: u32, reads: u32) -> Arc<Limiter> {
         quotas,
         ..Limits::default()
     };
-    Arc::new(Limiter::new(&limits, 4))
+    Arc::new(Limiter::new(&limits, 4, None))
 }
 
 fn counted(limiter: &Limiter, reason: Reason) -> u64 {

@@ -115,7 +115,7 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
                  ('tenants_of_installation(text,text,integer)', 'erase_tenant_rows(uuid)',
                   'erase_tenant_answers(uuid)',
                   'api_key_of_caller(bytea)',
-                  'tenant_limits_of_installation()')
+                  'tenant_storage_bytes(uuid)')
                and exists (select from unnest(p.proconfig) c
                            where c in ('search_path=pg_catalog, public',
                                        'search_path=pg_catalog, public, pg_temp')))",
