@@ -27,6 +27,7 @@ use std::{
 };
 
 use api::PREFIXES;
+use contracts::Operation;
 use dispatch_tests::{
     document::{Described, operations},
     http::{Reply, patiently},
@@ -172,9 +173,14 @@ async fn on_record(stack: &Stack, world: &World, found: &Found, commands: &BTree
             answered.insert(command.as_str());
         }
     }
-    let unknown: Vec<_> = rows_of
-        .keys()
-        .filter(|it| !answered.contains(**it))
+    // An export of a tenant is a read, and on record by itself: when it begins and how it ends.
+    let exported = Operation::RecordTenantExport.to_string();
+    let unknown: Vec<_> = rows
+        .iter()
+        .filter(|(command, operation, _)| {
+            !answered.contains(command.as_str()) && *operation != exported
+        })
+        .map(|(command, operation, _)| (command, operation))
         .collect();
     assert!(
         unknown.is_empty(),
