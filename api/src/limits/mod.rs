@@ -248,7 +248,7 @@ impl Limiter {
         actor: &Actor,
         kind: Kind,
         free: usize,
-    ) -> Result<Admitted, Refused> {
+    ) -> Result<Admitted, Box<Refused>> {
         let tenant = self.tenant(actor.tenant_id);
         let now = Instant::now();
         tenant.seen(now);
@@ -297,7 +297,7 @@ impl Limiter {
         reason: Reason,
         told: Option<(Class, Standing)>,
         now: Instant,
-    ) -> Refused {
+    ) -> Box<Refused> {
         self.count(reason);
         tenant.say(reason, now);
         let after = told.map_or(1, |(_, standing)| standing.reset_seconds);
@@ -330,13 +330,13 @@ impl Limiter {
                  request id, after the time that Retry-After says.",
             ),
         };
-        Refused {
+        Box::new(Refused {
             failure: failure
                 .fact("policy", reason.to_string())
                 .header(header::RETRY_AFTER, after.to_string()),
             told,
             delay: tenant.pace().delay(now),
-        }
+        })
     }
 
     /// Room for one more request of the tenant that waits.
