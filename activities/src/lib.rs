@@ -192,7 +192,7 @@ mod tests {
             "snapshot",
             "try_command",
             // The same client for a tenant; it sends nothing.
-            "with_token",
+            "in_tenant",
         ];
         assert_eq!(reached, BTreeSet::from(allowed));
         let attempts = include_str!("act.rs").matches("desk.act(").count();

@@ -12,6 +12,7 @@ use crate::{
     config::{Limits, Watched},
     cursor::CursorKeys,
     endpoint::{PREFIXES, endpoints},
+    exports::Exports,
     identity::Authenticator,
     limits::{Limiter, urgent_room},
     metrics::Metrics,
@@ -19,9 +20,6 @@ use crate::{
     pipeline::Pipeline,
     readiness::Readiness,
 };
-
-/// Exports at once: each holds a connection for as long as its reader reads.
-const EXPORTS: usize = 2;
 
 /// The state of the router. Clones are the same thing.
 #[derive(Clone)]
@@ -35,10 +33,10 @@ struct Shared {
     authenticator: Authenticator,
     limits: Limits,
     metrics: Metrics,
-    room: Semaphore,
-    urgent_room: Semaphore,
+    room: Arc<Semaphore>,
+    urgent_room: Arc<Semaphore>,
     waiting_room: Semaphore,
-    exports: Arc<Semaphore>,
+    exports: Arc<Exports>,
     commands: TaskTracker,
     stopping: CancellationToken,
     cursors: CursorKeys,
@@ -74,10 +72,10 @@ impl App {
             limits,
             metrics: Metrics::new(commands, pipeline.limiter().metric())
                 .expect("names and labels are constant and distinct"),
-            room: Semaphore::new(limits.in_flight),
-            urgent_room: Semaphore::new(urgent_room(limits.in_flight)),
+            room: Arc::new(Semaphore::new(limits.in_flight)),
+            urgent_room: Arc::new(Semaphore::new(urgent_room(limits.in_flight))),
             waiting_room: Semaphore::new(limits.in_flight / 4),
-            exports: Arc::new(Semaphore::new(EXPORTS)),
+            exports: Arc::default(),
             commands: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cursors,
@@ -115,12 +113,12 @@ impl App {
     }
 
     /// One permit per request being worked on.
-    pub(crate) fn room(&self) -> &Semaphore {
+    pub(crate) fn room(&self) -> &Arc<Semaphore> {
         &self.0.room
     }
 
     /// The same for what is urgent, when that is full.
-    pub(crate) fn urgent_room(&self) -> &Semaphore {
+    pub(crate) fn urgent_room(&self) -> &Arc<Semaphore> {
         &self.0.urgent_room
     }
 
@@ -134,8 +132,8 @@ impl App {
         &self.0.waiting_room
     }
 
-    /// One permit per export of a tenant being read.
-    pub(crate) fn exports(&self) -> &Arc<Semaphore> {
+    /// The exports of tenants that are being read.
+    pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.0.exports
     }
 

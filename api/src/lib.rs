@@ -13,6 +13,7 @@ mod commands;
 pub mod config;
 mod cursor;
 mod endpoint;
+mod exports;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod identity;

@@ -109,7 +109,7 @@ impl Gauge {
     }
 
     /// Takes so much, unless that would be too much. Before the first measurement everything passes.
-    pub(super) fn claim(self: &Arc<Self>, amount: u64, limit: u64) -> Result<Claim, Full> {
+    pub(super) fn claim(self: &Arc<Self>, amount: u64, limit: u64) -> Result<Booking, Full> {
         let mut state = self.state();
         if let Some(used) = state.used()
             && used.saturating_add(amount) > limit
@@ -119,7 +119,7 @@ impl Gauge {
         state.added += i64::try_from(amount).unwrap_or(i64::MAX);
         let generation = state.generation;
         drop(state);
-        Ok(Claim {
+        Ok(Booking {
             gauge: Some(Arc::clone(self)),
             amount,
             generation,
@@ -147,20 +147,20 @@ impl State {
 /// What a command is about to use. It is given back unless the command kept it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Claim {
+pub(crate) struct Booking {
     gauge: Option<Arc<Gauge>>,
     amount: u64,
     generation: u64,
 }
 
-impl Claim {
+impl Booking {
     /// It is used.
     pub(crate) fn keep(mut self) {
         self.gauge = None;
     }
 }
 
-impl Drop for Claim {
+impl Drop for Booking {
     fn drop(&mut self) {
         let Some(gauge) = self.gauge.take() else {
             return;

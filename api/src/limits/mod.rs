@@ -1,8 +1,9 @@
 //! How much of the process, and of everything, one tenant may use.
 //!
-//! - **Rates**: a bucket per tenant for commands and one for reads, and again both for agents and
-//!   workflows, so that software which runs wild stops nobody from working. Asked right after the token
-//!   was checked: a refusal has read no body and taken no connection.
+//! - **Rates**: a bucket per tenant for commands and one for reads, again both for agents, so that
+//!   software which runs wild stops nobody from working, and again for workflows, so that clocks go on and
+//!   what stops an agent comes through. Asked right after the token was checked: a refusal has read no
+//!   body and taken no connection.
 //! - **At once**: a tenant may have as many requests under way as there is room left for others. Alone
 //!   it gets half of the room; of several that flood each gets a part, and one part stays free.
 //! - **Connections**: tenants in turn ([`turnstile`]).
@@ -31,14 +32,14 @@ use std::{
 };
 
 use contracts::{
-    Actor, Command, ErrorCode, Operation, TenantId,
-    tenant::{QuotaUse, TenantLimits, TenantQuotas},
+    Actor, ActorKind, Command, ErrorCode, Operation, TenantId,
+    tenant::{QuotaUse, Rate, TenantLimits, TenantQuotas},
 };
 use governor::clock::MonotonicClock;
 use http::header;
 use prometheus::{IntCounterVec, Opts};
 use sqlx::PgPool;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Limits, problem::Failure};
@@ -46,7 +47,7 @@ use bucket::{Bucket, Standing};
 use gauge::Gauge;
 use pace::Pace;
 
-pub(crate) use gauge::{Claim, Full};
+pub(crate) use gauge::{Booking, Full};
 pub(crate) use headers::NAMES as HEADERS;
 pub use quotas::Quotas;
 pub(crate) use turnstile::{Pass, Turnstile};
@@ -65,11 +66,24 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 const URGENT_ROOM: usize = 8;
 const URGENT_AT_ONCE: usize = 8;
 
-/// What is never refused by a rate: it ends a flood, or what software does, and must get through both.
-pub(crate) const URGENT: [Operation; 3] = [
+/// What each caller may send of that, whatever the tenant has used up: more than anybody has to.
+const URGENT_RATE: Rate = Rate {
+    per_second: 2,
+    burst: 20,
+};
+/// Callers of a tenant whose urgent commands are counted; of more, all are forgotten.
+const URGENT_CALLERS: usize = 1024;
+/// Measurements at once: they share their connections with those who seal the audit log.
+const MEASUREMENTS: usize = 1;
+
+/// What no rate of the tenant refuses: it ends a flood, or what software does, or the use of a key that
+/// leaked, and must get through all of them.
+pub(crate) const URGENT: [Operation; 5] = [
     Operation::EngageKillSwitch,
     Operation::LimitTenant,
     Operation::SuspendTenant,
+    Operation::RevokeApiKey,
+    Operation::DisableServiceAccount,
 ];
 
 /// What is counted together.
@@ -80,16 +94,20 @@ pub(crate) enum Class {
     Commands,
     /// Their reads.
     Reads,
-    /// Commands of agents and workflows.
+    /// Commands of agents.
     SoftwareCommands,
     /// Their reads.
     SoftwareReads,
+    /// Commands of workflows.
+    WorkflowCommands,
+    /// Their reads.
+    WorkflowReads,
 }
 
 /// What a route is, as far as limits go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It is never refused by a rate.
+    /// It is refused by no rate of the tenant.
     Urgent,
     Command,
     Read,
@@ -97,11 +115,14 @@ pub(crate) enum Kind {
 
 impl Class {
     fn of(actor: &Actor, kind: Kind) -> Self {
-        match (actor.kind.is_autonomous(), kind) {
-            (false, Kind::Command | Kind::Urgent) => Self::Commands,
-            (false, Kind::Read) => Self::Reads,
-            (true, Kind::Command | Kind::Urgent) => Self::SoftwareCommands,
-            (true, Kind::Read) => Self::SoftwareReads,
+        use ActorKind::{Agent, Integration, Person, Workflow};
+        match (actor.kind, kind) {
+            (Person | Integration, Kind::Command | Kind::Urgent) => Self::Commands,
+            (Person | Integration, Kind::Read) => Self::Reads,
+            (Agent, Kind::Command | Kind::Urgent) => Self::SoftwareCommands,
+            (Agent, Kind::Read) => Self::SoftwareReads,
+            (Workflow, Kind::Command | Kind::Urgent) => Self::WorkflowCommands,
+            (Workflow, Kind::Read) => Self::WorkflowReads,
         }
     }
 }
@@ -109,11 +130,15 @@ impl Class {
 /// Why a request was refused, or done with less: what refusals are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Reason {
+pub(crate) enum LimitedBy {
     Commands,
     Reads,
     SoftwareCommands,
     SoftwareReads,
+    WorkflowCommands,
+    WorkflowReads,
+    /// More urgent commands of one caller than anybody has to send.
+    Urgent,
     /// Too many of the tenant under way.
     InFlight,
     /// Too many of all tenants under way.
@@ -124,13 +149,15 @@ pub(crate) enum Reason {
     Subscribers,
 }
 
-impl From<Class> for Reason {
+impl From<Class> for LimitedBy {
     fn from(class: Class) -> Self {
         match class {
             Class::Commands => Self::Commands,
             Class::Reads => Self::Reads,
             Class::SoftwareCommands => Self::SoftwareCommands,
             Class::SoftwareReads => Self::SoftwareReads,
+            Class::WorkflowCommands => Self::WorkflowCommands,
+            Class::WorkflowReads => Self::WorkflowReads,
         }
     }
 }
@@ -144,10 +171,10 @@ pub(crate) enum Quota {
 }
 
 impl Quota {
-    const fn reason(self) -> Reason {
+    const fn reason(self) -> LimitedBy {
         match self {
-            Self::OpenTickets => Reason::OpenTickets,
-            Self::StorageBytes => Reason::StorageBytes,
+            Self::OpenTickets => LimitedBy::OpenTickets,
+            Self::StorageBytes => LimitedBy::StorageBytes,
         }
     }
 }
@@ -180,12 +207,12 @@ impl UsedUp {
 /// What commands would use; given back unless it is kept.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Claims(Vec<Claim>);
+pub(crate) struct Bookings(Vec<Booking>);
 
-impl Claims {
+impl Bookings {
     /// It is used.
     pub(crate) fn keep(self) {
-        self.0.into_iter().for_each(Claim::keep);
+        self.0.into_iter().for_each(Booking::keep);
     }
 }
 
@@ -207,6 +234,7 @@ pub struct Limiter {
     /// As the maintenance login: what is set and what is used is looked up beside the requests, and on no
     /// connection of theirs. Nothing is, without it.
     lookout: Option<PgPool>,
+    measuring: Arc<Semaphore>,
 }
 
 impl Limiter {
@@ -222,6 +250,7 @@ impl Limiter {
             tenants: Mutex::default(),
             turnstile: Turnstile::new(connections as usize),
             lookout,
+            measuring: Arc::new(Semaphore::new(MEASUREMENTS)),
             limited: IntCounterVec::new(limited, &["reason"])
                 .expect("a constant name and a constant label"),
         }
@@ -238,7 +267,7 @@ impl Limiter {
     }
 
     /// Counts a refusal.
-    pub(crate) fn count(&self, reason: Reason) {
+    pub(crate) fn count(&self, reason: LimitedBy) {
         self.limited.with_label_values(&[reason.to_string()]).inc();
     }
 
@@ -254,18 +283,21 @@ impl Limiter {
         tenant.seen(now);
         let class = Class::of(actor, kind);
         if kind == Kind::Urgent {
-            let under_way = UnderWay::begin(&tenant.urgent);
+            if let Err(standing) = tenant.take_urgent(&actor.id) {
+                return Err(self.refuse_urgent(&tenant, standing, now));
+            }
+            let under_way = Counted::begin(&tenant.urgent);
             return match under_way.others < URGENT_AT_ONCE {
                 true => Ok(Admitted {
                     told: None,
                     _under_way: under_way,
                 }),
-                false => Err(self.refuse(&tenant, Reason::InFlight, None, now)),
+                false => Err(self.refuse(&tenant, LimitedBy::InFlight, None, now)),
             };
         }
-        let under_way = UnderWay::begin(&tenant.under_way);
+        let under_way = Counted::begin(&tenant.under_way);
         if under_way.others > 0 && under_way.others > free {
-            return Err(self.refuse(&tenant, Reason::InFlight, None, now));
+            return Err(self.refuse(&tenant, LimitedBy::InFlight, None, now));
         }
         match tenant.rates().bucket(class).take(NonZeroU32::MIN) {
             Ok(standing) => Ok(Admitted {
@@ -294,7 +326,7 @@ impl Limiter {
     fn refuse(
         &self,
         tenant: &Tenant,
-        reason: Reason,
+        reason: LimitedBy,
         told: Option<(Class, Standing)>,
         now: Instant,
     ) -> Box<Refused> {
@@ -305,14 +337,15 @@ impl Limiter {
             Some((class, standing)) => {
                 let per_second = standing.rate.per_second;
                 let what = match class {
-                    Class::Commands | Class::SoftwareCommands => "commands",
-                    Class::Reads | Class::SoftwareReads => "reads",
+                    Class::Commands | Class::SoftwareCommands | Class::WorkflowCommands => {
+                        "commands"
+                    }
+                    Class::Reads | Class::SoftwareReads | Class::WorkflowReads => "reads",
                 };
                 let whose = match class {
                     Class::Commands | Class::Reads => "Your tenant",
-                    Class::SoftwareCommands | Class::SoftwareReads => {
-                        "Agents and workflows of your tenant"
-                    }
+                    Class::SoftwareCommands | Class::SoftwareReads => "Agents of your tenant",
+                    Class::WorkflowCommands | Class::WorkflowReads => "Workflows of your tenant",
                 };
                 Failure::new(
                     ErrorCode::RateLimited,
@@ -339,15 +372,34 @@ impl Limiter {
         })
     }
 
+    fn refuse_urgent(&self, tenant: &Tenant, standing: Standing, now: Instant) -> Box<Refused> {
+        self.count(LimitedBy::Urgent);
+        tenant.say(LimitedBy::Urgent, now);
+        let failure = Failure::new(
+            ErrorCode::RateLimited,
+            "You sent more of what is let through whatever your tenant has used up than one caller may. \
+             Send it again, with the same request id, after the time that Retry-After says.",
+        );
+        Box::new(Refused {
+            failure: failure
+                .fact("policy", LimitedBy::Urgent.to_string())
+                .fact("per_second", standing.rate.per_second)
+                .fact("burst", standing.rate.burst)
+                .header(header::RETRY_AFTER, standing.reset_seconds.to_string()),
+            told: None,
+            delay: tenant.pace().delay(now),
+        })
+    }
+
     /// Room for one more request of the tenant that waits.
     pub(crate) fn subscribe(&self, tenant: TenantId) -> Option<Subscribed> {
         let tenant = self.tenant(tenant);
-        let waits = UnderWay::begin(&tenant.subscribers);
+        let waits = Counted::begin(&tenant.subscribers);
         match waits.others < tenant.rates().quotas.subscribers as usize {
             true => Some(Subscribed { _waits: waits }),
             false => {
-                self.count(Reason::Subscribers);
-                tenant.say(Reason::Subscribers, Instant::now());
+                self.count(LimitedBy::Subscribers);
+                tenant.say(LimitedBy::Subscribers, Instant::now());
                 None
             }
         }
@@ -378,14 +430,18 @@ impl Limiter {
         let per_second = u64::from(rates.quotas.commands.per_second).saturating_mul(at_once);
         if gauge.wants_measuring(limit, per_second, Instant::now()) {
             let (lookout, gauge) = (lookout.clone(), Arc::clone(gauge));
-            tokio::spawn(async move { measure(&lookout, id, of, &gauge).await });
+            let turn = Arc::clone(&self.measuring);
+            tokio::spawn(async move {
+                let _turn = turn.acquire().await;
+                measure(&lookout, id, of, &gauge).await;
+            });
         }
         gauge.known(PATIENCE).await;
     }
 
     /// Takes what a command of the tenant is about to use.
-    pub(crate) fn claim(&self, tenant: TenantId, adds: Adds) -> Result<Claims, UsedUp> {
-        let mut claims = Claims::default();
+    pub(crate) fn claim(&self, tenant: TenantId, adds: Adds) -> Result<Bookings, UsedUp> {
+        let mut claims = Bookings::default();
         if adds == Adds::default() {
             return Ok(claims);
         }
@@ -567,7 +623,7 @@ pub(crate) fn kept_bytes(command: &Command) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     told: Option<(Class, Standing)>,
-    _under_way: UnderWay,
+    _under_way: Counted,
 }
 
 impl Admitted {
@@ -602,18 +658,18 @@ impl Refused {
 /// A request that waits, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscribed {
-    _waits: UnderWay,
+    _waits: Counted,
 }
 
 /// One more of them, until this is dropped.
 #[derive(Debug)]
-struct UnderWay {
+struct Counted {
     count: Arc<AtomicUsize>,
     /// How many there were besides.
     others: usize,
 }
 
-impl UnderWay {
+impl Counted {
     fn begin(count: &Arc<AtomicUsize>) -> Self {
         Self {
             others: count.fetch_add(1, Ordering::Relaxed),
@@ -622,7 +678,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -632,7 +688,7 @@ impl Drop for UnderWay {
 #[derive(Debug)]
 struct Rates {
     quotas: Quotas,
-    buckets: [Bucket; 4],
+    buckets: [Bucket; 6],
 }
 
 impl Rates {
@@ -640,7 +696,7 @@ impl Rates {
         let (commands, reads) = (quotas.commands, quotas.reads);
         Self {
             quotas,
-            buckets: [commands, reads, commands, reads]
+            buckets: [commands, reads, commands, reads, commands, reads]
                 .map(|rate| Bucket::new(rate, MonotonicClock)),
         }
     }
@@ -657,6 +713,7 @@ struct Tenant {
     rates: Mutex<Arc<Rates>>,
     under_way: Arc<AtomicUsize>,
     urgent: Arc<AtomicUsize>,
+    urgent_of: Mutex<HashMap<String, Bucket>>,
     subscribers: Arc<AtomicUsize>,
     open_tickets: Arc<Gauge>,
     storage_bytes: Arc<Gauge>,
@@ -672,6 +729,7 @@ impl Tenant {
             rates: Mutex::new(Arc::new(Rates::new(quotas))),
             under_way: Arc::default(),
             urgent: Arc::default(),
+            urgent_of: Mutex::default(),
             subscribers: Arc::default(),
             open_tickets: Arc::default(),
             storage_bytes: Arc::default(),
@@ -691,6 +749,17 @@ impl Tenant {
         if rates.quotas != quotas {
             *rates = Arc::new(Rates::new(quotas));
         }
+    }
+
+    /// Takes one of a caller's own.
+    fn take_urgent(&self, caller: &str) -> Result<(), Standing> {
+        let mut callers = lock(&self.urgent_of);
+        if callers.len() >= URGENT_CALLERS && !callers.contains_key(caller) {
+            callers.clear();
+        }
+        let own = callers.entry(caller.to_owned());
+        let own = own.or_insert_with(|| Bucket::new(URGENT_RATE, MonotonicClock));
+        own.take(NonZeroU32::MIN).map(drop)
     }
 
     fn gauge(&self, of: Quota) -> &Arc<Gauge> {
@@ -719,7 +788,7 @@ impl Tenant {
     }
 
     /// Metrics have no names of tenants, of which there may be any number; the log has, now and then.
-    fn say(&self, reason: Reason, now: Instant) {
+    fn say(&self, reason: LimitedBy, now: Instant) {
         let mut said = lock(&self.said);
         if said.is_none_or(|last| now >= last + SAY_EVERY) {
             *said = Some(now);

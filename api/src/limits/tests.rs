@@ -40,7 +40,7 @@ fn limiter(commands: u32, reads: u32) -> Arc<Limiter> {
     Arc::new(Limiter::new(&limits, 4, None))
 }
 
-fn counted(limiter: &Limiter, reason: Reason) -> u64 {
+fn counted(limiter: &Limiter, reason: LimitedBy) -> u64 {
     let label = reason.to_string();
     limiter.limited.with_label_values(&[label]).get()
 }
@@ -83,7 +83,7 @@ async fn each_answer_tells_what_is_left_and_a_refusal_when_to_come_back() {
     assert_eq!(problem.code, ErrorCode::RateLimited);
     assert_eq!(problem.meta["policy"], "commands");
     assert_eq!(problem.meta["burst"], 2);
-    assert_eq!(counted(&limiter, Reason::Commands), 1);
+    assert_eq!(counted(&limiter, LimitedBy::Commands), 1);
 }
 
 #[tokio::test]
@@ -94,10 +94,10 @@ async fn software_stops_nobody_and_neither_do_reads_or_others() {
     for _ in 0..50 {
         assert!(limiter.admit(&flood, Kind::Command, WIDE).is_err());
     }
-    let workflow = actor(TENANT, ActorKind::Workflow);
-    assert!(limiter.admit(&workflow, Kind::Command, WIDE).is_err());
     for (tenant, kind, what) in [
         (TENANT, ActorKind::Agent, Kind::Read),
+        // Its clocks go on, and what stops the agent.
+        (TENANT, ActorKind::Workflow, Kind::Command),
         (TENANT, ActorKind::Person, Kind::Command),
         (TENANT, ActorKind::Integration, Kind::Read),
         (OTHER, ActorKind::Agent, Kind::Command),
@@ -105,24 +105,44 @@ async fn software_stops_nobody_and_neither_do_reads_or_others() {
         let admitted = limiter.admit(&actor(tenant, kind), what, WIDE);
         assert!(admitted.is_ok(), "{kind} {what:?}");
     }
-    assert_eq!(counted(&limiter, Reason::SoftwareCommands), 51);
+    assert_eq!(counted(&limiter, LimitedBy::SoftwareCommands), 50);
 }
 
 #[tokio::test]
-async fn what_is_urgent_is_never_refused_by_a_rate() {
+async fn what_is_urgent_is_refused_by_no_rate_of_the_tenant() {
     let limiter = limiter(1, 1);
     let person = actor(TENANT, ActorKind::Person);
-    for _ in 0..100 {
-        assert!(limiter.admit(&person, Kind::Urgent, 0).is_ok());
-    }
-    // It took nothing from the rate, and many at once are too many.
     assert!(limiter.admit(&person, Kind::Command, WIDE).is_ok());
+    assert!(limiter.admit(&person, Kind::Command, WIDE).is_err());
+    // Many at once are too many, of whoever it is.
     let held: Vec<_> = (0..URGENT_AT_ONCE)
         .map(|_| limiter.admit(&person, Kind::Urgent, 0).unwrap())
         .collect();
     assert!(limiter.admit(&person, Kind::Urgent, WIDE).is_err());
     drop(held);
     assert!(limiter.admit(&person, Kind::Urgent, WIDE).is_ok());
+}
+
+#[tokio::test]
+async fn what_is_urgent_is_no_way_to_flood() {
+    let limiter = limiter(1, 1);
+    let mut flood = actor(TENANT, ActorKind::Agent);
+    flood.id = "agent:flood".to_owned();
+    let sent = (0..500).filter(|_| limiter.admit(&flood, Kind::Urgent, WIDE).is_ok());
+    let sent = u32::try_from(sent.count()).unwrap();
+    assert!(
+        (URGENT_RATE.burst..URGENT_RATE.burst + 20).contains(&sent),
+        "{sent}"
+    );
+    assert!(counted(&limiter, LimitedBy::Urgent) >= 400);
+    // Nobody else is kept from it.
+    let person = actor(TENANT, ActorKind::Person);
+    assert!(limiter.admit(&person, Kind::Urgent, WIDE).is_ok());
+    let known = limiter.tenant(TENANT);
+    for n in 0..URGENT_CALLERS * 2 {
+        let _ = known.take_urgent(&n.to_string());
+    }
+    assert!(lock(&known.urgent_of).len() <= URGENT_CALLERS);
 }
 
 #[tokio::test]
@@ -148,7 +168,7 @@ async fn a_tenant_gets_no_more_of_the_room_than_is_left() {
     assert_eq!((first.len(), second.len()), (5, 3));
     // The one that has nothing under way always gets in where there is room at all.
     assert_eq!(fill(TenantId::from_uuid(Uuid::from_u128(3))).len(), 1);
-    assert_eq!(counted(&limiter, Reason::InFlight), 3);
+    assert_eq!(counted(&limiter, LimitedBy::InFlight), 3);
 }
 
 #[tokio::test]

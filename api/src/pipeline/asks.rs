@@ -31,12 +31,7 @@ pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks 
     let carries_out = about.carries_out(call).is_some();
     if !carries_out {
         asks.kill_switch = false;
-        asks.filing = asks
-            .filing
-            .filter(|filing| filing.thing != Thing::KillSwitch);
-        if let Some(control) = &mut asks.control {
-            control.stages = false;
-        }
+        asks.wait_for_nobody();
     }
     asks.kill_switch = (asks.kill_switch || by_itself) && !asks.waits_for_software();
     asks

@@ -107,7 +107,7 @@ impl About {
         if self.row.asked_under.as_ref() != Some(&decision.bundle.sha256) {
             return stricter();
         }
-        let mut reasons = decision.reasons.iter();
+        let reasons = decision.reasons.iter();
         let gravest = reasons.min_by_key(|reason| reason.class);
         let code = gravest.map(|reason| reason.code.to_lowercase());
         code.and_then(|code| Slug::new(code).ok())

@@ -215,24 +215,36 @@ impl Pipeline {
     }
 
     async fn attempts(&self, call: &Call) -> Result<Answer, Unrecorded> {
-        let mut attempted = self.attempt(call, None).await;
+        let mut alone = false;
+        let mut attempted = self.attempt(call, None, alone).await;
+        // Policy does not mind it: now with the locks that keep others out, which nobody takes who may not.
+        if matches!(attempted, Err(Unrecorded::NotAlone)) {
+            alone = true;
+            attempted = self.attempt(call, None, alone).await;
+        }
         // Somebody else took the last of the hour between our look and our write: the second look
         // sees it, and policy says so.
         if matches!(attempted, Err(Unrecorded::Store(store::Error::CapReached))) {
-            attempted = self.attempt(call, None).await;
+            attempted = self.attempt(call, None, alone).await;
         }
         // Policy does not mind it. The check takes a while: with nothing locked, and not for
         // somebody who may not.
         if matches!(attempted, Err(Unrecorded::Unchecked)) {
             attempted = match self.brought(&call.command).await {
-                Ok(brought) => self.attempt(call, Some(brought)).await,
+                Ok(brought) => self.attempt(call, Some(brought), alone).await,
                 Err(passing) => Err(passing.into()),
             };
         }
         attempted
     }
 
-    async fn attempt(&self, call: &Call, brought: Option<Brought>) -> Result<Answer, Unrecorded> {
+    /// `alone`: with the locks that keep others out, where the command takes any.
+    async fn attempt(
+        &self,
+        call: &Call,
+        brought: Option<Brought>,
+        alone: bool,
+    ) -> Result<Answer, Unrecorded> {
         let at = stored_instant(call.received_at);
         let mut intent = Intent::of(call);
         let patience = self.options.lock_timeout;
@@ -259,8 +271,12 @@ impl Pipeline {
             }
             _ => brought,
         };
-        let asks = asks::of(call, about.as_ref(), at);
-        if asks.waits_for_software() || is_turn(call.command.operation()) {
+        let mut asks = asks::of(call, about.as_ref(), at);
+        let shuts_out = asks.waits_for_software() || is_turn(call.command.operation());
+        let only_looks = shuts_out && !alone && !call.dry_run;
+        if only_looks {
+            asks.wait_for_nobody();
+        } else if shuts_out {
             tx.wait_longer(TURN_PATIENCE).await?;
         }
         let routed = inbound.as_ref().and_then(routing::Inbound::ticket_id);
@@ -278,6 +294,7 @@ impl Pipeline {
             },
             ticket_id: target,
             asks: &asks,
+            alone,
             dry_run: call.dry_run,
         };
         let ids = Minted::new(target);
@@ -348,6 +365,10 @@ impl Pipeline {
         if brings && brought.is_none() && !denied {
             tx.rollback().await?;
             return Err(Unrecorded::Unchecked);
+        }
+        if only_looks && !denied && in_scope(call) {
+            tx.rollback().await?;
+            return Err(Unrecorded::NotAlone);
         }
         let held = Held {
             at,

@@ -6,10 +6,10 @@
 //! for each change of the row: 64 clients changed one ticket half as often.
 //!
 //! First come, first served, but for one thing: a command that names a version which the ticket is
-//! known to have left, or is about to leave, is late. It can only be refused, so it lets those pass
-//! that may succeed; and no two late ones are in the database, so that whoever comes with the present
-//! version while one of them is refused is the next. 64 clients that each name the version they saw
-//! last then need two attempts for a change.
+//! known to have left, or is about to leave, is late. It changes nothing (it is refused, or answered as
+//! it was before), so it lets a few pass that may succeed; and no two late ones are in the database, so
+//! that whoever comes with the present version while one of them is refused is the next. 64 clients that
+//! each name the version they saw last then need two attempts for a change.
 //!
 //! What is right rests on the row's lock alone. Other processes have turns of their own.
 
@@ -24,6 +24,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// How many commands on one ticket may be in the database.
 const AT_ONCE: usize = 2;
+/// How many pass whoever came first, one after the other: nobody waits for ever.
+const PASS: usize = 16;
 
 /// A ticket as a caller names it: another tenant's of the same name is another one.
 type Named = (TenantId, TicketId);
@@ -46,6 +48,8 @@ struct Line {
     running: Vec<Running>,
     /// The newest version that one of them saw.
     newest: u64,
+    /// How many have passed the first of those who wait.
+    passed: usize,
 }
 
 #[derive(Debug)]
@@ -123,14 +127,20 @@ impl Line {
         while self.running.len() < AT_ONCE {
             let present = self.present();
             let is_late = |one: &Waiting| one.expected.is_some_and(|version| version < present);
+            let is_refusing = self.running.iter().any(|one| one.late);
             let in_time = self.waiting.iter().position(|one| !is_late(one));
-            let late = in_time.is_none();
-            if late && self.running.iter().any(|one| one.late) {
-                return;
-            }
-            let Some(next) = self.waiting.remove(in_time.unwrap_or(0)) else {
+            let in_time = in_time.filter(|_| is_refusing || self.passed < PASS);
+            let place = in_time.unwrap_or(0);
+            let Some(late) = self.waiting.get(place).map(is_late) else {
                 return;
             };
+            if late && is_refusing {
+                return;
+            }
+            let Some(next) = self.waiting.remove(place) else {
+                return;
+            };
+            self.passed = if place == 0 { 0 } else { self.passed + 1 };
             self.running.push(Running {
                 number: next.number,
                 expected: next.expected,
@@ -144,8 +154,9 @@ impl Line {
     /// The version that the ticket will have when those that have their turn succeed.
     fn present(&self) -> u64 {
         let running = self.running.iter().filter(|one| !one.late);
-        let next = running.filter_map(|one| Some(one.expected?.saturating_add(1)));
-        next.fold(self.newest, u64::max)
+        // Who names a version that nobody has seen yet makes no others late.
+        let succeeds = running.filter(|one| one.expected == Some(self.newest));
+        self.newest + u64::from(succeeds.count() > 0)
     }
 }
 
@@ -227,6 +238,7 @@ mod tests {
         let (turns, order) = (Turns::default(), Mutex::new(vec![]));
         // The first is about to leave version 7, which the others name.
         let first = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        first.saw(7);
         let late = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
         let come = |version| {
             let (turns, order) = (&turns, &order);
@@ -245,6 +257,48 @@ mod tests {
         assert_eq!(*order.lock().unwrap(), [8, 7]);
         drop((third, in_time));
         assert!(turns.lines().by_ticket.is_empty(), "a place was kept");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_passed_for_ever() {
+        let (turns, order) = (Turns::default(), Mutex::new(vec![]));
+        let first = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        let second = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        first.saw(4);
+        let waiting = join_all((0..100).map(async |n| {
+            // The first of them all is late.
+            let version = (n == 0).then_some(3);
+            let _turn = turns.take(ticket(1, 1), version, LONG).await.unwrap();
+            order.lock().unwrap().push(n);
+            tokio::task::yield_now().await;
+        }));
+        join(waiting, async { drop((first, second)) }).await;
+        let order = order.into_inner().unwrap();
+        assert_eq!(order.len(), 100);
+        let place = order.iter().position(|n| *n == 0).unwrap();
+        assert!((1..=PASS + AT_ONCE).contains(&place), "{place}");
+    }
+
+    #[tokio::test]
+    async fn a_version_that_nobody_has_seen_makes_nobody_late() {
+        let turns = Turns::default();
+        let first = turns.take(ticket(1, 1), Some(7), LONG).await.unwrap();
+        first.saw(7);
+        drop(first);
+        let first = turns.take(ticket(1, 1), None, LONG).await.unwrap();
+        first.saw(7);
+        let second = turns
+            .take(ticket(1, 1), Some(1_000_000), LONG)
+            .await
+            .unwrap();
+        let (third, ()) = join(turns.take(ticket(1, 1), Some(7), LONG), async {
+            let lines = turns.lines();
+            assert_eq!(lines.by_ticket[&ticket(1, 1)].present(), 7);
+            drop(lines);
+            drop(first);
+        })
+        .await;
+        drop((second, third));
     }
 
     #[tokio::test]

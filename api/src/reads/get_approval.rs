@@ -41,11 +41,12 @@ async fn handler(
     };
     let verdict = may_decide(&row.approval, &asker);
     let is_person = actor.kind == ActorKind::Person;
-    if is_person && row.approval.requested_by_kind.is_autonomous() {
-        if let Some(mut tx) = request.open_to_note().await? {
-            store::read::viewed_with_approval(&mut tx, id, &actor.id).await?;
-            tx.commit().await?;
-        }
+    if is_person
+        && row.approval.requested_by_kind.is_autonomous()
+        && let Some(mut tx) = request.open_to_note().await?
+    {
+        store::read::viewed_with_approval(&mut tx, id, &actor.id).await?;
+        tx.commit().await?;
     }
     let command = row
         .command

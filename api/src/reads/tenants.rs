@@ -1,6 +1,6 @@
 //! `GET /api/v1/tenants`, `/tenants/{id}`, `/tenants/{id}/export`
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
@@ -23,8 +23,6 @@ const USUAL_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1000;
 /// How long one may take, its reader included: who reads more slowly is cut off.
 const EXPORT: Duration = Duration::from_secs(15 * 60);
-/// How long one waits for those before it to end.
-const TURN: Duration = Duration::from_secs(5);
 /// Lines are handed on in parts of about this size.
 const PART: usize = 64 * 1024;
 
@@ -79,12 +77,11 @@ async fn one(
 /// own, which outlives a caller who goes away.
 async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Response, Failure> {
     request.query(&[])?;
-    let room = timeout(TURN, Arc::clone(request.exports()).acquire_owned()).await;
-    let room = room.ok().and_then(Result::ok);
-    let room =
-        room.ok_or_else(|| Failure::unavailable("Other exports are being made. Try again."))?;
     // Who may not is told so, and leaves no attempt behind.
     request.open_about(id).await?.commit().await?;
+    let room = request.exports().begin(id).await;
+    let room =
+        room.ok_or_else(|| Failure::unavailable("Other exports are being made. Try again."))?;
     let tasks = request.tasks().clone();
     let (told, answer) = oneshot::channel();
     let copy = async move {

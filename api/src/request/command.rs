@@ -6,7 +6,7 @@
 //! and the command's own body. Nothing before [`CommandRequest::execute`] is an attempt: it leaves
 //! metrics and a log line, no audit row.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     RequestPartsExt,
@@ -28,7 +28,7 @@ use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::{
-    Caller, PathId, Query, TicketPath,
+    Caller, LetIn, PathId, Query, TicketPath,
     context::header as text,
     decode::{decode, whole},
     json,
@@ -58,6 +58,7 @@ pub const DRY_RUN: &str = "dry_run";
 #[derive(Debug)]
 pub struct CommandRequest<B> {
     app: App,
+    under_way: Arc<LetIn>,
     call: Call,
     wait: Option<Duration>,
     body: std::marker::PhantomData<fn(B)>,
@@ -79,6 +80,7 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
 
         Ok(Self {
             app: app.clone(),
+            under_way: Arc::clone(&envelope.of.caller.under_way),
             call: Call {
                 ticket_id: named.ticket().or(command.ticket_id()),
                 ..envelope.of.call(command)?
@@ -96,11 +98,19 @@ impl<B> CommandRequest<B> {
     /// Who prefers to wait is told how it ended, if that comes in time.
     pub async fn execute(self) -> Result<Response, Failure> {
         let Self {
-            app, call, wait, ..
+            app,
+            under_way,
+            call,
+            wait,
+            ..
         } = self;
         let tenant_id = call.actor.tenant_id;
         let doing = app.clone();
-        let run = async move { doing.pipeline().execute(call).await };
+        let run = async move {
+            let answer = doing.pipeline().execute(call).await;
+            drop(under_way);
+            answer
+        };
         let answer = app.commands().spawn(run.in_current_span()).await;
         let answer = answer.map_err(cut_off)?;
         let (answer, waited) = match wait {
@@ -248,8 +258,12 @@ impl<B> BulkRequest<B> {
             request_id,
             ..self.of.call(command)?
         };
-        let app = self.app.clone();
-        let run = async move { app.pipeline().execute(call).await };
+        let (app, under_way) = (self.app.clone(), Arc::clone(&self.of.caller.under_way));
+        let run = async move {
+            let answer = app.pipeline().execute(call).await;
+            drop(under_way);
+            answer
+        };
         let answer = self.app.commands().spawn(run.in_current_span()).await;
         answer.map_err(cut_off)
     }

@@ -13,13 +13,13 @@ use axum::{
 };
 use contracts::{Actor, ApiPermission, ErrorCode, service_account::TENANT_HEADER};
 use http::{HeaderMap, header, request::Parts};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Needed, RequestContext};
 use crate::{
     App,
     identity::{NamedTenant, Refusal, Scopes},
-    limits::{Kind, Reason, URGENT},
+    limits::{Admitted, Kind, LimitedBy, URGENT},
     problem::Failure,
 };
 
@@ -32,6 +32,16 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The frame of the request.
     pub context: Arc<RequestContext>,
+    /// Kept by whatever works on the request, so that it counts for as long as that goes on: a caller who
+    /// hangs up gives nothing back.
+    pub(crate) under_way: Arc<LetIn>,
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(crate) struct LetIn {
+    admitted: Admitted,
+    _room: OwnedSemaphorePermit,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -39,12 +49,15 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
         let context = context(parts.extensions.get())?;
-        let known = context.caller().cloned();
-        let (actor, scopes) = known.ok_or_else(|| Failure::internal("the route is not guarded"))?;
+        let under_way = parts.extensions.get::<Arc<LetIn>>().cloned();
+        let known = context.caller().cloned().zip(under_way);
+        let ((actor, scopes), under_way) =
+            known.ok_or_else(|| Failure::internal("the route is not guarded"))?;
         Ok(Self {
             actor,
             scopes,
             context,
+            under_way,
         })
     }
 }
@@ -56,11 +69,11 @@ fn context(found: Option<&Arc<RequestContext>>) -> Result<Arc<RequestContext>, F
 }
 
 /// The layer.
-pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let (extensions, headers) = (request.extensions(), request.headers());
     let kind = kind(extensions.get());
     let Some(room) = room(&app, kind) else {
-        app.limiter().count(Reason::Room);
+        app.limiter().count(LimitedBy::Room);
         return Failure::unavailable("Too many requests are being worked on. Try again.")
             .into_response();
     };
@@ -71,8 +84,13 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
     let free = app.room().available_permits();
     match app.limiter().admit(&actor, kind, free) {
         Ok(admitted) => {
+            let under_way = Arc::new(LetIn {
+                admitted,
+                _room: room,
+            });
+            request.extensions_mut().insert(Arc::clone(&under_way));
             let mut response = next.run(request).await;
-            admitted.tell(response.headers_mut());
+            under_way.admitted.tell(response.headers_mut());
             response
         }
         Err(refused) => {
@@ -98,10 +116,11 @@ fn kind(needed: Option<&Needed>) -> Kind {
 }
 
 /// A place in the process; there are some more for what is urgent.
-fn room(app: &App, kind: Kind) -> Option<SemaphorePermit<'_>> {
-    let room = app.room().try_acquire().ok();
+fn room(app: &App, kind: Kind) -> Option<OwnedSemaphorePermit> {
+    let of = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned().ok();
+    let room = of(app.room());
     match kind {
-        Kind::Urgent => room.or_else(|| app.urgent_room().try_acquire().ok()),
+        Kind::Urgent => room.or_else(|| of(app.urgent_room())),
         Kind::Command | Kind::Read => room,
     }
 }

@@ -18,6 +18,7 @@ pub use command::{
 };
 pub use context::{RequestContext, observe};
 pub use export_record::ExportRecord;
+pub(crate) use guard::LetIn;
 pub use guard::{Caller, guard};
 pub use params::{PathId, Query, TicketPath, missing};
 pub use read::ReadRequest;

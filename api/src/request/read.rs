@@ -20,7 +20,6 @@ use store::{
     bundles::Place,
     read::{Homes, Sees},
 };
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Caller, ExportRecord, Needed, Query, Rights};
@@ -29,6 +28,7 @@ use crate::{
     bundles::NoBundle,
     cursor::{NotOurs, Place as PlaceInList},
     endpoint::route_name,
+    exports::Exports,
     limits::Pass,
     problem::Failure,
 };
@@ -142,8 +142,8 @@ impl ReadRequest {
         self.app.pipeline().ceiling()
     }
 
-    /// Room for another export of a tenant.
-    pub fn exports(&self) -> &Arc<Semaphore> {
+    /// The exports of tenants that are being read.
+    pub fn exports(&self) -> &Arc<Exports> {
         self.app.exports()
     }
 

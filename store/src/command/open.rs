@@ -87,6 +87,16 @@ impl Asks {
         filing.is_some_and(|filing| filing.thing == Thing::KillSwitch)
             || self.control.as_ref().is_some_and(|control| control.stages)
     }
+
+    /// Takes none of the locks for which it would wait for software, and so does not learn what stands
+    /// under them.
+    pub fn wait_for_nobody(&mut self) {
+        self.filing
+            .take_if(|filing| filing.thing == Thing::KillSwitch);
+        if let Some(control) = &mut self.control {
+            control.stages = false;
+        }
+    }
 }
 
 /// Which hour's counters.
@@ -235,6 +245,8 @@ pub struct OpenRequest<'a> {
     pub ticket_id: Option<TicketId>,
     /// The rows it depends on.
     pub asks: &'a Asks,
+    /// A turn of the tenant keeps all its other commands out; without this it only looks.
+    pub alone: bool,
     /// Take no key and no lock.
     pub dry_run: bool,
 }
@@ -618,7 +630,7 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
         .bind(request.intent_sha256.as_slice())
         .bind(Json(request.asks))
         .bind(request.dry_run)
-        .bind(is_turn(request.operation))
+        .bind(request.alone && is_turn(request.operation))
         .fetch_one(tx.connection())
         .await?;
     let stored = row.stored().transpose()?;

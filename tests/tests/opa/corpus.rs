@@ -21,7 +21,6 @@ use contracts::{
 use policy::Bundle;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Map, Value, json};
-use strum::VariantArray;
 
 const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/schemas");
 /// The same corpus in every run.

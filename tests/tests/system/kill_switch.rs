@@ -459,6 +459,39 @@ fn each_scope_stops_what_it_fits_and_nothing_else() {
 }
 
 #[test]
+fn who_may_not_turn_a_switch_keeps_nobody_waiting_and_waits_for_nobody() {
+    with_api(async |stack| {
+        // Software is in the middle of a command.
+        let mut software = stack.admin().begin().await.unwrap();
+        let locks = [
+            "kill switch everything".to_owned(),
+            format!("kill switch {}", stack.tenant().id.as_uuid()),
+        ];
+        sqlx::query(
+            "select pg_advisory_xact_lock_shared(hashtextextended(key, 0))
+               from unnest($1::text[]) key",
+        )
+        .bind(locks.as_slice())
+        .execute(&mut *software)
+        .await
+        .unwrap();
+        // With the lock it would be told after a while that others came first.
+        for scope in ["everything", "tenant"] {
+            let body = of(json!({ "kind": scope }));
+            for operation in [Operation::EngageKillSwitch, Operation::ReleaseKillSwitch] {
+                for who in [Who::Technician, Who::Agent] {
+                    let ask = stack.http().command(operation, None, &body);
+                    let reply = ask.token(who.token(stack.tenant())).send().await;
+                    assert_eq!(reply.status, 403, "{scope} {operation}: {}", reply.text());
+                }
+            }
+        }
+        software.rollback().await.unwrap();
+        turn(&stack, Operation::EngageKillSwitch).await;
+    });
+}
+
+#[test]
 fn the_one_over_everything_stops_all_tenants_and_two_people_let_them_go_on() {
     with_api(async |stack| {
         let theirs = Job::at(&stack, stack.other(), TicketState::New).await;

@@ -467,6 +467,8 @@ fn is_of_a_day(operation: Operation) -> bool {
         "/delegations",
         "/drills",
         "/tenants",
+        "/service-accounts",
+        "/api-keys",
     ]
     .iter()
     .any(|part| operation.path().contains(part));
