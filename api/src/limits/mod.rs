@@ -69,7 +69,7 @@ const URGENT_AT_ONCE: usize = 8;
 /// What each caller may send of that, whatever the tenant has used up: more than anybody has to.
 const URGENT_RATE: Rate = Rate {
     per_second: 2,
-    burst: 20,
+    burst: 60,
 };
 /// Callers of a tenant whose urgent commands are counted; of more, all are forgotten.
 const URGENT_CALLERS: usize = 1024;
