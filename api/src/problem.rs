@@ -169,6 +169,11 @@ impl From<store::Error> for Failure {
                 ErrorCode::NotFound,
                 "This tenant was erased: nothing of it is read any more.",
             ),
+            store::Error::NoTenant => Self::new(
+                ErrorCode::Forbidden,
+                "The tenant that you call for does not exist here. Ask for a token of this \
+                 installation, or name another tenant.",
+            ),
             error if error.is_unavailable() => {
                 Self::unavailable("The database cannot be reached right now. Try again.")
                     .caused_by(error)

@@ -64,21 +64,31 @@ impl TenantTx {
     }
 
     /// The same, with the hash of the bundle that is active at that moment, in the same round trip.
+    ///
+    /// # Errors
+    /// [`Error::NoTenant`] when there is no such tenant, besides.
     pub async fn begin_judged(
         pool: &PgPool,
         tenant_id: TenantId,
     ) -> Result<(Self, Option<String>), Error> {
         let sql = format!(
-            "{}; select bundle_sha256 from deployment",
+            "{}; select (select bundle_sha256 from deployment), \
+             exists (select from tenants where tenant_id = '{}')",
             read_only(tenant_id),
+            tenant_id.as_uuid(),
         );
         let mut tx = Self::new(pool, tenant_id).await?;
         let rows = raw_sql(AssertSqlSafe(sql))
             .fetch_all(tx.connection())
             .await?;
         // The first is that of the setting.
-        let sha256 = rows.get(1).map(|row| row.try_get(0)).transpose()?;
-        Ok((tx, sha256.flatten()))
+        let row = rows
+            .get(1)
+            .ok_or(Error::Database(sqlx::Error::RowNotFound))?;
+        match row.try_get(1)? {
+            true => Ok((tx, row.try_get(0)?)),
+            false => Err(Error::NoTenant),
+        }
     }
 
     /// [`begin_read`](Self::begin_read) for whoever runs the installation: of an erased tenant they see

@@ -24,6 +24,8 @@ pub struct Described {
     pub query_ids: Vec<(String, String)>,
     /// Whether it is a list that is read page by page.
     pub has_pages: bool,
+    /// Whether the caller may say how long a page is.
+    pub takes_limit: bool,
     /// Whether the caller may name the version of what it changes.
     pub takes_version: bool,
     /// An example of the body.
@@ -84,6 +86,7 @@ fn described(
         required: Vec::new(),
         query_ids: Vec::new(),
         has_pages: false,
+        takes_limit: false,
         takes_version: false,
         body: None,
         body_ids: Vec::new(),
@@ -106,6 +109,7 @@ fn described(
                         .push((name.clone(), some(document, schema)));
                 }
                 described.has_pages |= name == "cursor";
+                described.takes_limit |= name == "limit";
                 described.query_ids.extend(kind.map(|kind| (name, kind)));
             }
             Some("header") => described.takes_version |= name == "if-match",

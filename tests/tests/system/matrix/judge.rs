@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::{ApiPermission, ErrorCode};
+use contracts::{ApiPermission, ErrorCode, service_account::TENANT_HEADER};
 use dispatch_tests::http::Reply;
 use serde_json::Value;
 
@@ -12,9 +12,13 @@ use super::{
 };
 
 /// Headers that differ between any two answers.
-const OF_THE_REQUEST: [&str; 6] = [
+const OF_THE_REQUEST: [&str; 9] = [
     "content-length",
     "date",
+    // What is left of the caller's own rate.
+    "ratelimit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
     "traceparent",
     "x-command-id",
     "x-correlation-id",
@@ -38,6 +42,47 @@ fn outcomes(trial: &Trial, reply: &Reply) -> Option<Vec<Value>> {
     let many = trial.of.is_command() && !trial.of.takes_version && reply.status == 200;
     let body: Value = serde_json::from_slice(&reply.body).ok().filter(|_| many)?;
     body["items"].as_array().cloned()
+}
+
+/// How whoever asks is refused, whatever they may: with a fact that the problem states.
+fn certain(
+    class: Class,
+    permission: ApiPermission,
+) -> Option<(ErrorCode, Option<(&'static str, String)>)> {
+    match class {
+        Class::NoTenant | Class::NobodysTenant => Some((ErrorCode::Forbidden, None)),
+        Class::NamesTenant => {
+            let fact = ("parameter", TENANT_HEADER.to_owned());
+            Some((ErrorCode::InvalidParameter, Some(fact)))
+        }
+        Class::OutOfScope => {
+            let fact = ("permission", permission.to_string());
+            Some((ErrorCode::OutOfScope, Some(fact)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the answer, and that to each of a list, is this problem with this fact.
+fn is_problem(
+    trial: &Trial,
+    reply: &Reply,
+    code: ErrorCode,
+    fact: Option<&(&'static str, String)>,
+) -> bool {
+    let fits = |status: &Value, problem: &Value| {
+        let told = fact.is_none_or(|(name, value)| problem["meta"][*name] == **value);
+        *status == code.status() && problem["code"] == code.to_string() && told
+    };
+    match outcomes(trial, reply) {
+        Some(items) => items
+            .iter()
+            .all(|item| fits(&item["status"], &item["problem"])),
+        None => {
+            let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            fits(&reply.status.as_u16().into(), &problem)
+        }
+    }
 }
 
 /// The ids of the attempts that the answer says are on record.
@@ -99,9 +144,20 @@ impl<'a> Judge<'a> {
                 false => Err("more than a 401".into()),
             };
         }
+        if let Some((code, fact)) = certain(class, permission) {
+            if !is_problem(trial, reply, code, fact.as_ref()) {
+                return Err(format!("{code} with {fact:?} was to be the answer"));
+            }
+            // What is wrong with the credential is no attempt; what it is not for is one.
+            let attempt = class == Class::OutOfScope && trial.of.is_command();
+            return match recorded == attempt {
+                true => Ok(()),
+                false => Err(format!("on record: {recorded}")),
+            };
+        }
         let done = reply.status.is_success() && !is_refused(trial, reply);
         let at_rest = match class {
-            Class::NoTenant | Class::Suspended => trial.of.is_command(),
+            Class::Suspended => trial.of.is_command(),
             Class::PathOfAnother | Class::CursorOfAnother | Class::Erased => true,
             _ => false,
         };

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ActorKind, Role,
     actor::{TokenClaims, workflow_actor_id},
+    service_account::{ApiKeyText, TENANT_HEADER},
 };
 use dispatch_tests::{
     document::Described,
@@ -17,7 +18,7 @@ use dispatch_tests::{
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use super::world::{SEEDER, Things, World, seeded_key};
+use super::world::{SCOPE, SEEDER, Things, World, seeded_key};
 
 /// How an attempt is not what it should be.
 #[derive(
@@ -40,12 +41,24 @@ pub enum Class {
     WrongKey,
     #[strum(to_string = "with a token whose tenant was changed")]
     Altered,
+    #[strum(to_string = "with an API key that was revoked")]
+    RevokedKey,
+    #[strum(to_string = "with an API key that has expired")]
+    ExpiredKey,
+    #[strum(to_string = "with an API key of a disabled account")]
+    DisabledKey,
     #[strum(to_string = "of a tenant that is not there")]
     NoTenant,
+    #[strum(to_string = "with an API key of all tenants, for one that is not there")]
+    NobodysTenant,
+    #[strum(to_string = "with an API key that is for something else")]
+    OutOfScope,
     #[strum(to_string = "by each kind and role")]
     Role,
     #[strum(to_string = "by each of them, who claim more in headers")]
     Claimed,
+    #[strum(to_string = "by each of them, who name another tenant in a header")]
+    NamesTenant,
     #[strum(to_string = "another tenant's and nobody's id in the path")]
     PathOfAnother,
     #[strum(to_string = "another tenant's and nobody's id in body or query")]
@@ -64,6 +77,18 @@ impl Class {
     /// Whether the credential is no good.
     pub fn is_nobody(self) -> bool {
         self < Self::NoTenant
+    }
+
+    /// Who asks, when the credential alone says so.
+    fn holder(self) -> Option<Caller> {
+        let kind = match self {
+            Self::RevokedKey | Self::ExpiredKey | Self::DisabledKey | Self::OutOfScope => {
+                ActorKind::Integration
+            }
+            Self::NobodysTenant => ActorKind::Workflow,
+            _ => return None,
+        };
+        Some(Caller { kind, role: None })
     }
 }
 
@@ -147,6 +172,7 @@ pub struct Trial {
     body: Option<Value>,
     key: String,
     claims_more: bool,
+    names_tenant: Option<String>,
     keeps_still: bool,
 }
 
@@ -183,6 +209,9 @@ impl Trial {
             ] {
                 ask = ask.header(name, value);
             }
+        }
+        if let Some(tenant) = &self.names_tenant {
+            ask = ask.header(TENANT_HEADER, tenant);
         }
         if let Some(body) = &self.body {
             ask = ask.key(&self.key).json(body);
@@ -268,6 +297,9 @@ impl Plan<'_> {
 
     /// Who asks: everybody, or one or two, others for each operation.
     fn callers(&self, of: &Described, class: Class, turn: usize) -> Vec<Caller> {
+        if let Some(holder) = class.holder() {
+            return vec![holder];
+        }
         let (named, others): (Vec<_>, Vec<_>) =
             Caller::all().partition(|caller| caller.is_named(of, self.world));
         let one = |list: &[Caller], n: usize| list.get(n % list.len().max(1)).copied();
@@ -359,6 +391,7 @@ impl Plan<'_> {
                     self.units.push(vec![trial]);
                 }
             }
+            Class::OutOfScope if of.permission == Some(SCOPE) => {}
             Class::Suspended | Class::Erased => {
                 let (tenant, things) = match class {
                     Class::Suspended => &world.suspended,
@@ -397,8 +430,13 @@ impl Plan<'_> {
             caller,
             named: caller.is_named(of, world),
             sent: match class {
-                Class::Claimed => vec![theirs],
+                Class::Claimed => vec![theirs.clone()],
                 _ => Vec::new(),
+            },
+            names_tenant: match class {
+                Class::NamesTenant => Some(theirs),
+                Class::NobodysTenant => Some(nobodys("ten")),
+                _ => None,
             },
             authorization: self.authorization(class, caller, tenant),
             path: address(of, things, None),
@@ -449,6 +487,11 @@ impl Plan<'_> {
                 let payload = BASE64_URL_SAFE_NO_PAD.encode(payload.to_string());
                 format!("Bearer {}.{payload}.{}", parts[0], parts[2])
             }
+            Class::RevokedKey => with_key(&self.world.keys.revoked),
+            Class::ExpiredKey => with_key(&self.world.keys.expired),
+            Class::DisabledKey => with_key(&self.world.keys.disabled),
+            Class::OutOfScope => with_key(&self.world.keys.scoped),
+            Class::NobodysTenant => with_key(&self.world.keys.anywhere),
             Class::NoTenant => {
                 let id = contracts::TenantId::from_uuid(uuid::Uuid::now_v7());
                 with(&|claims| claims.tenant = id)
@@ -460,6 +503,10 @@ impl Plan<'_> {
 
 fn bearer(claims: &TokenClaims) -> String {
     format!("Bearer {}", mint(claims))
+}
+
+fn with_key(key: &ApiKeyText) -> String {
+    format!("Bearer {}", key.expose())
 }
 
 /// An id of this kind that nobody has.

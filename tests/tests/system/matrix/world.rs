@@ -3,16 +3,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use client::{CallOptions, Client, draw_api_key};
 use contracts::{
-    ActorKind, Operation, Role, TenantId, TicketState,
+    ActorKind, ApiKeyId, ApiPermission, Operation, ReadPermission, Role, ServiceAccountId, Slug,
+    TenantId, TicketState,
     actor::{TokenClaims, workflow_actor_id},
+    command::{DisableServiceAccount, IssueApiKey, RevokeApiKey},
+    filing::Filed,
+    service_account::ApiKeyText,
 };
 use dispatch_tests::{
     document::Described,
     http::{key, patiently},
     job::Job,
+    software::{account, bare_tenant, issue, worker_key},
     stack::Stack,
+    wait,
     who::{Who, mint},
     world::Tenant,
 };
@@ -26,6 +33,12 @@ use super::plan::Caller;
 
 /// Tickets of the first tenant: attempts on one wait for each other.
 const TICKETS: usize = 12;
+
+/// The one thing that the key with a scope is for.
+pub const SCOPE: ApiPermission = ApiPermission::Read(ReadPermission::Tickets);
+
+/// More messages than a page of them has.
+const MESSAGES: usize = 51;
 
 /// Bytes of a text that is tried whole: more has an archive only.
 const LONG: usize = 1_024;
@@ -116,9 +129,21 @@ pub fn ids_in(text: &str) -> BTreeSet<String> {
     dashed.chain(plain).collect()
 }
 
+/// API keys of the first tenant's accounts, and one of the installation's.
+pub struct Keys {
+    pub revoked: ApiKeyText,
+    pub expired: ApiKeyText,
+    pub disabled: ApiKeyText,
+    /// For [`SCOPE`] alone.
+    pub scoped: ApiKeyText,
+    /// Of an account that acts in any tenant.
+    pub anywhere: ApiKeyText,
+}
+
 pub struct World {
     pub bundle: Bundle,
     pub tenant: Tenant,
+    pub keys: Keys,
     own: Vec<Things>,
     pub other: Things,
     pub suspended: (Tenant, Things),
@@ -148,6 +173,7 @@ impl World {
             .execute(stack.admin())
             .await
             .expect("the superuser may");
+        let keys = keys(stack).await;
         let mut own = things(stack, tenant).await;
         let mut theirs = things(stack, other).await;
         seed(stack, tenant, &mut own, served, |_| key()).await;
@@ -157,6 +183,7 @@ impl World {
         theirs.0.extend(about_a_job(stack, other).await.0);
         speak(stack, tenant, &mut own, &OWN_WORDS).await;
         speak(stack, other, &mut theirs, &WORDS).await;
+        more_than_a_page(stack, other, &theirs).await;
         let mut owns = vec![own.clone()];
         for _ in 1..TICKETS {
             let mut another = own.clone();
@@ -183,7 +210,13 @@ impl World {
         .expect("the superuser may");
         turn(stack, &erased.0, Operation::EraseTenant).await;
 
-        let cursors = cursors(stack, other, served).await;
+        let cursors = cursors(stack, other, &theirs, served).await;
+        let (keys, expired) = keys;
+        wait::until("the end of a key", wait::BOUND, async || {
+            let left = expired - Utc::now();
+            (left < TimeDelta::zero()).then_some(()).ok_or(left)
+        })
+        .await;
         let written: i64 = sqlx::query_scalar("select coalesce(max(written), 0) from audit_events")
             .fetch_one(stack.admin())
             .await
@@ -199,6 +232,7 @@ impl World {
         Self {
             bundle: Bundle::starter().expect("the starter bundle is valid"),
             tenant: tenant.clone(),
+            keys,
             own: owns,
             id_of_other: other.id.as_uuid().simple().to_string(),
             other: theirs,
@@ -245,11 +279,11 @@ async fn about_a_job(stack: &Stack, tenant: &Tenant) -> Things {
 }
 
 /// A service account with a key: no two keys are alike, so an example cannot make them.
-async fn a_key(stack: &Stack, tenant: &Tenant, things: &mut Things) {
+async fn a_key(stack: &Stack, tenant: &Tenant, code: &str, things: &mut Things) {
     let token = Who::TenantAdmin.token(tenant);
-    let account = json!({ "code": "machine", "name": "Machine", "kind": "integration" });
-    let drawn = client::draw_api_key();
-    let ends = Utc::now() + chrono::TimeDelta::days(30);
+    let account = json!({ "code": code, "name": "Machine", "kind": "integration" });
+    let drawn = draw_api_key();
+    let ends = Utc::now() + TimeDelta::days(30);
     let mut make = async |operation: Operation, body: Value| {
         let ask = stack.http().post(operation.path()).token(&token).key(key());
         let reply = ask.json(&body).send().await;
@@ -267,7 +301,7 @@ async fn a_key(stack: &Stack, tenant: &Tenant, things: &mut Things) {
 
 async fn things(stack: &Stack, tenant: &Tenant) -> Things {
     let mut things = about_a_job(stack, tenant).await;
-    a_key(stack, tenant, &mut things).await;
+    a_key(stack, tenant, "machine", &mut things).await;
     things.set(tenant.id);
     things.set(tenant.site);
     things.set(tenant.asset);
@@ -386,22 +420,115 @@ async fn turn(stack: &Stack, tenant: &Tenant, operation: Operation) {
     assert!(reply.status.is_success(), "{operation}: {}", reply.text());
 }
 
-/// Where the other tenant's second pages begin.
-async fn cursors(stack: &Stack, tenant: &Tenant, served: &[Described]) -> BTreeMap<String, String> {
+/// Second pages of the lists that would else have one: approvals that wait, keys, and messages about a
+/// ticket.
+async fn more_than_a_page(stack: &Stack, tenant: &Tenant, things: &Things) {
+    about_a_job(stack, tenant).await;
+    // An example has disabled the first account.
+    a_key(stack, tenant, "another", &mut Things::default()).await;
+    let token = Who::Dispatcher.token(tenant);
+    let message = json!({
+        "ticket_id": things.get("tkt"), "contact_id": tenant.contact, "channel": "sms",
+        "text": "We come at nine.",
+    });
+    for _ in 0..MESSAGES {
+        let ask = stack
+            .http()
+            .post("/comms/outbound")
+            .token(&token)
+            .key(key());
+        let reply = ask.json(&message).send().await;
+        assert!(reply.status.is_success(), "{}", reply.text());
+    }
+}
+
+/// The keys, and when the one that ends has done so.
+async fn keys(stack: &Stack) -> (Keys, DateTime<Utc>) {
+    let admin = stack.client(stack.tenant(), Who::TenantAdmin);
+    let (kind, roles) = (ActorKind::Integration, [Role::Dispatcher]);
+    let used = account(&admin, "used", kind, &roles, false).await;
+    let stopped = account(&admin, "stopped", kind, &roles, false).await;
+    let later = Utc::now() + TimeDelta::days(30);
+    let soon = Utc::now() + TimeDelta::seconds(10);
+    let (expired, _) = issued(&admin, used, &[], soon).await;
+    let (scoped, _) = issued(&admin, used, &[SCOPE], later).await;
+    let (revoked, id) = issued(&admin, used, &[], later).await;
+    let revoke = RevokeApiKey {
+        api_key_id: id,
+        reason: Slug::new("leaked").expect("a slug"),
+    };
+    let options = CallOptions::default();
+    let done = admin.revoke_api_key(&revoke, &options).await;
+    done.expect("the caller may");
+    let disabled = issue(&admin, stopped).await;
+    let disable = DisableServiceAccount {
+        service_account_id: stopped,
+        reason: Slug::new("unused").expect("a slug"),
+    };
+    let done = admin.disable_service_account(&disable, &options).await;
+    done.expect("the caller may");
+    let home = bare_tenant(stack.admin()).await;
+    let anywhere = worker_key(&admin, home).await;
+    let keys = Keys {
+        revoked,
+        expired,
+        disabled,
+        scoped,
+        anywhere,
+    };
+    (keys, soon)
+}
+
+async fn issued(
+    admin: &Client,
+    account: ServiceAccountId,
+    scopes: &[ApiPermission],
+    expires_at: DateTime<Utc>,
+) -> (ApiKeyText, ApiKeyId) {
+    let drawn = draw_api_key();
+    let body = IssueApiKey {
+        service_account_id: account,
+        prefix: drawn.prefix(),
+        key_hash: drawn.hash(),
+        scopes: scopes.iter().copied().collect(),
+        expires_at,
+    };
+    let made = admin.issue_api_key(&body, &CallOptions::default()).await;
+    match made.expect("the caller may").filed {
+        Filed::ApiKeyIssued { api_key_id, .. } => (drawn, api_key_id),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where the other tenant's second pages begin, of every list that has pages.
+async fn cursors(
+    stack: &Stack,
+    tenant: &Tenant,
+    things: &Things,
+    served: &[Described],
+) -> BTreeMap<String, String> {
     let token = mint(&seeder(tenant, Utc::now()));
     let mut cursors = BTreeMap::new();
-    for of in served
-        .iter()
-        .filter(|of| of.has_pages && of.names.is_none())
-    {
-        let ask = stack.http().bare(of.method.clone(), &of.path).token(&token);
-        let reply = ask.query("limit", "1").send().await;
-        let page: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        if let Some(cursor) = page["next_cursor"].as_str() {
-            cursors.insert(of.id.clone(), cursor.to_owned());
+    for of in served.iter().filter(|of| of.has_pages) {
+        let kind = of.names.as_ref();
+        let id = kind.and_then(|kind| things.get(kind)).unwrap_or_default();
+        let path = of.path.replace("{id}", id);
+        let mut ask = stack.http().bare(of.method.clone(), &path).token(&token);
+        if of.takes_limit {
+            ask = ask.query("limit", "1");
         }
+        let reply = ask.send().await;
+        let page: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let cursor = page["next_cursor"].as_str().unwrap_or_else(|| {
+            panic!(
+                "{} has no second page: make more in matrix/world.rs: {}",
+                of.id,
+                reply.text()
+            )
+        });
+        cursors.insert(of.id.clone(), cursor.to_owned());
     }
-    assert!(cursors.len() > 3, "{cursors:?}");
+    assert!(cursors.len() > 10, "{cursors:?}");
     cursors
 }
 
