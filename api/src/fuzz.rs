@@ -60,6 +60,9 @@ static COMMANDS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     all.filter(|endpoint| endpoint.parse.is_some()).collect()
 });
 
+/// What `fuzz/` has a program for, by name.
+pub const TARGETS: [(&str, fn(&[u8])); 3] = [("token", token), ("cursor", cursor), ("body", body)];
+
 fn tenant(n: u128) -> TenantId {
     TenantId::from_uuid(Uuid::from_u128(n))
 }
@@ -168,7 +171,7 @@ pub fn body(data: &[u8]) {
 }
 
 /// Good bodies to begin with: the examples of the document, each behind its command's number.
-pub fn bodies() -> Vec<Vec<u8>> {
+fn bodies() -> Vec<Vec<u8>> {
     let examples: Value =
         serde_json::from_str(include_str!("../examples.json")).expect("api/examples.json is JSON");
     let commands = COMMANDS.iter().enumerate();
@@ -190,13 +193,19 @@ pub fn bodies() -> Vec<Vec<u8>> {
     known.collect()
 }
 
-/// The token that is good, to begin with.
-pub fn genuine_token() -> String {
-    TOKEN.clone()
+/// What a fuzzer begins with: target, name and bytes.
+pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+    let token = ("token", "genuine".to_owned(), TOKEN.clone().into_bytes());
+    let place = ("cursor", "place".to_owned(), b"74aa".to_vec());
+    let bodies = bodies().into_iter().enumerate();
+    let bodies = bodies.map(|(n, body)| ("body", format!("example-{n}"), body));
+    [token, place].into_iter().chain(bodies).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
@@ -212,6 +221,34 @@ mod tests {
             assert!(parse(&tree).is_ok(), "{}", endpoint.id);
             body(bytes);
         }
+    }
+
+    /// Normal builds leave `fuzz/` out: it needs nightly. What it calls is here, under these names.
+    #[test]
+    fn every_target_calls_what_is_tried_here() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        let folder = fs::read_dir(fuzz.join("fuzz_targets")).unwrap();
+        let files: BTreeSet<_> = folder
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let named = TARGETS.map(|(name, _)| format!("{name}.rs"));
+        assert_eq!(files, named.into());
+        for (name, target) in TARGETS {
+            let path = format!("fuzz_targets/{name}.rs");
+            let text = fs::read_to_string(fuzz.join(&path)).unwrap();
+            let call = format!("fuzz_target!(|data: &[u8]| dispatch_api::fuzz::{name}(data));");
+            assert_eq!(text, format!("#![no_main]\n\nlibfuzzer_sys::{call}\n"));
+            let bin = format!("[[bin]]\nname = \"{name}\"\npath = \"{path}\"\n");
+            assert!(manifest.contains(&bin), "{bin}");
+            let seeds = seeds().into_iter().filter(|(of, ..)| *of == name);
+            let tried = seeds.map(|(_, _, seed)| target(&seed)).count();
+            assert!(tried > 0, "{name}");
+        }
+        let writes = fs::read_to_string(fuzz.join("seeds.rs")).unwrap();
+        let calls: Vec<_> = writes.matches("dispatch_api::").collect();
+        assert_eq!(calls.len(), 1);
+        assert!(writes.contains(" in dispatch_api::fuzz::seeds() {"));
     }
 
     #[test]
