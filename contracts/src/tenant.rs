@@ -41,14 +41,12 @@ pub enum TenantState {
 
 impl TenantState {
     /// Whether a tenant that stands here lets the command pass. What leads out of the state is judged
-    /// by its own rules; and software may be stopped anywhere.
+    /// by its own rules; and software may be stopped, and its keys taken back, until nothing is left.
     pub const fn admits(self, operation: Operation) -> bool {
         let may = is_turn(operation) || matches!(operation, Operation::RecordTenantExport);
         match self {
             Self::Active => true,
-            Self::Suspended | Self::Deleting => {
-                may || matches!(operation, Operation::EngageKillSwitch)
-            }
+            Self::Suspended | Self::Deleting => may || is_stop(operation),
             Self::Erased => may,
         }
     }
@@ -65,6 +63,15 @@ pub const fn is_turn(operation: Operation) -> bool {
             | Operation::CancelTenantDeletion
             | Operation::EraseTenant
             | Operation::LimitTenant
+    )
+}
+
+/// Whether the command only takes away what software may do. A key reads on while its tenant is
+/// suspended: one that leaked has to end then, too.
+const fn is_stop(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::EngageKillSwitch | Operation::RevokeApiKey | Operation::DisableServiceAccount
     )
 }
 
