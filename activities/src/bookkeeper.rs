@@ -43,6 +43,11 @@ impl Bookkeeper {
         })
     }
 
+    /// How many days are left of the key, by the last answer to a call.
+    pub fn key_days_left(&self) -> Option<i64> {
+        self.client.key_days_left()
+    }
+
     /// The same for what a tenant has besides tickets.
     pub(crate) fn of_tenant(&self, tenant: TenantId) -> ControlDesk {
         ControlDesk {

@@ -191,8 +191,9 @@ mod tests {
             "send_due",
             "snapshot",
             "try_command",
-            // The same client for a tenant; it sends nothing.
+            // The same client for a tenant, and what answers told of the key; neither sends anything.
             "in_tenant",
+            "key_days_left",
         ];
         assert_eq!(reached, BTreeSet::from(allowed));
         let attempts = include_str!("act.rs").matches("desk.act(").count();

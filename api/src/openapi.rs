@@ -10,14 +10,15 @@ use contracts::{
     approval::ApprovalKind,
     command::{CommandClass, HeldReceipt},
     kill_switch::KILL_SWITCH_HEADER,
+    service_account::KEY_EXPIRES_HEADER,
 };
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    limits,
     endpoint::{Endpoint, PREFIX, endpoints, is_about_approval, is_about_tenant},
+    limits,
     problem::PROBLEM_JSON,
     request::{
         APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, LONGEST_WAIT, PREFER, PREFERENCE_APPLIED,
@@ -396,6 +397,9 @@ fn common_headers(endpoint: &Endpoint) -> Value {
             headers[name] = header(name);
         }
     }
+    if !endpoint.is_public() {
+        headers[KEY_EXPIRES_HEADER] = header(KEY_EXPIRES_HEADER);
+    }
     if endpoint.command.is_some() {
         for name in [
             "x-command-id",
@@ -467,6 +471,9 @@ fn headers() -> Value {
         KILL_SWITCH_HEADER: header(
             "To agents and workflows: how the kill switches stand, `generation=7` and what is stopped \
              of it, `; stopped=all` or `; stopped=dispatch,triage`.",
+        ),
+        KEY_EXPIRES_HEADER: header(
+            "To a caller with an API key: when the key ends, `2027-11-22T03:15:00Z`.",
         ),
         "ETag": header("The version, in quotes."),
         "PreferenceApplied": header("`wait=n`: for how many seconds this was waited for at most."),

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use contracts::{
     CorrelationId, Operation, Problem, TenantId, TicketId, TraceContext,
     actor::TOOL_NAME_HEADER,
     command::CommandReceipt,
     filing::FilingReceipt,
     kill_switch::{KILL_SWITCH_HEADER, KillState},
-    service_account::TENANT_HEADER,
+    service_account::{KEY_EXPIRES_HEADER, TENANT_HEADER},
     trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
 };
 use reqwest::{
@@ -42,6 +43,25 @@ pub struct Client {
     trace: Option<TraceContext>,
     tenant: Option<TenantId>,
     heard: Option<KillWatch>,
+    key_end: KeyEnd,
+}
+
+/// When the caller's API key ends, as the last answer told.
+#[derive(Clone, Default)]
+struct KeyEnd(Arc<Mutex<Option<DateTime<Utc>>>>);
+
+impl KeyEnd {
+    fn last(&self) -> Option<DateTime<Utc>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, response: &Response) {
+        let header = response.headers().get(KEY_EXPIRES_HEADER);
+        let told = header.and_then(|value| value.to_str().ok()?.parse().ok());
+        if told.is_some() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
+    }
 }
 
 /// What the last answer said of the kill switches; answers to people say nothing of them.
@@ -135,6 +155,7 @@ impl Client {
             trace: None,
             tenant: None,
             heard: None,
+            key_end: KeyEnd::default(),
         })
     }
 
@@ -143,6 +164,7 @@ impl Client {
     pub fn with_token(&self, token: impl Into<Box<dyn TokenProvider>>) -> Self {
         Self {
             token: Arc::from(token.into()),
+            key_end: KeyEnd::default(),
             ..self.clone()
         }
     }
@@ -187,6 +209,12 @@ impl Client {
             heard: Some(heard.clone()),
             ..self.clone()
         }
+    }
+
+    /// How many days are left of the API key that this and its clones call with, by the last answer to
+    /// any of them; `None` before that, and with a token.
+    pub fn key_days_left(&self) -> Option<i64> {
+        self.key_end.last().map(|end| (end - Utc::now()).num_days())
     }
 
     /// Where the server is.
@@ -402,6 +430,7 @@ impl Client {
         if let Some(heard) = &self.heard {
             heard.note(&response);
         }
+        self.key_end.note(&response);
         let status = response.status();
         let retry_after = retry_after(&response);
         let replayed = response.headers().contains_key(REPLAYED_HEADER);

@@ -22,6 +22,12 @@ use crate::{
 /// The header in which an account that acts in any tenant names the one that it means.
 pub const TENANT_HEADER: &str = "dispatch-tenant";
 
+/// The header of answers to calls with a key: when the key ends.
+pub const KEY_EXPIRES_HEADER: &str = "api-key-expires";
+
+/// Whoever holds a key is warned when fewer days of it are left.
+pub const KEY_WARNING_DAYS: i64 = 30;
+
 /// Begins every key.
 pub const KEY_MARK: &str = "rdk_";
 

@@ -4,9 +4,10 @@
 //! between threads. So the worker has a thread and a runtime of its own; whoever runs it beside
 //! other parts (as `dispatch dev` does) is not held up by it, nor the other way round.
 
-use std::{thread, time::Duration};
+use std::{convert::Infallible, thread, time::Duration};
 
 use activities::{Bookkeeper, TicketActivities};
+use contracts::service_account::KEY_WARNING_DAYS;
 use temporalio_client::{Client, ClientOptions, Connection};
 use temporalio_common::{
     telemetry::{
@@ -34,6 +35,9 @@ const LAST_CALL: Duration = Duration::from_secs(9);
 /// Pause between attempts to reach Temporal.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked how long the key lasts, and how often it is said that it ends.
+const LOOK_AT_KEY: Duration = Duration::from_secs(5);
+const SAY_OF_KEY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Serves ticket workflows until `shutdown`, then ends within ten seconds. What was in work is
 /// taken up by another worker, or by the next life of this one, and done once all the same.
@@ -66,7 +70,8 @@ async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> Result<(), 
     let Some(client) = connect(&config, &shutdown).await? else {
         return Ok(());
     };
-    let mut worker = Worker::new(&runtime, client, options(&config)?)?;
+    let api = Bookkeeper::new(&config.api, &config.key)?;
+    let mut worker = Worker::new(&runtime, client, registered(&config, api.clone())?)?;
     let stop = worker.shutdown_handle();
     let version = config.version.to_string();
     tracing::info!(version, task_queue = config.task_queue, "worker serves");
@@ -74,6 +79,7 @@ async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> Result<(), 
     tokio::select! {
         ended = &mut running => return Ok(ended?),
         () = shutdown.cancelled() => stop(),
+        never = watch_key(&api) => match never {},
     }
     match timeout(LAST_CALL, running).await {
         Ok(ended) => Ok(ended?),
@@ -84,9 +90,27 @@ async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> Result<(), 
     }
 }
 
+/// Warns once a day while the key ends soon: workflows would stand still from then on.
+async fn watch_key(api: &Bookkeeper) -> Infallible {
+    loop {
+        let days = api.key_days_left().filter(|days| *days < KEY_WARNING_DAYS);
+        if let Some(days) = days {
+            tracing::warn!(
+                days,
+                "the worker's API key ends soon: give it another one (docs/api-keys.md)"
+            );
+        }
+        let pause = days.map_or(LOOK_AT_KEY, |_| SAY_OF_KEY);
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// What is registered, and how the worker is set up.
 pub fn options(config: &WorkerConfig) -> Result<WorkerOptions, WorkerError> {
-    let api = Bookkeeper::new(&config.api, &config.key)?;
+    registered(config, Bookkeeper::new(&config.api, &config.key)?)
+}
+
+fn registered(config: &WorkerConfig, api: Bookkeeper) -> Result<WorkerOptions, WorkerError> {
     let version = WorkerDeploymentVersion::builder()
         .deployment_name(config.version.deployment.clone())
         .build_id(config.version.build_id.clone())

@@ -32,7 +32,7 @@ use store::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Identity, NamedTenant, Refusal, Scopes, TokenError};
+use super::{Identity, KeyOfCall, NamedTenant, Refusal, Scopes, TokenError};
 
 /// For how long a key is taken to be as it was found. With the time that the look itself takes it is
 /// at most five seconds.
@@ -175,7 +175,10 @@ impl ApiKeys {
         Ok(Identity {
             actor: actor(key, tenant_id),
             scopes: Scopes::of(&key.scopes),
-            key: Some(key.prefix.clone()),
+            key: Some(KeyOfCall {
+                prefix: key.prefix.clone(),
+                expires_at: key.expires_at,
+            }),
         })
     }
 

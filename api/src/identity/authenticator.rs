@@ -40,8 +40,17 @@ pub struct Identity {
     pub actor: Actor,
     /// What the credential is good for, of what they may do.
     pub scopes: Scopes,
-    /// The part of an API key that may be shown.
-    pub key: Option<String>,
+    /// The API key that it was, if it was one.
+    pub key: Option<KeyOfCall>,
+}
+
+/// What may be told of the key that somebody calls with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyOfCall {
+    /// The part of it that may be shown.
+    pub prefix: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// The tenant that a request names beside its credential.

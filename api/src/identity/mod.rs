@@ -29,7 +29,7 @@ pub(crate) mod tests;
 
 pub(crate) use api_key::lacks;
 pub use api_key::{KeyDirectory, StoredKeys};
-pub use authenticator::{Authenticator, Identity, IdentityError, NamedTenant};
+pub use authenticator::{Authenticator, Identity, IdentityError, KeyOfCall, NamedTenant};
 pub use claims::ClaimName;
 pub use issuer::{ClaimNames, IssuerConfig, IssuerError, Tenants};
 pub use jwks::{FetchError, Found, KeysAt, SetError, look};

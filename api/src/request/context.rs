@@ -14,9 +14,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
     Actor, CorrelationId, ErrorCode, TraceContext,
+    service_account::KEY_EXPIRES_HEADER,
     trace::{CORRELATION_HEADER, LEGACY_TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER},
     value::InvalidValue,
 };
@@ -29,7 +30,7 @@ use crate::{
     App,
     config::Limits,
     endpoint::route_name,
-    identity::{Identity, Scopes},
+    identity::{Identity, KeyOfCall, Scopes},
     problem::{self, Failure},
 };
 
@@ -43,7 +44,7 @@ pub struct RequestContext {
     correlation_id: CorrelationId,
     invalid_correlation: Option<InvalidValue>,
     caller: OnceLock<(Arc<Actor>, Scopes)>,
-    api_key: OnceLock<String>,
+    api_key: OnceLock<KeyOfCall>,
     request_id: OnceLock<String>,
 }
 
@@ -85,8 +86,8 @@ impl RequestContext {
     pub(super) fn set_caller(&self, identity: Identity) {
         // Authentication runs once per request.
         let _ = self.caller.set((Arc::new(identity.actor), identity.scopes));
-        if let Some(prefix) = identity.key {
-            let _ = self.api_key.set(prefix);
+        if let Some(key) = identity.key {
+            let _ = self.api_key.set(key);
         }
     }
 
@@ -184,7 +185,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
             trace_id = context.trace.trace_id(),
             tenant = caller.map(|actor| tracing::field::display(actor.tenant_id)),
             actor_id = caller.map(|actor| &*actor.id),
-            api_key = context.api_key.get(),
+            api_key = context.api_key.get().map(|key| key.prefix.as_str()),
             "request",
         );
     }
@@ -205,15 +206,19 @@ fn address(request: &Request, limits: &Limits) -> Result<(), Failure> {
     }
 }
 
-/// The names of the request go back with each answer, so that a caller can quote them.
+/// The names of the request go back with each answer, so that a caller can quote them; and whoever
+/// calls with a key is told when it ends, as nobody else may look there.
 fn name(response: &mut Response, context: &RequestContext) {
+    let key = context.api_key.get();
+    let ends = key.map(|key| key.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true));
     let names = [
-        (CORRELATION_HEADER, context.correlation_id.as_str()),
-        (TRACEPARENT_HEADER, &context.trace.traceparent),
+        (CORRELATION_HEADER, Some(context.correlation_id.as_str())),
+        (TRACEPARENT_HEADER, Some(&*context.trace.traceparent)),
+        (KEY_EXPIRES_HEADER, ends.as_deref()),
     ];
     for (header, text) in names {
-        // Both are visible ASCII by construction.
-        if let Ok(value) = HeaderValue::from_str(text) {
+        // All are visible ASCII by construction.
+        if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
             response.headers_mut().insert(header, value);
         }
     }

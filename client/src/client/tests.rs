@@ -286,6 +286,27 @@ async fn a_ticket_that_did_not_change_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_key_is_noted_for_all_who_call_with_it() {
+    let script = Script::default()
+        .then(
+            200,
+            receipt(),
+            &[(KEY_EXPIRES_HEADER, "2999-01-01T00:00:00Z")],
+        )
+        .then(200, receipt(), &[]);
+    let client = script.serve().await;
+    assert_eq!(client.key_days_left(), None);
+    let clone = client.in_tenant(TenantId::from_uuid(Uuid::nil()));
+    let (body, options) = (cancel(), CallOptions::default());
+    for _ in 0..2 {
+        clone.cancel(ticket(), &body, &options).await.unwrap();
+        let left = client.key_days_left().unwrap();
+        assert!((300_000..400_000).contains(&left), "{left}");
+    }
+    assert_eq!(client.with_token("another").key_days_left(), None);
+}
+
+#[tokio::test]
 async fn a_stored_refusal_is_told_from_a_new_one() {
     let script = Script::default().problem(ErrorCode::InvalidField);
     let first = script.answers.lock().unwrap().pop_front().unwrap();

@@ -9,7 +9,7 @@ use contracts::{
     ActorKind, Role, ServiceAccountId, Slug,
     command::{IssueApiKey, RotateApiKey, UpsertServiceAccount},
     filing::Filed,
-    service_account::{ApiKeyRecord, ApiKeyText},
+    service_account::{ApiKeyRecord, ApiKeyText, KEY_WARNING_DAYS},
     value::AccountName,
 };
 
@@ -25,7 +25,7 @@ const FILE: &str = "worker.key";
 const CODE: &str = "worker";
 const LIFE: TimeDelta = TimeDelta::days(365);
 /// A key that ends sooner is replaced at the start.
-const LEFT: TimeDelta = TimeDelta::days(30);
+const LEFT: TimeDelta = TimeDelta::days(KEY_WARNING_DAYS);
 /// The token that makes it is used at once.
 const TTL: TimeDelta = TimeDelta::minutes(5);
 

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use client::{CallOptions, Client, draw_api_key};
 use contracts::{
     ActorKind, ApiKeyId, ErrorCode, Operation, Role, ServiceAccountId, TenantId, TicketState,
     actor::workflow_actor_id,
     command::{IssueApiKey, RotateApiKey},
     filing::Filed,
-    service_account::{ApiKeyText, SECRET_CHARS, TENANT_HEADER},
+    service_account::{ApiKeyText, KEY_EXPIRES_HEADER, SECRET_CHARS, TENANT_HEADER},
 };
 use dispatch_tests::{
     filing::receipt,
@@ -770,6 +770,84 @@ fn a_key_stands_and_falls_with_its_tenant_as_a_token_does() {
                 .await
                 .unwrap();
         assert_eq!(names, 0, "somebody may have put a person's name there");
+    });
+}
+
+/// A key reads on while its tenant stands still; when it leaked, it ends then, too.
+#[test]
+fn a_leaked_key_of_a_tenant_that_stands_still_is_taken_back() {
+    with_api(async |stack| {
+        let account = erp(&stack).await;
+        let admin = admin(&stack);
+        let (first, second) = (issue(&admin, account).await, issue(&admin, account).await);
+        let (_, third) = fresh(account, &[]);
+        let third = serde_json::to_value(third).unwrap();
+        let revoke = json!({ "api_key_id": key_id(&stack, &first).await, "reason": "leaked" });
+        let disable = json!({ "service_account_id": account, "reason": "leaked" });
+        let again = json!({
+            "code": "erp", "name": "Accounting", "kind": "integration", "roles": ["dispatcher"],
+            "active": true,
+        });
+        let platform = platform_token(stack.other().id);
+        let turn = async |operation: Operation, body: Value| {
+            let path = operation
+                .path()
+                .replace("{id}", &stack.tenant().id.to_string());
+            let ask = stack.http().post(path).token(&platform);
+            receipt(&ask.key(request_id()).json(&body).send().await);
+        };
+        let by_admin = async |operation: Operation, body: &Value| {
+            let ask = stack.command(Who::TenantAdmin, operation, None, body);
+            ask.send().await
+        };
+        let stands_still = async || {
+            for (operation, body) in [
+                (Operation::IssueApiKey, &third),
+                (Operation::UpsertServiceAccount, &again),
+            ] {
+                let reply = by_admin(operation, body).await;
+                reply.problem(ErrorCode::TenantSuspended);
+            }
+        };
+
+        turn(Operation::SuspendTenant, json!({ "reason": "unpaid" })).await;
+        stands_still().await;
+        for key in [&first, &second] {
+            assert_eq!(with_key(&stack, key, "/tickets").send().await.status, 200);
+        }
+        receipt(&by_admin(Operation::RevokeApiKey, &revoke).await);
+        until_refused(&stack, &first).await;
+        assert_eq!(
+            with_key(&stack, &second, "/tickets").send().await.status,
+            200
+        );
+
+        let body = json!({ "reason": "left", "grace_days": 1 });
+        turn(Operation::RequestTenantDeletion, body).await;
+        receipt(&by_admin(Operation::DisableServiceAccount, &disable).await);
+        until_refused(&stack, &second).await;
+        stands_still().await;
+    });
+}
+
+#[test]
+fn whoever_calls_with_a_key_is_told_when_it_ends() {
+    with_api(async |stack| {
+        let key = issue(&admin(&stack), erp(&stack).await).await;
+        let (admin, prefix) = (admin(&stack), key.prefix());
+        let page = admin.api_keys(None, Some(&prefix), None, None).await;
+        let end = page.unwrap().items[0].expires_at;
+        let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
+        for (path, status) in [("/tickets", 200), ("/api-keys", 403)] {
+            let reply = with_key(&stack, &key, path).send().await;
+            assert_eq!(reply.status, status, "{path}");
+            assert_eq!(reply.header(KEY_EXPIRES_HEADER), Some(&*end), "{path}");
+        }
+        let token = Who::TenantAdmin.token(stack.tenant());
+        let reply = stack.http().get("/tickets").token(&token).send().await;
+        assert_eq!(reply.header(KEY_EXPIRES_HEADER), None);
+        let reply = with_key(&stack, &draw_api_key(), "/tickets").send().await;
+        assert_eq!(reply.header(KEY_EXPIRES_HEADER), None);
     });
 }
 

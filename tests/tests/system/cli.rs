@@ -8,17 +8,18 @@ use std::{
     time::Duration,
 };
 
-use contracts::{Operation, TicketState};
+use contracts::{ActorKind, Operation, Role, TicketState, service_account::ApiKeyText};
 use dispatch_tests::{
     fleet::program,
     flow::{Flow, FlowOptions, with_flow},
     job::Job,
+    software::{account, issue},
     stack::{Stack, with_api},
     wait::{self, BOUND},
     who::{Who, mint},
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{net::TcpListener, process::Command};
 
 /// The program as a person of this tenant runs it.
 struct Terminal {
@@ -342,7 +343,7 @@ fn a_tenant_is_made_suspended_exported_and_kept() {
     with_api(async |stack| {
         let mut platform = Terminal::new(&stack, Who::TenantAdmin);
         let mut claims = Who::TenantAdmin.claims(stack.other(), chrono::Utc::now());
-        claims.roles = [contracts::Role::PlatformAdmin].into();
+        claims.roles = [Role::PlatformAdmin].into();
         platform.set("DISPATCH_API_TOKEN", mint(&claims));
         let made = platform
             .text(&[
@@ -373,11 +374,21 @@ fn a_tenant_is_made_suspended_exported_and_kept() {
         );
 
         let limit = ["tenant", "limit", "quay_doors", "--open-tickets"];
-        let small = [&limit[..], &["5", "--storage", "1MiB", "--reason", "small_plan"]].concat();
+        let small = [
+            &limit[..],
+            &["5", "--storage", "1MiB", "--reason", "small_plan"],
+        ]
+        .concat();
         platform.json(&small).await;
         let told = platform.text(&["tenant", "show", "quay_doors"]).await;
-        assert!(told.contains("  open        0 of 5 tickets, set for it\n"), "{told}");
-        assert!(told.contains("  kept        0 of 1048576 bytes, set for it\n"), "{told}");
+        assert!(
+            told.contains("  open        0 of 5 tickets, set for it\n"),
+            "{told}"
+        );
+        assert!(
+            told.contains("  kept        0 of 1048576 bytes, set for it\n"),
+            "{told}"
+        );
         let usual = [&limit[..], &["usual", "--reason", "larger_plan"]].concat();
         platform.json(&usual).await;
         let shown = platform.json(&["tenant", "show", "quay_doors"]).await;
@@ -449,6 +460,119 @@ fn a_tenant_is_made_suspended_exported_and_kept() {
         assert_eq!(own.text(&["tenant", "list"]).await.lines().count(), 2);
         let (code, _, error) = own.refused(&["tenant", "show", "quay_doors"]).await;
         assert!(code == Some(1) && error.contains("tenant list"), "{error}");
+    });
+}
+
+/// Wherever the program is cut off, the file of a key holds one that dispatch-api has, or is not there.
+#[test]
+fn a_key_is_in_its_file_once_it_is_taken_on() {
+    with_api(async |stack| {
+        let admin = stack.client(stack.tenant(), Who::TenantAdmin);
+        let roles = [Role::Dispatcher];
+        let account = account(&admin, "erp", ActorKind::Integration, &roles, false).await;
+        let of = account.to_string();
+        let mut terminal = Terminal::new(&stack, Who::TenantAdmin);
+        let file = terminal.folder.path().join("erp.key");
+        let beside = terminal.folder.path().join("erp.key.pending");
+        let create = [
+            "api-key",
+            "create",
+            &of,
+            "--expires",
+            "90d",
+            "--out",
+            "erp.key",
+        ];
+        let keep = [&create[..], &["--keep"]].concat();
+        let held = || {
+            let text = std::fs::read_to_string(&file).unwrap();
+            ApiKeyText::parse(text.trim()).unwrap()
+        };
+        let assert_good = async |key: &ApiKeyText| {
+            let ask = stack.http().get("/tickets").token(key.expose());
+            assert_eq!(ask.send().await.status, 200);
+            assert!(!beside.exists());
+        };
+
+        // Killed before there was an answer: nothing is taken for a key.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nowhere = format!("http://{}", silent.local_addr().unwrap());
+        terminal.set("DISPATCH_API_URL", nowhere);
+        let mut child = terminal.command(&create).spawn().unwrap();
+        let asked = wait::within("the request", BOUND, silent.accept()).await;
+        child.kill().await.unwrap();
+        drop(asked);
+        assert!(beside.exists() && !file.exists());
+        terminal.set("DISPATCH_API_URL", format!("http://{}", stack.address()));
+        terminal.text(&keep).await;
+        assert_good(&held()).await;
+        let (code, _, error) = terminal.refused(&create).await;
+        assert!(
+            code == Some(1) && error.contains("is there already"),
+            "{error}"
+        );
+
+        // Killed after it: that key is taken, and no other made.
+        let key = issue(&admin, account).await;
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&beside, key.expose()).unwrap();
+        terminal.text(&create).await;
+        assert_eq!(held(), key);
+        assert_good(&key).await;
+
+        // That one is for a month, which is soon over; the next one stays until it is taken back.
+        terminal.text(&keep).await;
+        let second = held();
+        assert_ne!(second, key);
+        assert_good(&second).await;
+        let told = terminal.text(&keep).await;
+        assert!(told.contains("already, which is good until"), "{told}");
+        assert_eq!(held(), second);
+        let prefix = second.prefix().to_string();
+        terminal
+            .text(&["api-key", "revoke", &prefix, "--reason", "unused"])
+            .await;
+        terminal.text(&keep).await;
+        assert_ne!(held(), second);
+        assert_good(&held()).await;
+
+        // A refusal leaves nothing; and what is no key is not replaced.
+        std::fs::write(&file, "mine").unwrap();
+        let (code, _, error) = terminal.refused(&keep).await;
+        assert!(
+            code == Some(1) && error.contains("holds no API key"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+        std::fs::remove_file(&file).unwrap();
+        let more = [&create[..], &["--scope", "command:decide_approval"]].concat();
+        let (code, _, error) = terminal.refused(&more).await;
+        assert!(
+            code == Some(1) && error.contains("INVALID_FIELD"),
+            "{error}"
+        );
+        assert!(!file.exists() && !beside.exists());
+    });
+}
+
+#[test]
+fn the_doctor_warns_of_a_worker_key_that_ends_soon() {
+    with_api(async |stack| {
+        let mut terminal = Terminal::new(&stack, Who::TenantAdmin);
+        let key = stack.worker_key().await;
+        terminal.set("DISPATCH_WORKER_API_KEY", key.expose());
+        let (_, text, _) = terminal.refused(&["doctor", "--json"]).await;
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let checks = told["checks"].as_array().unwrap();
+        let check = checks.iter().find(|it| it["part"] == "key of the worker");
+        let check = check.unwrap();
+        assert_eq!(check["ok"], true, "{check}");
+        let found = check["found"].as_str().unwrap();
+        assert!(found.ends_with("is good, and ends in 29 days"), "{check}");
+        assert!(
+            check["to_do"].as_str().unwrap().contains("api-key rotate"),
+            "{check}"
+        );
     });
 }
 

@@ -142,7 +142,9 @@ async fn a_key_is_its_account_within_its_scopes() {
     assert_eq!(identity.actor.tenant_id, tenant(7));
     assert_eq!(identity.actor.kind, ActorKind::Integration);
     assert_eq!(identity.actor.roles, [Role::Dispatcher].into());
-    assert_eq!(identity.key.as_deref(), Some("0000000001"));
+    let shown = identity.key.unwrap();
+    assert_eq!(shown.prefix, "0000000001");
+    assert_eq!(shown.expires_at, desk.now + TimeDelta::days(1));
     assert!(identity.scopes.include(read));
     let other = ApiPermission::Command(Operation::CreateTicket);
     assert!(!identity.scopes.include(other));

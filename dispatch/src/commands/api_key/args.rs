@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use contracts::{
     ActorKind, ApiKeyId, ApiPermission, Role, ServiceAccountId, Slug,
-    service_account::KEY_MARK,
+    service_account::{KEY_MARK, KEY_WARNING_DAYS},
     value::{AccountName, KeyPrefix},
 };
 
@@ -157,9 +157,17 @@ pub struct NewKey {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 
-    /// Does nothing when FILE is there already: for what runs at each start
+    /// Keeps the key that FILE has as long as it is good there and does not end soon (within a third of
+    /// TIME, and at most thirty days); else replaces it: for what runs at each start
     #[arg(long, requires = "out")]
     pub keep: bool,
+}
+
+impl NewKey {
+    /// How long a key that is kept has to last.
+    pub fn least(&self) -> TimeDelta {
+        (self.expires / 3).min(TimeDelta::days(KEY_WARNING_DAYS))
+    }
 }
 
 /// Whose key, and what for.

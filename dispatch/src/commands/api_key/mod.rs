@@ -7,15 +7,17 @@ mod args;
 mod file;
 mod show;
 
+use std::path::Path;
+
 use chrono::Utc;
-use client::{CallOptions, draw_api_key};
+use client::{CallOptions, ClientError, draw_api_key};
 use contracts::{
     ApiKeyId, Role, ServiceAccountId,
     command::{
         DisableServiceAccount, IssueApiKey, RevokeApiKey, RotateApiKey, UpsertServiceAccount,
     },
     filing::FilingReceipt,
-    service_account::{ApiKeyText, ServiceAccountSummary},
+    service_account::{ApiKeyRecord, ApiKeyText, KEY_MARK, ServiceAccountSummary},
     value::AccountName,
 };
 use serde_json::json;
@@ -23,7 +25,7 @@ use serde_json::json;
 pub use args::{AccountCommand, KeyCommand};
 use args::{CreateAccountArgs, CreateKeyArgs, NamedAccount, NamedKey, NewKey, RotateArgs};
 
-use crate::{cli::Global, desk::Desk, exit::Failure};
+use crate::{cli::Global, desk::Desk, exit::Failure, words};
 
 /// Rows read at once.
 const PAGE: u32 = 200;
@@ -120,10 +122,10 @@ async fn create(desk: &Desk, args: &CreateAccountArgs) -> Result<(), Failure> {
 }
 
 async fn issue(desk: &Desk, args: &CreateKeyArgs) -> Result<(), Failure> {
-    if is_kept(desk, &args.new)? {
+    let service_account_id = account(desk, &args.of).await?;
+    if is_there(desk, &args.new, Some(service_account_id)).await? {
         return Ok(());
     }
-    let service_account_id = account(desk, &args.of).await?;
     let made = draw_api_key();
     let body = IssueApiKey {
         service_account_id,
@@ -133,12 +135,12 @@ async fn issue(desk: &Desk, args: &CreateKeyArgs) -> Result<(), Failure> {
         expires_at: Utc::now() + args.new.expires,
     };
     let options = CallOptions::default();
-    let send = async || Ok(desk.api.issue_api_key(&body, &options).await?);
+    let send = async || desk.api.issue_api_key(&body, &options).await;
     hand_over(desk, &args.new, &made, send).await
 }
 
 async fn rotate(desk: &Desk, args: &RotateArgs) -> Result<(), Failure> {
-    if is_kept(desk, &args.new)? {
+    if is_there(desk, &args.new, None).await? {
         return Ok(());
     }
     let overlap = u32::try_from(args.overlap.num_seconds());
@@ -151,40 +153,104 @@ async fn rotate(desk: &Desk, args: &RotateArgs) -> Result<(), Failure> {
         overlap_seconds: overlap.map_err(|_| Failure::usage("`--overlap` is at most 7d"))?,
     };
     let options = CallOptions::default();
-    let send = async || Ok(desk.api.rotate_api_key(&body, &options).await?);
+    let send = async || desk.api.rotate_api_key(&body, &options).await;
     hand_over(desk, &args.new, &made, send).await
 }
 
-/// Whether there is a file that is not to be replaced.
-fn is_kept(desk: &Desk, new: &NewKey) -> Result<bool, Failure> {
-    let kept = new.out.as_ref().filter(|path| new.keep && path.exists());
-    if let Some(path) = kept
-        && !desk.json
-    {
-        desk.print(&format!("{} is there already\n", path.display()))?;
+/// Whether the file that was asked for has its key, so that none is to be made: it is kept, or was left
+/// beside it by a run that was cut off after dispatch-api had taken it on.
+async fn is_there(
+    desk: &Desk,
+    new: &NewKey,
+    of: Option<ServiceAccountId>,
+) -> Result<bool, Failure> {
+    let Some(path) = &new.out else {
+        return Ok(false);
+    };
+    if path.exists() {
+        let cannot = |why| Failure::failed(format!("{} {why}", path.display()));
+        if !new.keep {
+            return Err(cannot("is there already: name another file"));
+        }
+        let key = file::read(path)?.ok_or_else(|| cannot("holds no API key: name another file"))?;
+        let good = good(desk, &key, of).await?;
+        if let Some(known) = good.filter(|known| known.expires_at - Utc::now() > new.least()) {
+            return kept(desk, path, &known);
+        }
     }
-    Ok(kept.is_some())
+    let Some(left) = file::Pending::left(path)? else {
+        return Ok(false);
+    };
+    match good(desk, left.key(), of).await? {
+        Some(known) => {
+            left.keep()?;
+            kept(desk, path, &known)
+        }
+        None => {
+            left.discard()?;
+            Ok(false)
+        }
+    }
 }
 
-/// Has the key taken on, and gives it to whoever asked for it. Its file is there before: a key that
-/// could not be written down would be lost.
+fn kept(desk: &Desk, path: &Path, known: &ApiKeyRecord) -> Result<bool, Failure> {
+    match desk.json {
+        true => desk.print_json(&json!({ "kept": known }))?,
+        false => desk.print(&format!(
+            "{} has key {KEY_MARK}{}_… already, which is good until {}\n",
+            path.display(),
+            known.prefix,
+            words::minute(known.expires_at)
+        ))?,
+    }
+    Ok(true)
+}
+
+/// What dispatch-api knows of the key, if it is good there, and of this account where one is meant.
+async fn good(
+    desk: &Desk,
+    key: &ApiKeyText,
+    of: Option<ServiceAccountId>,
+) -> Result<Option<ApiKeyRecord>, Failure> {
+    let page = desk
+        .api
+        .api_keys(of, Some(&key.prefix()), None, None)
+        .await?;
+    let now = Utc::now();
+    Ok(page.items.into_iter().find(|known| known.is_good(now)))
+}
+
+/// Has the key taken on, and gives it to whoever asked for it.
 async fn hand_over(
     desk: &Desk,
     new: &NewKey,
     made: &ApiKeyText,
-    send: impl AsyncFnOnce() -> Result<FilingReceipt, Failure>,
+    send: impl AsyncFnOnce() -> Result<FilingReceipt, ClientError>,
 ) -> Result<(), Failure> {
-    if let Some(path) = &new.out {
-        file::write(path, made)?;
-    }
-    let receipt = match send().await {
-        Ok(receipt) => receipt,
-        Err(failure) => {
-            if let Some(path) = &new.out {
-                file::remove(path);
-            }
-            return Err(failure);
+    let pending = new
+        .out
+        .as_ref()
+        .map(|path| file::Pending::write(path, made));
+    let pending = pending.transpose()?;
+    let receipt = match (send().await, pending) {
+        (Ok(receipt), Some(pending)) => {
+            pending.keep()?;
+            receipt
         }
+        (Ok(receipt), None) => receipt,
+        (Err(error), Some(pending)) => {
+            // Without an answer that stands nobody knows whether it was taken on.
+            match error.problem().is_some() && !error.is_retryable() {
+                true => pending.discard()?,
+                false => eprintln!(
+                    "whether the key was taken on is not known; it lies in {}, and the same command \
+                     finds out",
+                    pending.place().display()
+                ),
+            }
+            return Err(error.into());
+        }
+        (Err(error), None) => return Err(error.into()),
     };
     if desk.json {
         let key = new.out.is_none().then(|| made.expose());

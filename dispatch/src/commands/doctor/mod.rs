@@ -24,7 +24,7 @@ pub struct Check {
     pub ok: bool,
     /// What was seen.
     pub found: String,
-    /// What to do; empty when it is well.
+    /// What to do; empty when it is well and stays so.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub to_do: String,
 }
@@ -36,6 +36,18 @@ impl Check {
             ok: true,
             found: found.into(),
             to_do: String::new(),
+        }
+    }
+
+    /// It is well and will not stay so.
+    fn warning(
+        part: impl Into<String>,
+        found: impl Into<String>,
+        to_do: impl Into<String>,
+    ) -> Self {
+        Self {
+            ok: true,
+            ..Self::ill(part, found, to_do)
         }
     }
 
@@ -91,7 +103,11 @@ pub async fn run(global: &Global, args: &JsonArgs) -> Result<(), Failure> {
 fn text(checks: &[Check], ill: usize) -> String {
     let mut text = String::new();
     for check in checks {
-        let mark = if check.ok { "ok  " } else { "FAIL" };
+        let mark = match (check.ok, check.to_do.is_empty()) {
+            (true, true) => "ok  ",
+            (true, false) => "WARN",
+            (false, _) => "FAIL",
+        };
         text += &format!("{mark}  {:<26} {}\n", check.part, check.found);
         if !check.to_do.is_empty() {
             text += &format!("      {:<26} to do: {}\n", "", check.to_do);
@@ -113,11 +129,13 @@ mod tests {
         let checks = [
             Check::ok("a", "well"),
             Check::ill("b", "gone", "bring it back"),
+            Check::warning("c", "ends soon", "make another one"),
         ];
         let text = text(&checks, 1);
         assert!(text.contains("ok    a "), "{text}");
         assert!(text.contains("FAIL  b "), "{text}");
         assert!(text.contains("to do: bring it back"), "{text}");
-        assert!(text.contains("1 of 2 checks failed"), "{text}");
+        assert!(text.contains("WARN  c "), "{text}");
+        assert!(text.contains("1 of 3 checks failed"), "{text}");
     }
 }

@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, RetryPolicy};
-use contracts::{TenantId, signal::TICKET_TASK_QUEUE};
+use client::{Client, ClientError, RetryPolicy};
+use contracts::{
+    ErrorCode, Problem, TenantId, service_account::KEY_WARNING_DAYS, signal::TICKET_TASK_QUEUE,
+    value::KeyPrefix,
+};
 use url::Url;
 
 use super::Check;
@@ -79,12 +82,40 @@ async fn worker_key(settings: &Settings) -> Option<Check> {
         };
         // Any tenant will do, one that is not there too.
         let client = Client::new(&settings.api.url, key.expose())?.with_retry(once);
-        client.in_tenant(NOBODY).control_due().await
+        match client.in_tenant(NOBODY).control_due().await {
+            Err(error) if !is_of_nobody(&error) => Err(error),
+            _ => Ok(client.key_days_left()),
+        }
     };
     Some(match asked.await {
-        Ok(_) => Check::ok(PART, format!("rdk_{}_… is good", key.prefix())),
+        Ok(days) => good_key(PART, &key.prefix(), days),
         Err(error) => Check::ill(PART, call(&error), TO_DO),
     })
+}
+
+/// Whether it was refused for nothing but the tenant: the key was looked at before.
+fn is_of_nobody(error: &ClientError) -> bool {
+    let refused =
+        |it: &Problem| it.code == ErrorCode::Forbidden && !it.meta.contains_key("permission");
+    error.problem().is_some_and(refused)
+}
+
+/// A dispatch-api of before 0.4 does not tell how many days are left.
+fn good_key(part: &str, prefix: &KeyPrefix, days: Option<i64>) -> Check {
+    match days {
+        None => Check::ok(part, format!("rdk_{prefix}_… is good")),
+        Some(days @ KEY_WARNING_DAYS..) => {
+            Check::ok(part, format!("rdk_{prefix}_… is good for {days} days"))
+        }
+        Some(days) => Check::warning(
+            part,
+            format!("rdk_{prefix}_… is good, and ends in {days} days"),
+            format!(
+                "`dispatch api-key rotate {prefix}` makes another one; give it to the worker and start it \
+                 again, see docs/api-keys.md"
+            ),
+        ),
+    }
 }
 
 async fn api(settings: &Settings) -> Check {
@@ -210,6 +241,21 @@ mod tests {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let check = metrics("relay", nowhere, Some(&url), RELAY_SIGN).await;
         assert!(check.ok, "{}", check.found);
+    }
+
+    #[test]
+    fn a_key_that_ends_soon_is_well_and_warned_of() {
+        let prefix = KeyPrefix::new("Ab3dEf7h9J").unwrap();
+        for (days, warned) in [
+            (None, false),
+            (Some(30), false),
+            (Some(29), true),
+            (Some(0), true),
+        ] {
+            let check = good_key("key", &prefix, days);
+            assert!(check.ok, "{days:?}");
+            assert_eq!(!check.to_do.is_empty(), warned, "{days:?}: {}", check.found);
+        }
     }
 
     #[test]

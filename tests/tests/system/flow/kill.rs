@@ -75,6 +75,12 @@ fn a_relay_killed_between_signal_and_mark_sends_again_and_nothing_happens_twice(
         fleet.settle().await;
         let view = fleet.namespace().view(workflow).await.unwrap();
         assert_eq!((view.applied_seq, view.healed), (2, 0));
+        // Its key is for a month: it has heard of that with the answers to its calls.
+        wait::until("a warning of the worker", BOUND, async || {
+            let log = fleet.log(ProcessRole::Worker);
+            log.contains("API key ends soon").then_some(()).ok_or(log)
+        })
+        .await;
     });
 }
 
