@@ -7,7 +7,7 @@
 //! What was found is remembered for a few seconds, a bounded number of keys and only ones that there
 //! are: a caller who makes keys up fills nothing. So whatever is done to a key or its account holds in
 //! every process within [`FRESH`]; its end holds at once. Of made-up keys that have the right checksum
-//! each costs one look into an index, and only [`LOOKS`] are under way at once.
+//! each costs one look into an index, only [`LOOKS`] are under way at once, and few wait for one.
 
 use std::{
     collections::HashMap,
@@ -43,6 +43,8 @@ const BEFORE: TimeDelta = TimeDelta::milliseconds(500);
 const HALF: usize = 1024;
 /// Looks into the database at once.
 const LOOKS: usize = 4;
+/// Requests that wait for such a look; more are told at once to come again.
+const WAITING: usize = 32;
 /// Notes of uses under way at once; a use that finds no room is noted by the next one.
 const NOTES: usize = 2;
 /// A use is noted unless one was within this time.
@@ -103,6 +105,7 @@ pub(super) struct ApiKeys {
     directory: Arc<dyn KeyDirectory>,
     known: Mutex<Halves>,
     looks: Semaphore,
+    waiting: Semaphore,
     notes: Arc<Semaphore>,
 }
 
@@ -133,6 +136,7 @@ impl ApiKeys {
             directory,
             known: Mutex::default(),
             looks: Semaphore::new(LOOKS),
+            waiting: Semaphore::new(LOOKS + WAITING),
             notes: Arc::new(Semaphore::new(NOTES)),
         }
     }
@@ -190,6 +194,7 @@ impl ApiKeys {
     }
 
     async fn look(&self, hash: &Hash, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        let _place = self.waiting.try_acquire().map_err(|_| Refusal::KeysAway)?;
         let turn = self.looks.acquire().await;
         let _turn = turn.map_err(|_| Refusal::KeysAway)?;
         // Whoever had the turn before may have looked for the same one.

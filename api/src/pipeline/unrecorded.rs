@@ -39,6 +39,9 @@ pub(super) enum Unrecorded {
     /// Not for callers: policy lets the command pass, and what it brings is to be checked first.
     #[error("the bundle that the command brings was not checked")]
     Unchecked,
+    /// Not for callers: policy lets the command pass, and it is to be done with others kept out.
+    #[error("the command was looked at without the locks that it takes")]
+    NotAlone,
 }
 
 impl Unrecorded {
@@ -47,7 +50,7 @@ impl Unrecorded {
             Self::Store(store::Error::LockTimeout(_)) | Self::NoTurn => ErrorCode::InFlight,
             Self::Store(store::Error::NoTenant) => ErrorCode::Forbidden,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Unchecked => ErrorCode::Internal,
+            Self::Store(_) | Self::Unchecked | Self::NotAlone => ErrorCode::Internal,
             Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
                 ErrorCode::Unavailable
             }

@@ -5,8 +5,8 @@ use contracts::{
     comms::{Channel, CommsFilter, CommsPage, DeliveryState, Direction, Purpose},
 };
 
-use crate::shapes::Rows;
 use super::{Endpoint, Failure, Json, ReadPermission, ReadRequest, get};
+use crate::shapes::Rows;
 
 const MAX_LIMIT: u32 = 200;
 

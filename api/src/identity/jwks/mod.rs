@@ -8,6 +8,8 @@ mod source;
 
 use contracts::Slug;
 
+#[cfg(test)]
+pub(super) use self::source::PATIENCE;
 pub use self::{
     fetch::{FetchError, KeysAt},
     set::SetError,
@@ -16,8 +18,6 @@ pub(super) use self::{
     set::KeySet,
     source::{KeySource, waiting_for_each},
 };
-#[cfg(test)]
-pub(super) use self::source::PATIENCE;
 use super::IssuerConfig;
 
 /// What was found at an issuer's.

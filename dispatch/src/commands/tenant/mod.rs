@@ -160,7 +160,9 @@ async fn limit(desk: &Desk, args: &LimitArgs) -> Result<(), Failure> {
         None => was,
     };
     let narrow = |said: Option<Allowed>, was: Option<u32>, flag: &str| {
-        let most = wide(said, was.map(u64::from)).map(u32::try_from).transpose();
+        let most = wide(said, was.map(u64::from))
+            .map(u32::try_from)
+            .transpose();
         most.map_err(|_| Failure::usage(format!("`--{flag}` is too much")))
     };
     let body = LimitTenant {
