@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use contracts::{
-    ErrorCode, Operation, Problem, TicketId,
+    ErrorCode, Operation, Problem, TenantId, TicketId,
     approval::ApprovalKind,
     command::{CommandClass, HeldReceipt},
     kill_switch::KILL_SWITCH_HEADER,
-    service_account::KEY_EXPIRES_HEADER,
+    service_account::{KEY_EXPIRES_HEADER, TENANT_HEADER},
 };
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
@@ -73,8 +73,7 @@ pub fn document(prefix: &str) -> Value {
             "parameters": parameters,
             "headers": headers(),
             "securitySchemes": { "bearer": {
-                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-                "description": "HS256; tenant, kind and roles of the caller come from it alone.",
+                "type": "http", "scheme": "bearer", "description": CREDENTIAL,
             }},
         },
     })
@@ -88,6 +87,12 @@ answer that is not a success is a problem (RFC 9457) with a stable `code`; the o
 codes they can answer. A correlation id and a W3C trace context are taken, assigned when absent, and \
 given back. Every operation is served below /api/v1 and below /api, which names no version and leads to \
 the newest; each of the two has a document of its own.";
+
+const CREDENTIAL: &str = "\
+Either a JWT of an issuer that this installation trusts, signed as that issuer is configured (HS256, \
+RS256, ES256 or EdDSA), or an API key of a service account (`rdk_…`). Kind and roles of the caller come \
+from it alone, and so does the tenant, but for the keys of accounts that act in any tenant: these come \
+with the header `dispatch-tenant`, and nothing else does.";
 
 /// Exchanges that were had with the real system, by operation; `ID 202` for one that was held. A test
 /// of the whole system writes them and holds them to the schemas.
@@ -244,7 +249,8 @@ fn operation_parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) ->
         list.push(reference("IfNoneMatch"));
     }
     if !endpoint.is_public() {
-        list.extend(["CorrelationId", "Traceparent", "Tracestate"].map(reference));
+        let of_all = ["Tenant", "CorrelationId", "Traceparent", "Tracestate"];
+        list.extend(of_all.map(reference));
     }
     list.into()
 }
@@ -422,6 +428,7 @@ fn parameters(generator: &mut SchemaGenerator) -> Value {
         })
     };
     let text = json!({ "type": "string" });
+    let tenant = generator.subschema_for::<TenantId>().to_value();
     json!({
         "TicketId": {
             "name": "id", "in": "path", "required": true, "description": "The ticket.",
@@ -449,6 +456,12 @@ fn parameters(generator: &mut SchemaGenerator) -> Value {
         ),
         "IfNoneMatch": header("if-none-match", "An ETag that is known already.", &text),
         "ToolName": header("x-tool-name", "The tool an agent used; recorded.", &visible),
+        "Tenant": header(
+            TENANT_HEADER,
+            "The tenant that is meant, with the API key of an account that acts in any tenant: then it \
+             is needed. With any other credential it is refused.",
+            &tenant,
+        ),
         "CorrelationId": header(
             "x-correlation-id",
             "The conversation; assigned when absent, and kept end to end.",
@@ -526,6 +539,7 @@ pub fn text_under(prefix: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use contracts::service_account::KEY_MARK;
     use http::Method;
 
     use super::*;
@@ -565,6 +579,28 @@ mod tests {
                 "{id}"
             );
         }
+    }
+
+    #[test]
+    fn how_to_call_is_told_as_it_is() {
+        let document = document(PREFIX);
+        let bearer = &document["components"]["securitySchemes"]["bearer"];
+        assert_eq!(bearer.get("bearerFormat"), None, "a key is no JWT");
+        let told = bearer["description"].as_str().unwrap();
+        for word in ["HS256", "RS256", "ES256", "EdDSA", KEY_MARK, TENANT_HEADER] {
+            assert!(told.contains(word), "{word}");
+        }
+        let named = json!({ "$ref": "#/components/parameters/Tenant" });
+        for endpoint in endpoints() {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][&endpoint.path][&method];
+            let parameters = operation["parameters"].as_array().unwrap();
+            let guarded = !endpoint.is_public();
+            assert_eq!(parameters.contains(&named), guarded, "{}", endpoint.id);
+        }
+        let parameter = &document["components"]["parameters"]["Tenant"];
+        assert_eq!(parameter["name"], TENANT_HEADER);
+        assert_eq!(parameter["required"], false);
     }
 
     #[test]

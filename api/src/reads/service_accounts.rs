@@ -7,6 +7,8 @@ use contracts::{
 };
 use store::read::KeyFilter;
 
+use crate::shapes::Rows;
+
 use super::{
     Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get, versioned,
 };
@@ -66,7 +68,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
         .summary("List service accounts")
         .description("By their code.")
         .query::<Slug>("after", false, "`next_after` of the page before.")
-        .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it."),
+        .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it."),
         Endpoint::read::<ServiceAccountView>(
             "get_service_account",
             "/service-accounts/{id}",
@@ -85,6 +87,6 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
             .query::<ServiceAccountId>("service_account_id", false, "Only of this account.")
             .query::<KeyPrefix>("prefix", false, "Only those with this prefix.")
             .query::<String>("cursor", false, "`next_cursor` of the page before.")
-            .query::<u32>("limit", false, "Rows per page, 1 to 200; 50 without it."),
+            .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it."),
     ]
 }
