@@ -63,10 +63,12 @@ fn over_a_ticket_that_is_not_there_no_switch_is_engaged() {
             engage(&stack, over(unknown))
                 .await
                 .problem(ErrorCode::NotFound);
-            // Whoever may not turn it does not learn which tickets there are either.
-            let body = json!({ "reason": "exercise", "scope": over(unknown) });
+        }
+        // Whoever may not turn it does not learn which tickets there are.
+        for any in [TicketId::from_uuid(Uuid::now_v7()), theirs.id(), ours.id()] {
+            let body = json!({ "reason": "exercise", "scope": over(any) });
             let ask = stack.command(Who::Technician, Operation::EngageKillSwitch, None, &body);
-            ask.send().await.problem(ErrorCode::NotFound);
+            ask.send().await.problem(ErrorCode::Forbidden);
         }
         assert_eq!(switches(&stack).await, []);
 
