@@ -36,6 +36,9 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
+#[cfg(any(test, feature = "fuzz"))]
+type Parse = fn(&Value) -> Result<contracts::Command, crate::problem::Failure>;
+
 /// An operation with its handler.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -56,7 +59,7 @@ pub struct Endpoint {
     pub(crate) route: MethodRouter<App>,
     /// How a command's body is read.
     #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) parse: Option<fn(&Value) -> Result<contracts::Command, crate::problem::Failure>>,
+    pub(crate) parse: Option<Parse>,
 }
 
 /// The id that a path names.

@@ -60,8 +60,11 @@ static COMMANDS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     all.filter(|endpoint| endpoint.parse.is_some()).collect()
 });
 
+/// A target: it panics when what it is given breaks what it holds.
+pub type Target = fn(&[u8]);
+
 /// What `fuzz/` has a program for, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [("token", token), ("cursor", cursor), ("body", body)];
+pub const TARGETS: [(&str, Target); 3] = [("token", token), ("cursor", cursor), ("body", body)];
 
 fn tenant(n: u128) -> TenantId {
     TenantId::from_uuid(Uuid::from_u128(n))
