@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{EmbeddedError, Progress};
 
 /// `$XDG_CACHE_HOME/real-dispatch`, else `~/.cache/real-dispatch`, else (a service account without
@@ -102,6 +104,33 @@ pub(crate) async fn exclusive(
         .map_err(std::io::Error::other)
         .flatten()
         .map_err(|e| EmbeddedError::io("lock", lock_file, e))
+}
+
+/// Files of this repository that a program is built or installed from, by name. They are embedded, and
+/// pin all else that comes in, so they decide what comes out.
+pub(crate) type Sources = [(&'static str, &'static str)];
+
+/// Where what these sources make is kept, whether it exists or not.
+pub(crate) fn folder_of(sources: &Sources, cache_dir: &Path, name: &str) -> PathBuf {
+    let mut hash = Sha256::new();
+    for (name, text) in sources {
+        hash.update(name);
+        hash.update([0]);
+        hash.update(text);
+        hash.update([0]);
+    }
+    let key = hex::encode(&hash.finalize()[..8]);
+    cache_dir.join(name).join(key)
+}
+
+/// Makes the folder, with the sources in it.
+pub(crate) fn write_sources(sources: &Sources, folder: &Path) -> Result<(), EmbeddedError> {
+    fs::create_dir_all(folder).map_err(|e| EmbeddedError::io("create", folder, e))?;
+    for (name, text) in sources {
+        let file = folder.join(name);
+        fs::write(&file, text).map_err(|e| EmbeddedError::io("write", &file, e))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,10 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use crate::{EmbeddedError, Progress, cache, process::CleanupGuard};
+use crate::{
+    EmbeddedError, Progress,
+    cache::{self, Sources},
+    process::CleanupGuard,
+};
 
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -26,23 +29,14 @@ pub(crate) struct GoProgram {
     pub(crate) title: &'static str,
     /// The package to build, as `go build` takes it.
     pub(crate) package: &'static str,
-    /// All files that the build needs. The `go.mod` pins the modules and the Go version, so these
-    /// decide what comes out.
-    pub(crate) sources: &'static [(&'static str, &'static str)],
+    /// All files that the build needs. The `go.mod` pins the modules and the Go version.
+    pub(crate) sources: &'static Sources,
 }
 
 impl GoProgram {
     /// Where the binary for these sources is kept, whether it exists or not.
     pub(crate) fn cached(&self, cache_dir: &Path) -> PathBuf {
-        let mut hash = Sha256::new();
-        for (name, text) in self.sources {
-            hash.update(name);
-            hash.update([0]);
-            hash.update(text);
-            hash.update([0]);
-        }
-        let key = hex::encode(&hash.finalize()[..8]);
-        cache_dir.join(self.name).join(key).join(self.name)
+        cache::folder_of(self.sources, cache_dir, self.name).join(self.name)
     }
 
     /// Builds the binary unless another process does it first. The inner error says why it cannot
@@ -67,8 +61,7 @@ impl GoProgram {
         }
         let folder = binary.with_file_name("build");
         let log = root.join("build.log");
-        self.write_sources(&folder)
-            .map_err(|e| EmbeddedError::io("write", &folder, e))?;
+        cache::write_sources(self.sources, &folder)?;
         let guard = CleanupGuard::new(|| {
             let _ = fs::remove_dir_all(&folder);
         });
@@ -114,14 +107,6 @@ impl GoProgram {
         drop(guard);
         progress.report(&format!("built {title} in {} s", begun.elapsed().as_secs()));
         Ok(Ok(binary))
-    }
-
-    fn write_sources(&self, folder: &Path) -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        for (name, text) in self.sources {
-            fs::write(folder.join(name), text)?;
-        }
-        Ok(())
     }
 
     fn command(&self, go: &Path, folder: &Path, cache_dir: &Path) -> Command {

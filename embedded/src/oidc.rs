@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use crate::{
@@ -93,7 +92,7 @@ impl Oidc {
             find_on_path(name, search).ok_or_else(|| missing(format!("PATH: no program {name:?}")))
         };
         let (node, npm) = (found("node")?, found("npm")?);
-        let folder = installed(cache_dir);
+        let folder = cache::folder_of(&SOURCES, cache_dir, NAME);
         let _lock = cache::exclusive(
             &cache_dir.join(NAME).join("lock"),
             "installing the OpenID provider",
@@ -108,30 +107,13 @@ impl Oidc {
     }
 }
 
-/// Where the installation of these sources is kept, whether it exists or not.
-fn installed(cache_dir: &Path) -> PathBuf {
-    let mut hash = Sha256::new();
-    for (name, text) in SOURCES {
-        for part in [name, text] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-    }
-    let key = hex::encode(&hash.finalize()[..8]);
-    cache_dir.join(NAME).join(key)
-}
-
 /// The inner error says why npm could not; the outer one is a fault of this machine.
 async fn install(npm: &Path, folder: &Path) -> Result<Result<(), String>, EmbeddedError> {
     let build = folder.with_extension("new");
     let guard = CleanupGuard::new(|| {
         let _ = fs::remove_dir_all(&build);
     });
-    fs::create_dir_all(&build).map_err(|e| EmbeddedError::io("create", &build, e))?;
-    for (name, text) in SOURCES {
-        let file = build.join(name);
-        fs::write(&file, text).map_err(|e| EmbeddedError::io("write", &file, e))?;
-    }
+    cache::write_sources(&SOURCES, &build)?;
     let output = Command::new(npm)
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&build)

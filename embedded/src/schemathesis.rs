@@ -9,7 +9,6 @@ use std::{
     process::Stdio,
 };
 
-use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use crate::{
@@ -65,7 +64,7 @@ impl Schemathesis {
         };
         let python = find_on_path("python3", search)
             .ok_or_else(|| missing("PATH: no program \"python3\"".to_owned()))?;
-        let folder = installed(cache_dir);
+        let folder = cache::folder_of(&SOURCES, cache_dir, NAME);
         let _lock = cache::exclusive(
             &cache_dir.join(NAME).join("lock"),
             "installing schemathesis",
@@ -98,19 +97,6 @@ impl Schemathesis {
 /// Written when all is installed.
 const LAST: &str = "installed";
 
-/// Where the installation of these sources is kept, whether it exists or not.
-fn installed(cache_dir: &Path) -> PathBuf {
-    let mut hash = Sha256::new();
-    for (name, text) in SOURCES {
-        for part in [name, text] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-    }
-    let key = hex::encode(&hash.finalize()[..8]);
-    cache_dir.join(NAME).join(key)
-}
-
 /// The inner error says why pip could not; the outer one is a fault of this machine.
 async fn install(python: &Path, folder: &Path) -> Result<Result<(), String>, EmbeddedError> {
     // What an earlier try has left.
@@ -118,11 +104,7 @@ async fn install(python: &Path, folder: &Path) -> Result<Result<(), String>, Emb
     let guard = CleanupGuard::new(|| {
         let _ = fs::remove_dir_all(folder);
     });
-    fs::create_dir_all(folder).map_err(|e| EmbeddedError::io("create", folder, e))?;
-    for (name, text) in SOURCES {
-        let file = folder.join(name);
-        fs::write(&file, text).map_err(|e| EmbeddedError::io("write", &file, e))?;
-    }
+    cache::write_sources(&SOURCES, folder)?;
     let environment = folder.join("environment");
     let mut make = Command::new(python);
     make.args(["-m", "venv"]).arg(&environment);
