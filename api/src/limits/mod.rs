@@ -22,6 +22,7 @@ mod quotas;
 mod turnstile;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     num::NonZeroU32,
     sync::{
@@ -162,6 +163,45 @@ impl From<Class> for LimitedBy {
     }
 }
 
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    /// A rate of the tenant is used up.
+    Rate(Class, Standing),
+    /// The caller's own rate of what is urgent is.
+    Urgent(Standing),
+    /// Too many of the tenant are under way.
+    InFlight,
+}
+
+impl Why {
+    fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::Rate(class, standing) => {
+                let what = match class {
+                    Class::Commands | Class::SoftwareCommands | Class::WorkflowCommands => {
+                        "commands"
+                    }
+                    Class::Reads | Class::SoftwareReads | Class::WorkflowReads => "reads",
+                };
+                let whose = match class {
+                    Class::Commands | Class::Reads => "Your tenant",
+                    Class::SoftwareCommands | Class::SoftwareReads => "Agents of your tenant",
+                    Class::WorkflowCommands | Class::WorkflowReads => "Workflows of your tenant",
+                };
+                let per_second = standing.rate.per_second;
+                format!("{whose} may send {per_second} {what} per second, and sent more.").into()
+            }
+            Self::Urgent(_) => {
+                "You sent more of what is let through whatever your tenant has used up than one \
+                 caller may."
+                    .into()
+            }
+            Self::InFlight => "Your tenant has too many requests under way at once.".into(),
+        }
+    }
+}
+
 /// Something of which a tenant may have so much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
@@ -284,7 +324,7 @@ impl Limiter {
         let class = Class::of(actor, kind);
         if kind == Kind::Urgent {
             if let Err(standing) = tenant.take_urgent(&actor.id) {
-                return Err(self.refuse_urgent(&tenant, standing, now));
+                return Err(self.refuse(&tenant, Why::Urgent(standing), now));
             }
             let under_way = Counted::begin(&tenant.urgent);
             return match under_way.others < URGENT_AT_ONCE {
@@ -292,19 +332,19 @@ impl Limiter {
                     told: None,
                     _under_way: under_way,
                 }),
-                false => Err(self.refuse(&tenant, LimitedBy::InFlight, None, now)),
+                false => Err(self.refuse(&tenant, Why::InFlight, now)),
             };
         }
         let under_way = Counted::begin(&tenant.under_way);
         if under_way.others > 0 && under_way.others > free {
-            return Err(self.refuse(&tenant, LimitedBy::InFlight, None, now));
+            return Err(self.refuse(&tenant, Why::InFlight, now));
         }
         match tenant.rates().bucket(class).take(NonZeroU32::MIN) {
             Ok(standing) => Ok(Admitted {
                 told: Some((class, standing)),
                 _under_way: under_way,
             }),
-            Err(standing) => Err(self.refuse(&tenant, class.into(), Some((class, standing)), now)),
+            Err(standing) => Err(self.refuse(&tenant, Why::Rate(class, standing), now)),
         }
     }
 
@@ -317,76 +357,37 @@ impl Limiter {
         let class = Class::of(actor, Kind::Command);
         let taken = tenant.rates().bucket(class).take(more);
         taken.map(drop).map_err(|standing| {
-            let told = Some((class, standing));
-            self.refuse(&tenant, class.into(), told, Instant::now())
+            self.refuse(&tenant, Why::Rate(class, standing), Instant::now())
                 .failure
         })
     }
 
-    fn refuse(
-        &self,
-        tenant: &Tenant,
-        reason: LimitedBy,
-        told: Option<(Class, Standing)>,
-        now: Instant,
-    ) -> Box<Refused> {
+    fn refuse(&self, tenant: &Tenant, why: Why, now: Instant) -> Box<Refused> {
+        let (reason, told, standing) = match why {
+            Why::InFlight => (LimitedBy::InFlight, None, None),
+            Why::Urgent(standing) => (LimitedBy::Urgent, None, Some(standing)),
+            Why::Rate(class, standing) => (class.into(), Some((class, standing)), Some(standing)),
+        };
         self.count(reason);
         tenant.say(reason, now);
-        let after = told.map_or(1, |(_, standing)| standing.reset_seconds);
-        let failure = match told {
-            Some((class, standing)) => {
-                let per_second = standing.rate.per_second;
-                let what = match class {
-                    Class::Commands | Class::SoftwareCommands | Class::WorkflowCommands => {
-                        "commands"
-                    }
-                    Class::Reads | Class::SoftwareReads | Class::WorkflowReads => "reads",
-                };
-                let whose = match class {
-                    Class::Commands | Class::Reads => "Your tenant",
-                    Class::SoftwareCommands | Class::SoftwareReads => "Agents of your tenant",
-                    Class::WorkflowCommands | Class::WorkflowReads => "Workflows of your tenant",
-                };
-                Failure::new(
-                    ErrorCode::RateLimited,
-                    format!(
-                        "{whose} may send {per_second} {what} per second, and sent more. Send it \
-                         again, with the same request id, after the time that Retry-After says."
-                    ),
-                )
-                .fact("per_second", per_second)
-                .fact("burst", standing.rate.burst)
-            }
-            None => Failure::new(
-                ErrorCode::RateLimited,
-                "Your tenant has too many requests under way at once. Send it again, with the same \
-                 request id, after the time that Retry-After says.",
+        let after = standing.map_or(1, |standing| standing.reset_seconds);
+        let mut failure = Failure::new(
+            ErrorCode::RateLimited,
+            format!(
+                "{} Send it again, with the same request id, after the time that Retry-After says.",
+                why.text()
             ),
-        };
+        );
+        if let Some(Standing { rate, .. }) = standing {
+            failure = failure
+                .fact("per_second", rate.per_second)
+                .fact("burst", rate.burst);
+        }
         Box::new(Refused {
             failure: failure
                 .fact("policy", reason.to_string())
                 .header(header::RETRY_AFTER, after.to_string()),
             told,
-            delay: tenant.pace().delay(now),
-        })
-    }
-
-    fn refuse_urgent(&self, tenant: &Tenant, standing: Standing, now: Instant) -> Box<Refused> {
-        self.count(LimitedBy::Urgent);
-        tenant.say(LimitedBy::Urgent, now);
-        let failure = Failure::new(
-            ErrorCode::RateLimited,
-            "You sent more of what is let through whatever your tenant has used up than one caller may. \
-             Send it again, with the same request id, after the time that Retry-After says.",
-        );
-        Box::new(Refused {
-            failure: failure
-                .fact("policy", LimitedBy::Urgent.to_string())
-                .fact("per_second", standing.rate.per_second)
-                .fact("burst", standing.rate.burst)
-                .header(header::RETRY_AFTER, standing.reset_seconds.to_string()),
-            told: None,
             delay: tenant.pace().delay(now),
         })
     }
