@@ -8,6 +8,9 @@
 //! are: a caller who makes keys up fills nothing. So whatever is done to a key or its account holds in
 //! every process within [`FRESH`]; its end holds at once. Of made-up keys that have the right checksum
 //! each costs one look into an index, only [`LOOKS`] are under way at once, and few wait for one.
+//!
+//! Whoever's key was found before waits for none of them: looks at known keys are counted apart, one at
+//! a time for each key, and so many more at once. Anybody can make keys up; nobody can make one known.
 
 use std::{
     collections::HashMap,
@@ -30,7 +33,7 @@ use store::{
     TenantTx,
     read::{KeyOfCaller, caller, note_use},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Identity, KeyOfCall, NamedTenant, Refusal, Scopes, TokenError};
 
@@ -41,9 +44,10 @@ pub(super) const FRESH: TimeDelta = TimeDelta::seconds(4);
 const BEFORE: TimeDelta = TimeDelta::milliseconds(500);
 /// Keys in each of the two halves of what is remembered.
 const HALF: usize = 1024;
-/// Looks into the database at once.
+/// Looks into the database at once for keys that were never found, and as many for those that were.
 const LOOKS: usize = 4;
-/// Requests that wait for such a look; more are told at once to come again.
+/// Requests with a key that was never found that wait for such a look; more are told at once to come
+/// again.
 const WAITING: usize = 32;
 /// Notes of uses under way at once; a use that finds no room is noted by the next one.
 const NOTES: usize = 2;
@@ -106,6 +110,7 @@ pub(super) struct ApiKeys {
     known: Mutex<Halves>,
     looks: Semaphore,
     waiting: Semaphore,
+    renewals: Semaphore,
     notes: Arc<Semaphore>,
 }
 
@@ -115,6 +120,8 @@ struct Known {
     key: KeyOfCaller,
     at: DateTime<Utc>,
     noted: AtomicBool,
+    /// The one look at this key that is under way, now and whenever it is found again.
+    renewal: Arc<Semaphore>,
 }
 
 type Hash = [u8; 32];
@@ -137,6 +144,7 @@ impl ApiKeys {
             known: Mutex::default(),
             looks: Semaphore::new(LOOKS),
             waiting: Semaphore::new(LOOKS + WAITING),
+            renewals: Semaphore::new(LOOKS),
             notes: Arc::new(Semaphore::new(NOTES)),
         }
     }
@@ -150,9 +158,10 @@ impl ApiKeys {
     ) -> Result<Identity, Refusal> {
         let text = ApiKeyText::parse(credential).map_err(|_| TokenError::KeyForm)?;
         let hash = text.digest();
-        let known = match self.remembered(&hash, now) {
-            Some(known) => known,
-            None => self.look(&hash, now).await?,
+        let known = match self.with(|halves| halves.get(&hash)) {
+            Some(known) if known.is_fresh(now) => known,
+            Some(known) => self.renew(&known, &hash, now).await?,
+            None => self.discover(&hash, now).await?,
         };
         let key = &known.key;
         if !is_same(&key.key_hash, &hash) {
@@ -187,20 +196,45 @@ impl ApiKeys {
     }
 
     fn remembered(&self, hash: &Hash, now: DateTime<Utc>) -> Option<Arc<Known>> {
-        let known = self.with(|halves| halves.get(hash))?;
-        let age = now - known.at;
-        // A clock that was set back makes nothing last longer.
-        (-BEFORE <= age && age < FRESH).then_some(known)
+        let known = self.with(|halves| halves.get(hash));
+        known.filter(|known| known.is_fresh(now))
     }
 
-    async fn look(&self, hash: &Hash, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
-        let _place = self.waiting.try_acquire().map_err(|_| Refusal::KeysAway)?;
-        let turn = self.looks.acquire().await;
-        let _turn = turn.map_err(|_| Refusal::KeysAway)?;
+    /// Looks at a key that was found before. Its turn comes whatever made-up keys are sent; those who
+    /// wait are bounded by the requests that are let in.
+    async fn renew(
+        &self,
+        known: &Known,
+        hash: &Hash,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
+        let _one = turn(&known.renewal).await?;
+        // Whoever had the turn before looked for it.
+        if let Some(known) = self.remembered(hash, now) {
+            return Ok(known);
+        }
+        let _turn = turn(&self.renewals).await?;
+        self.look(hash, Arc::clone(&known.renewal), now).await
+    }
+
+    /// Looks for a key that was never found, or was forgotten.
+    async fn discover(&self, hash: &Hash, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        let place = self.waiting.try_acquire();
+        let _place = place.map_err(|_| Refusal::KeysCrowded)?;
+        let _turn = turn(&self.looks).await?;
         // Whoever had the turn before may have looked for the same one.
         if let Some(known) = self.remembered(hash, now) {
             return Ok(known);
         }
+        self.look(hash, Arc::new(Semaphore::new(1)), now).await
+    }
+
+    async fn look(
+        &self,
+        hash: &Hash,
+        renewal: Arc<Semaphore>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
         let found = self.directory.find(hash).await;
         let found = found.map_err(|error| {
             let error = &error as &dyn std::error::Error;
@@ -212,6 +246,7 @@ impl ApiKeys {
             key,
             at: now,
             noted: AtomicBool::new(false),
+            renewal,
         });
         self.with(|halves| halves.remember(*hash, Arc::clone(&known)));
         Ok(known)
@@ -239,6 +274,18 @@ impl ApiKeys {
         // Each change is one step: whoever panicked left the maps whole.
         work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+impl Known {
+    fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        let age = now - self.at;
+        // A clock that was set back makes nothing last longer.
+        -BEFORE <= age && age < FRESH
+    }
+}
+
+async fn turn(at: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
+    at.acquire().await.map_err(|_| Refusal::KeysAway)
 }
 
 impl Halves {

@@ -12,6 +12,9 @@ pub enum Refusal {
     /// Where API keys are kept is away: 503.
     #[error("it cannot be looked up right now whose API key this is")]
     KeysAway,
+    /// Too many keys that were never seen are being looked up: 503.
+    #[error("too many unknown API keys are being looked up right now")]
+    KeysCrowded,
     /// A key of an account that acts in any tenant came without one: 400.
     #[error("the account of this API key acts in any tenant: name one")]
     NameTenant,

@@ -144,6 +144,8 @@ pub(crate) enum LimitedBy {
     InFlight,
     /// Too many of all tenants under way.
     Room,
+    /// Too many API keys that were never seen are being looked up.
+    UnknownKeys,
     OpenTickets,
     StorageBytes,
     /// Answered without waiting.

@@ -135,6 +135,11 @@ async fn authenticate(
     let identity = known
         .identify(bearer(headers)?, named_tenant(headers), context.received_at)
         .await;
+    let identity = identity.inspect_err(|refusal| {
+        if *refusal == Refusal::KeysCrowded {
+            app.limiter().count(LimitedBy::UnknownKeys);
+        }
+    });
     context.set_caller(identity.map_err(refused)?);
     context.correlation_id()?;
     let caller = context.caller().map(|(actor, _)| Arc::clone(actor));
@@ -185,7 +190,7 @@ fn refused(refusal: Refusal) -> Failure {
             "Your credential has a tenant of its own: leave the header `dispatch-tenant` out. Only an \
              API key of an account that acts in any tenant comes with it.",
         ),
-        Refusal::KeysAway => Failure::unavailable(
+        Refusal::KeysAway | Refusal::KeysCrowded => Failure::unavailable(
             "It cannot be looked up right now whose API key this is. Try again.",
         ),
         Refusal::Token(error) => unauthenticated(

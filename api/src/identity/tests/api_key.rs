@@ -22,11 +22,14 @@ use uuid::Uuid;
 use super::{super::api_key::FRESH, *};
 use crate::identity::{Identity, KeyDirectory, NamedTenant};
 
-/// Keys by their hash; whether it is away; how often it was asked, and told of a use.
+/// Keys by their hash; whether it is away, takes its time, or never answers for what is not there; how
+/// often it was asked, and told of a use.
 #[derive(Debug, Default)]
 struct Shelf {
     keys: Mutex<HashMap<[u8; 32], KeyOfCaller>>,
     away: Mutex<bool>,
+    slow: Mutex<bool>,
+    hangs: Mutex<bool>,
     asked: AtomicUsize,
     noted: Arc<AtomicUsize>,
 }
@@ -38,8 +41,15 @@ impl KeyDirectory for Shelf {
     ) -> BoxFuture<'a, Result<Option<KeyOfCaller>, store::Error>> {
         self.asked.fetch_add(1, Relaxed);
         let away = *self.away.lock().unwrap();
+        let (slow, hangs) = (*self.slow.lock().unwrap(), *self.hangs.lock().unwrap());
         let found = self.keys.lock().unwrap().get(hash).cloned();
         Box::pin(async move {
+            if hangs && found.is_none() {
+                std::future::pending::<()>().await;
+            }
+            if slow {
+                tokio::task::yield_now().await;
+            }
             match away {
                 true => Err(store::Error::Configuration("away".into())),
                 false => Ok(found),
@@ -262,6 +272,59 @@ async fn many_requests_with_one_key_ask_once() {
             .all(Result::is_ok)
     );
     assert_eq!(desk.asked(), 1);
+}
+
+#[tokio::test]
+async fn whose_key_is_known_waits_for_no_made_up_ones() {
+    let desk = Arc::new(desk());
+    assert!(desk.at(desk.now).await.is_ok());
+    *desk.shelf.slow.lock().unwrap() = true;
+    *desk.shelf.hangs.lock().unwrap() = true;
+    let flood: Vec<_> = (2..300)
+        .map(|n| {
+            let (desk, made_up) = (Arc::clone(&desk), text(n));
+            tokio::spawn(async move {
+                let now = desk.now;
+                desk.ask(made_up.expose(), NamedTenant::None, now).await
+            })
+        })
+        .collect();
+    let refused_at_once = flood.len() - 36;
+    let told = || flood.iter().filter(|one| one.is_finished()).count();
+    while told() < refused_at_once {
+        tokio::task::yield_now().await;
+    }
+    // Its time is over: it is looked at again, and again, while all places for others are taken.
+    for n in 1..=3 {
+        let later = desk.now + FRESH * n;
+        let all = (0..200).map(|_| desk.at(later));
+        let all = futures::future::join_all(all);
+        let all = tokio::time::timeout(std::time::Duration::from_secs(10), all);
+        let answers = all.await.expect("nobody waits for what hangs");
+        assert!(answers.iter().all(Result::is_ok), "{n}");
+    }
+    assert_eq!(told(), refused_at_once);
+    for one in flood {
+        match one.is_finished() {
+            true => assert_eq!(one.await.unwrap(), Err(Refusal::KeysCrowded)),
+            false => one.abort(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_known_key_that_ended_is_looked_at_once_for_all_who_send_it() {
+    let desk = desk();
+    assert!(desk.at(desk.now).await.is_ok());
+    desk.shelf
+        .change(&desk.key, |key| key.revoked_at = Some(Utc::now()));
+    *desk.shelf.slow.lock().unwrap() = true;
+    let later = desk.now + FRESH;
+    let all = (0..200).map(|_| desk.at(later));
+    for answer in futures::future::join_all(all).await {
+        assert_eq!(answer, refused(TokenError::RevokedKey));
+    }
+    assert_eq!(desk.asked(), 2);
 }
 
 #[tokio::test]
