@@ -532,10 +532,11 @@ fn passes(mode: GuardMode, value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use regorus::{Engine, languages::rego::compiler::Compiler};
+    use regorus::{Engine, languages::rego::compiler::Compiler, rvm::RegoVM};
+    use serde_json::json;
 
     use super::*;
-    use crate::guards;
+    use crate::{builtins, guards};
 
     const HELPERS: &str = r#"package a
 x contains "any"
@@ -606,8 +607,17 @@ number := to_number(input.text)
         ),
     ];
 
-    #[test]
-    fn what_fails_at_its_first_look_is_left_out_and_nothing_else() {
+    /// A rule on these conditions, beside one that is always there.
+    fn compiled(conditions: &str) -> Program {
+        let rules = format!("{HELPERS}x contains \"this\" if {{ {conditions} }}\n");
+        let mut engine = Engine::new();
+        engine.add_policy("a.rego".into(), rules).unwrap();
+        let policy = engine.compile_with_entrypoint(&"data.a.x".into()).unwrap();
+        let program = Compiler::compile_from_policy(&policy, &["data.a.x"]).unwrap();
+        guards::insert(&program).unwrap()
+    }
+
+    fn data() -> Value {
         let data = r#"{
             "closing": ["close"],
             "creating": ["create_ticket"],
@@ -615,18 +625,18 @@ number := to_number(input.text)
             "limits": { "close": 1 },
             "grants": { "create_ticket": ["dispatcher"] }
         }"#;
-        let data = Value::from_json_str(data).unwrap();
+        Value::from_json_str(data).unwrap()
+    }
+
+    #[test]
+    fn what_fails_at_its_first_look_is_left_out_and_nothing_else() {
+        let data = data();
         let known = Known {
             operation: Operation::CreateTicket,
             kind: ActorKind::Person,
         };
         for (conditions, expected) in CASES {
-            let rules = format!("{HELPERS}x contains \"this\" if {{ {conditions} }}\n");
-            let mut engine = Engine::new();
-            engine.add_policy("a.rego".into(), rules).unwrap();
-            let policy = engine.compile_with_entrypoint(&"data.a.x".into()).unwrap();
-            let program = Compiler::compile_from_policy(&policy, &["data.a.x"]).unwrap();
-            let program = guards::insert(&program).unwrap();
+            let program = compiled(conditions);
             let rules = program.rule_infos.iter();
             let x = rules.enumerate().find(|(_, rule)| rule.name == "data.a.x");
             let (x, rule) = x.unwrap();
@@ -635,6 +645,76 @@ number := to_number(input.text)
             let failing = learned.failing.iter().filter(|(rule, _)| *rule == x);
             assert_eq!(failing.count(), usize::from(*expected), "{conditions}");
         }
+    }
+
+    /// What a program answers, or how it fails.
+    fn answer(program: &Arc<Program>, input: &Value) -> String {
+        let mut machine = RegoVM::new();
+        machine.set_strict_builtin_errors(false);
+        machine.load_program(Arc::clone(program));
+        machine.set_data(data()).unwrap();
+        machine.set_input(input.clone());
+        builtins::begin();
+        let answer = machine.execute_entry_point_by_index(0);
+        format!("{answer:?} {:?}", builtins::fault())
+    }
+
+    /// Questions of each sort: about what the cases know, and about what they do not.
+    fn questions() -> Vec<Value> {
+        let mut all = vec![json!({})];
+        let values: [(&str, &[serde_json::Value]); 7] = [
+            (
+                "operation",
+                &[json!("create_ticket"), json!("close"), json!("triage")],
+            ),
+            (
+                "actor",
+                &[
+                    json!({ "kind": "person", "id": "close" }),
+                    json!({ "kind": "agent" }),
+                ],
+            ),
+            ("list", &[json!(null), json!([]), json!(["close", 1])]),
+            ("text", &[json!("7"), json!("x"), json!(9)]),
+            ("hour", &[json!({ "in_all": 7 }), json!({ "in_all": "x" })]),
+            ("kill_switch", &[json!(true), json!(false)]),
+            ("other", &[json!({ "close": true }), json!([0, 1])]),
+        ];
+        for (name, values) in values {
+            let with = |document: &serde_json::Value| {
+                let document = document.clone();
+                values.iter().map(move |value| {
+                    let mut document = document.clone();
+                    document[name] = value.clone();
+                    document
+                })
+            };
+            all = all.iter().flat_map(with).collect();
+        }
+        all.into_iter().map(Value::from).collect()
+    }
+
+    #[test]
+    fn what_is_left_answers_as_the_whole_does() {
+        let questions = questions();
+        let definitions = |program: &Program| -> usize {
+            let rules = program.rule_infos.iter();
+            rules.map(|rule| rule.definitions.len()).sum()
+        };
+        let (mut fewer, mut answers) = (0, BTreeSet::new());
+        for (conditions, _) in CASES {
+            let programs: Programs<()> = Programs::new(compiled(conditions), data());
+            let whole = &programs.whole().program;
+            for input in &questions {
+                let part = &programs.of(input).program;
+                let expected = answer(whole, input);
+                assert_eq!(answer(part, input), expected, "{conditions}: {input}");
+                fewer += usize::from(definitions(part) < definitions(whole));
+                answers.insert(expected);
+            }
+        }
+        assert!(answers.len() > 1, "one answer to all: {answers:?}");
+        assert!(fewer > CASES.len() * questions.len() / 2, "{fewer}");
     }
 
     #[test]
