@@ -24,7 +24,7 @@ use crate::{
         APPROVAL_MEMBER, EXPECTED_VERSION_MEMBER, LONGEST_WAIT, PREFER, PREFERENCE_APPLIED,
         REQUEST_ID_MEMBER, TENANT_MEMBER,
     },
-    shapes::narrowed,
+    shapes::{bounded, narrowed},
 };
 
 /// The whole document, with the paths under one of [`crate::endpoint::PREFIXES`].
@@ -442,8 +442,9 @@ fn parameters(generator: &mut SchemaGenerator) -> Value {
         ),
         "IfMatch": header(
             "if-match",
-            "The version that the ticket must have, in quotes: its ETag as it came, or the number alone.",
-            &json!({ "type": "string", "pattern": "^\"[0-9]{1,20}(\\.[0-9a-f]{8})?\"$" }),
+            "The version that the ticket must have, in quotes: its ETag as it came, or the number alone. \
+             None has more than 19 digits.",
+            &json!({ "type": "string", "pattern": "^\"[0-9]{1,19}(\\.[0-9a-f]{8})?\"$" }),
         ),
         "Prefer": header(
             PREFER,
@@ -506,7 +507,8 @@ fn headers() -> Value {
     })
 }
 
-/// `schemars` repeats a type's name as its title, which only lengthens the document.
+/// `schemars` repeats a type's name as its title, which only lengthens the document, and leaves the
+/// bounds of most integers to their format.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => tidy_map(map),
@@ -518,6 +520,9 @@ fn tidy(value: &mut Value) {
 fn tidy_map(map: &mut Map<String, Value>) {
     if map.get("title").is_some_and(Value::is_string) && map.contains_key("type") {
         map.remove("title");
+    }
+    if map.contains_key("type") {
+        bounded(map);
     }
     map.values_mut().for_each(tidy);
 }
@@ -541,6 +546,7 @@ mod tests {
 
     use contracts::service_account::KEY_MARK;
     use http::Method;
+    use serde_json::Number;
 
     use super::*;
 
@@ -601,6 +607,87 @@ mod tests {
         let parameter = &document["components"]["parameters"]["Tenant"];
         assert_eq!(parameter["name"], TENANT_HEADER);
         assert_eq!(parameter["required"], false);
+    }
+
+    /// What a schema's integers are told to be, each with its place.
+    fn integers<'a>(
+        document: &'a Value,
+        schema: &'a Value,
+        at: &str,
+        found: &mut BTreeMap<String, &'a Value>,
+    ) {
+        if let Some(target) = schema["$ref"].as_str() {
+            let (place, within) = (target.strip_prefix('#').unwrap(), format!("{target} "));
+            if !at.contains(&within) {
+                let schema = document.pointer(place).unwrap();
+                integers(document, schema, &format!("{at}{within}"), found);
+            }
+        }
+        let kinds = &schema["type"];
+        let kinds = [kinds]
+            .into_iter()
+            .chain(kinds.as_array().into_iter().flatten());
+        if kinds.into_iter().any(|kind| kind == "integer") {
+            found.insert(at.to_owned(), schema);
+        }
+        for choice in ["anyOf", "oneOf", "allOf", "prefixItems"] {
+            for schema in schema[choice].as_array().into_iter().flatten() {
+                integers(document, schema, at, found);
+            }
+        }
+        for rest in ["items", "additionalProperties"] {
+            if let Some(schema) = schema.get(rest) {
+                integers(document, schema, &format!("{at}/*"), found);
+            }
+        }
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            integers(document, schema, &format!("{at}/{name}"), found);
+        }
+    }
+
+    #[test]
+    fn an_integer_of_a_body_is_taken_as_far_as_it_is_told() {
+        let document = document(PREFIX);
+        let (mut told, mut tried) = (0, 0);
+        for endpoint in endpoints() {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][&endpoint.path][&method];
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let mut found = BTreeMap::new();
+            integers(&document, schema, "", &mut found);
+            told += found.len();
+            let (id, mut body) = (&endpoint.id, EXAMPLES[&endpoint.id]["request"].clone());
+            if is_about_approval(&endpoint.path) {
+                body[APPROVAL_MEMBER] = format!("apr_{}", "0".repeat(32)).into();
+            }
+            if is_about_tenant(&endpoint.path) {
+                body[TENANT_MEMBER] = format!("ten_{}", "0".repeat(32)).into();
+            }
+            for (place, schema) in found {
+                let bound = |name: &str| {
+                    let number = schema[name].as_number().and_then(Number::as_i128);
+                    number.unwrap_or_else(|| panic!("{id}{place} has no {name}"))
+                };
+                let (least, most) = (bound("minimum"), bound("maximum"));
+                let member = place.strip_prefix('/').filter(|name| !name.contains('/'));
+                // One is of the request, not of the command.
+                let member = member.filter(|name| *name != EXPECTED_VERSION_MEMBER);
+                let (Some(member), Some(parse)) = (member, endpoint.parse) else {
+                    continue;
+                };
+                let is_taken = |number: i128| {
+                    let mut body = body.clone();
+                    body[member] = serde_json::from_str(&number.to_string()).unwrap();
+                    parse(&body).is_ok()
+                };
+                assert!(is_taken(least) && is_taken(most), "{id}{place}");
+                if [u32::MAX.into(), u64::MAX.into(), i64::MAX.into()].contains(&most) {
+                    assert!(!is_taken(least - 1) && !is_taken(most + 1), "{id}{place}");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(told > 100 && tried >= 10, "{told} told, {tried} tried");
     }
 
     #[test]

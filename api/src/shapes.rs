@@ -1,11 +1,11 @@
 //! What query parameters look like, where that is not the shape of a contract type: told in the
 //! document as exactly as `request::Query` reads them.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::{borrow::Cow, fmt::Write, marker::PhantomData};
 
 use contracts::event::EventType;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use strum::VariantArray;
 
 /// Values of one type, separated by commas.
@@ -24,7 +24,7 @@ pub(crate) struct Rows<const MOST: u32>;
 #[derive(Debug)]
 pub(crate) struct EventName;
 
-/// A text of at most so many characters.
+/// A text to look for: not blank, and at most so many characters.
 #[derive(Debug)]
 pub(crate) struct Text<const MOST: usize>;
 
@@ -119,8 +119,29 @@ impl<const MOST: usize> JsonSchema for Text<MOST> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        inline(json!({ "type": "string", "maxLength": MOST }))
+        let mut blank = String::new();
+        for space in ('\0'..=char::MAX).filter(|letter| letter.is_whitespace()) {
+            // All of them are in the first plane.
+            let _ = write!(blank, "\\u{:04x}", u32::from(space));
+        }
+        let pattern = format!(r"^[^\u0000]*[^\u0000{blank}][^\u0000]*$");
+        inline(json!({
+            "type": "string", "minLength": 1, "maxLength": MOST, "pattern": pattern,
+        }))
     }
+}
+
+/// What fits into a number: types name its width as a format, which limits nothing by itself.
+pub(crate) fn bounded(schema: &mut Map<String, Value>) {
+    let (least, most): (Value, Value) = match schema.get("format").and_then(Value::as_str) {
+        Some("uint32") => (u32::MIN.into(), u32::MAX.into()),
+        Some("uint64") => (u64::MIN.into(), u64::MAX.into()),
+        Some("int32") => (i32::MIN.into(), i32::MAX.into()),
+        Some("int64") => (i64::MIN.into(), i64::MAX.into()),
+        _ => return,
+    };
+    schema.entry("minimum").or_insert(least);
+    schema.entry("maximum").or_insert(most);
 }
 
 /// What no query parameter may be, whatever its type.
@@ -131,10 +152,6 @@ pub(crate) fn narrowed(mut schema: Value) -> Value {
         (Some("string"), Some("date-time" | "date")) => format!("^{years}"),
         // Postgres keeps no NUL.
         (Some("string"), None) if !said => "^[^\\u0000]*$".to_owned(),
-        (Some("integer"), Some("uint32")) if schema.get("maximum").is_none() => {
-            schema["maximum"] = u32::MAX.into();
-            return schema;
-        }
         _ => return schema,
     };
     schema["pattern"] = pattern.into();
@@ -155,6 +172,35 @@ mod tests {
         assert!(pattern.starts_with("^(sit_[0-9a-f]{32}|"), "{pattern}");
         assert_eq!(of::<EventName>()["enum"][0], "ticket.created");
         assert_eq!(of::<Rows<200>>()["maximum"], 200);
+        let text = of::<Text<100>>();
+        let pattern = text["pattern"].as_str().unwrap();
+        assert!(
+            pattern.starts_with(r"^[^\u0000]*[^\u0000\u0009"),
+            "{pattern}"
+        );
+        assert!(pattern.ends_with(r"\u3000][^\u0000]*$"), "{pattern}");
+    }
+
+    #[test]
+    fn an_integer_says_how_far_it_goes() {
+        let bounds = |schema: Value| {
+            let mut schema = schema.as_object().unwrap().clone();
+            bounded(&mut schema);
+            (
+                schema.get("minimum").cloned(),
+                schema.get("maximum").cloned(),
+            )
+        };
+        let both = |least: Value, most: Value| (Some(least), Some(most));
+        for (schema, expected) in [
+            (of::<u32>(), both(0.into(), u32::MAX.into())),
+            (of::<Option<u64>>(), both(0.into(), u64::MAX.into())),
+            (of::<i64>(), both(i64::MIN.into(), i64::MAX.into())),
+            (of::<Rows<200>>(), both(1.into(), 200.into())),
+            (of::<String>(), (None, None)),
+        ] {
+            assert_eq!(bounds(schema.clone()), expected, "{schema}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use super::{
     context::header as text,
     decode::{decode, whole},
     json,
-    wait::{PREFERENCE_APPLIED, preferred, until_ended},
+    wait::{PREFERENCE_APPLIED, Waiting, preferred, until_ended},
 };
 use crate::{
     App,
@@ -60,7 +60,7 @@ pub struct CommandRequest<B> {
     app: App,
     under_way: Arc<LetIn>,
     call: Call,
-    wait: Option<Duration>,
+    wait: Option<Waiting>,
     body: std::marker::PhantomData<fn(B)>,
 }
 
@@ -70,7 +70,12 @@ impl<B: CommandBody> FromRequest<App> for CommandRequest<B> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let envelope = Envelope::read(request, app).await?;
         let (named, mut members) = (envelope.named, envelope.members);
-        let wait = envelope.wait;
+        let caller = &envelope.of.caller;
+        let wait = envelope.wait.map(|(time, headers)| Waiting {
+            time,
+            caller: caller.clone(),
+            headers,
+        });
         match named {
             Named::Approval(id) => about(APPROVAL_MEMBER, "approval", &id, &mut members)?,
             Named::Tenant(id) => about(TENANT_MEMBER, "tenant", &id, &mut members)?,
@@ -104,7 +109,6 @@ impl<B> CommandRequest<B> {
             wait,
             ..
         } = self;
-        let tenant_id = call.actor.tenant_id;
         let doing = app.clone();
         let run = async move {
             let answer = doing.pipeline().execute(call).await;
@@ -114,7 +118,7 @@ impl<B> CommandRequest<B> {
         let answer = app.commands().spawn(run.in_current_span()).await;
         let answer = answer.map_err(cut_off)?;
         let (answer, waited) = match wait {
-            Some(wait) => until_ended(&app, tenant_id, answer, wait).await,
+            Some(waiting) => until_ended(&app, &waiting, answer).await,
             None => (answer, None),
         };
         let mut response = reply(answer)?;
@@ -132,7 +136,8 @@ impl<B> CommandRequest<B> {
 struct Envelope {
     named: Named,
     members: Map<String, Value>,
-    wait: Option<Duration>,
+    /// For how long who is let in with these headers would wait.
+    wait: Option<(Duration, HeaderMap)>,
     of: Sender,
 }
 
@@ -159,7 +164,7 @@ impl Envelope {
             caller.context.set_request_id(id);
         }
         let if_match = if_match(&parts.headers)?;
-        let wait = preferred(&parts.headers);
+        let wait = preferred(&parts.headers).map(|time| (time, parts.headers.clone()));
 
         let bytes = receive(body, app.limits()).await?;
         let mut members = match json::parse(&bytes, app.limits().json_depth)? {
@@ -201,6 +206,7 @@ impl Sender {
             tool_name: self.tool_name.clone(),
             home: None,
             taken: false,
+            untold: false,
             ticket_id: None,
             expected_version: self.expected_version,
             dry_run: self.dry_run,
@@ -475,6 +481,9 @@ fn malformed_member(name: &str, expected: &str) -> Failure {
     .at(format!("/{name}"), format!("must be {expected}"))
 }
 
+/// Digits of a version in `If-Match`: as many as any number of 64 bits may have.
+const LONGEST_VERSION: usize = 19;
+
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let Some(value) = text(headers, header::IF_MATCH.as_str()) else {
         return Ok(None);
@@ -487,20 +496,22 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
             Some((version, mark)) if is_mark(mark) => version,
             _ => tag,
         })
+        .filter(|digits| digits.len() <= LONGEST_VERSION)
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok());
     match version {
         Some(version) => Ok(Some(version)),
         None => Err(Failure::parameter(
             header::IF_MATCH.as_str(),
-            "If-Match must be one version in quotes, such as `\"3\"`: the ETag of the ticket.",
+            "If-Match must be one version in quotes, such as `\"3\"`: the ETag of the ticket. None has \
+             more than 19 digits.",
         )),
     }
 }
 
 /// What stands behind the version in the ETag of a ticket with open approvals.
 fn is_mark(mark: &str) -> bool {
-    mark.len() == 8 && mark.bytes().all(|b| b.is_ascii_hexdigit())
+    mark.len() == 8 && mark.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn expected_version(
@@ -513,7 +524,7 @@ fn expected_version(
             let whole = || u64::try_from(whole(value.as_f64()?)?).ok();
             let version = value.as_u64().or_else(whole);
             Some(version.ok_or_else(|| {
-                malformed_member(EXPECTED_VERSION_MEMBER, "an integer, 0 or more")
+                malformed_member(EXPECTED_VERSION_MEMBER, "an integer from 0 to 2^64-1")
             })?)
         }
     };
@@ -677,6 +688,20 @@ mod tests {
             Err(ErrorCode::InvalidParameter)
         );
         assert_eq!(read(Some("\"3.00ff00ff\""), json!({})), Ok(Some(3)));
+        let longest = "9".repeat(LONGEST_VERSION);
+        assert_eq!(
+            read(Some(&format!("\"{longest}\"")), json!({})),
+            Ok(Some(longest.parse().unwrap()))
+        );
+        assert_eq!(
+            read(None, json!({ "expected_version": u64::MAX })),
+            Ok(Some(u64::MAX))
+        );
+        let beyond: Value = serde_json::from_str("18446744073709551616").unwrap();
+        assert_eq!(
+            read(None, json!({ "expected_version": beyond })),
+            Err(ErrorCode::Malformed)
+        );
         for etag in [
             "3",
             "W/\"3\"",
@@ -687,6 +712,9 @@ mod tests {
             "\"3.\"",
             "\"3.5\"",
             "\".00ff00ff\"",
+            "\"3.00FF00FF\"",
+            "\"18446744073709551616\"",
+            "\"00000000000000000003\"",
         ] {
             assert_eq!(
                 read(Some(etag), json!({})),

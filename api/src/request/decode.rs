@@ -395,7 +395,9 @@ mod tests {
         };
         assert_eq!(line("3.0").unwrap(), line("3").unwrap());
         assert_eq!(line("3e0").unwrap(), line("3").unwrap());
-        assert_eq!(line("3.5").unwrap_err().code(), ErrorCode::Malformed);
+        for none in ["3.5", "18446744073709551616", "1e300"] {
+            assert_eq!(line(none).unwrap_err().code(), ErrorCode::Malformed);
+        }
         assert!(whole(9_007_199_254_740_994.0).is_none() && whole(f64::NAN).is_none());
     }
 
