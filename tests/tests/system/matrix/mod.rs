@@ -15,13 +15,16 @@
 //!
 //! In the suite each operation meets each class of attempt with a few callers. All callers:
 //! `cargo test -p dispatch-tests --test system -- matrix --ignored --nocapture`, some minutes.
+//! That such leaks would be found is shown by planting them ([`planted`]).
 
 mod judge;
 mod plan;
+mod planted;
 mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -89,24 +92,33 @@ async fn send(stack: &Stack, trial: &Trial) -> Reply {
     patiently(|| trial.ask(stack.http())).await
 }
 
-async fn run(stack: &Stack, world: &World, trials: Vec<Vec<Trial>>) -> Found {
+async fn run(
+    world: &World,
+    trials: Vec<Vec<Trial>>,
+    asked: &impl AsyncFn(&Trial) -> Reply,
+) -> Found {
     // What callers bring in of others is told them again by their own records: those who bring nothing
     // come first, and may be told nothing.
     let brings = |unit: &Vec<Trial>| unit.iter().any(|trial| !trial.sent.is_empty());
     let (later, first): (Vec<_>, Vec<_>) = trials.into_iter().partition(brings);
     let found = Mutex::new(Found::default());
     for trials in [first, later] {
-        ask_all(stack, &Judge::new(world, &trials), trials, &found).await;
+        ask_all(&Judge::new(world, &trials), trials, asked, &found).await;
     }
     found.into_inner().expect("no holder panicked")
 }
 
-async fn ask_all(stack: &Stack, judge: &Judge<'_>, trials: Vec<Vec<Trial>>, found: &Mutex<Found>) {
+async fn ask_all(
+    judge: &Judge<'_>,
+    trials: Vec<Vec<Trial>>,
+    asked: &impl AsyncFn(&Trial) -> Reply,
+    found: &Mutex<Found>,
+) {
     stream::iter(trials)
         .for_each_concurrent(AT_ONCE, async |unit| {
             let mut replies = Vec::new();
             for trial in &unit {
-                replies.push(send(stack, trial).await);
+                replies.push(asked(trial).await);
             }
             let mut found = found.lock().expect("no holder panicked");
             for (trial, reply) in unit.iter().zip(&replies) {
@@ -145,15 +157,23 @@ fn brief(reply: &Reply) -> String {
     format!("{} {text}", reply.status)
 }
 
-/// Every attempt is on record once, and nothing else is.
-async fn on_record(stack: &Stack, world: &World, found: &Found, commands: &BTreeSet<String>) {
+/// The last row of the audit.
+async fn last_written(stack: &Stack) -> i64 {
+    sqlx::query_scalar("select coalesce(max(written), 0) from audit_events")
+        .fetch_one(stack.admin())
+        .await
+        .expect("the superuser may")
+}
+
+/// Every attempt is on record once, and nothing else is: what does not hold of that, since this row.
+async fn off_record(stack: &Stack, since: i64, found: &Found) -> Vec<String> {
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
         "select 'cmd_' || replace(a.command_id::text, '-', ''), a.operation,
                 (select count(*) from policy_decisions d
                   where d.tenant_id = a.tenant_id and d.command_id = a.command_id)
            from audit_events a where a.written > $1",
     )
-    .bind(world.written)
+    .bind(since)
     .fetch_all(stack.admin())
     .await
     .expect("the superuser may");
@@ -162,38 +182,53 @@ async fn on_record(stack: &Stack, world: &World, found: &Found, commands: &BTree
         let of = rows_of.entry(command).or_default();
         of.push((operation, *decisions));
     }
-    let mut answered = BTreeSet::new();
+    let (mut answered, mut wrong) = (BTreeSet::new(), Vec::new());
     for (operation, commands) in &found.recorded {
         for command in commands {
             let rows = rows_of.get(command.as_str());
-            assert!(
-                matches!(rows.map(Vec::as_slice), Some([(_, 1)])),
-                "{operation} {command} is on record as {rows:?}"
-            );
+            if !matches!(rows.map(Vec::as_slice), Some([(_, 1)])) {
+                wrong.push(format!("{operation} {command} is on record as {rows:?}"));
+            }
             answered.insert(command.as_str());
         }
     }
     // An export of a tenant is a read, and on record by itself: when it begins and how it ends.
     let exported = Operation::RecordTenantExport.to_string();
-    let unknown: Vec<_> = rows
+    let unknown = rows.iter().filter(|(command, operation, _)| {
+        !answered.contains(command.as_str()) && *operation != exported
+    });
+    wrong.extend(unknown.map(|(command, operation, _)| {
+        format!("{operation} {command} is on record, and no answer said so")
+    }));
+    wrong
+}
+
+/// What was found, and all that is wrong with it.
+struct Examined {
+    found: Found,
+    wrong: Vec<String>,
+}
+
+/// Tries it all, and looks at answers, at the other tenant's rows and at the record.
+async fn examine(
+    stack: &Stack,
+    world: &World,
+    trials: Vec<Vec<Trial>>,
+    asked: &impl AsyncFn(&Trial) -> Reply,
+) -> Examined {
+    let other = stack.other().id;
+    let since = last_written(stack).await;
+    let before = world::digest(stack, other).await;
+    assert!(before.len() > 30, "{} tables", before.len());
+    let mut found = run(world, trials, asked).await;
+    let after = world::digest(stack, other).await;
+    let mut wrong = mem::take(&mut found.leaks);
+    let changed = before
         .iter()
-        .filter(|(command, operation, _)| {
-            !answered.contains(command.as_str()) && *operation != exported
-        })
-        .map(|(command, operation, _)| (command, operation))
-        .collect();
-    assert!(
-        unknown.is_empty(),
-        "on record, and no answer said so: {unknown:?}"
-    );
-    let uncovered: Vec<_> = commands
-        .iter()
-        .filter(|id| found.recorded.get(*id).is_none_or(BTreeSet::is_empty))
-        .collect();
-    assert!(
-        uncovered.is_empty(),
-        "no attempt at these is on record: {uncovered:?}"
-    );
+        .filter(|(table, rows)| after[*table] != **rows);
+    wrong.extend(changed.map(|(table, _)| format!("rows of the other tenant changed: {table}")));
+    wrong.extend(off_record(stack, since, &found).await);
+    Examined { found, wrong }
 }
 
 async fn walk(stack: Stack, breadth: Breadth) {
@@ -201,9 +236,9 @@ async fn walk(stack: Stack, breadth: Breadth) {
     let world = World::make(&stack, &served).await;
     let trials = plan::trials(&world, &served, breadth);
     let trials = trials.unwrap_or_else(|missing| panic!("not to be covered: {missing:#?}"));
-    let before = world::digest(&stack, stack.other().id).await;
     let began = Instant::now();
-    let found = run(&stack, &world, trials).await;
+    let asked = async |trial: &Trial| send(&stack, trial).await;
+    let Examined { found, wrong } = examine(&stack, &world, trials, &asked).await;
     let took = began.elapsed();
     let attempts: usize = found.attempts.values().sum();
     let recorded: usize = found.recorded.values().map(BTreeSet::len).sum();
@@ -214,23 +249,13 @@ async fn walk(stack: Stack, breadth: Breadth) {
     for (class, attempts) in &found.attempts {
         println!("{attempts:>8} {class}");
     }
-    println!("{:>8} leaks", found.leaks.len());
-    let leaks = found.leaks.len();
+    println!("{:>8} leaks", wrong.len());
     assert!(
-        leaks == 0,
-        "{leaks} leaks, such as {:#?}",
-        one_of_each(&found.leaks)
+        wrong.is_empty(),
+        "{} leaks, such as {:#?}",
+        wrong.len(),
+        one_of_each(&wrong)
     );
-    let after = world::digest(&stack, stack.other().id).await;
-    let changed: Vec<_> = before
-        .iter()
-        .filter(|(table, rows)| after[*table] != **rows)
-        .collect();
-    assert!(
-        changed.is_empty(),
-        "rows of the other tenant changed: {changed:?}"
-    );
-    assert!(before.len() > 30, "{} tables", before.len());
 
     // Each class had its turn with each operation that it is for.
     let classes: BTreeSet<_> = found.attempts.keys().copied().collect();
@@ -244,14 +269,15 @@ async fn walk(stack: Stack, breadth: Breadth) {
         shut.is_empty(),
         "nobody at all was let to {shut:?}: nothing was tried"
     );
-    let commands = guarded().filter(|it| it.is_command());
-    on_record(
-        &stack,
-        &world,
-        &found,
-        &commands.map(|it| it.id.clone()).collect(),
-    )
-    .await;
+    let uncovered: BTreeSet<_> = guarded()
+        .filter(|it| it.is_command())
+        .map(|it| it.id.as_str())
+        .filter(|id| found.recorded.get(*id).is_none_or(BTreeSet::is_empty))
+        .collect();
+    assert!(
+        uncovered.is_empty(),
+        "no attempt at these is on record: {uncovered:?}"
+    );
     if breadth == Breadth::All {
         assert!(attempts >= MANY, "{attempts}");
     }

@@ -167,13 +167,13 @@ pub struct Trial {
     pub named: bool,
     /// Ids of others that the request holds.
     pub sent: Vec<String>,
-    authorization: Option<String>,
-    path: String,
-    body: Option<Value>,
-    key: String,
-    claims_more: bool,
-    names_tenant: Option<String>,
-    keeps_still: bool,
+    pub authorization: Option<String>,
+    pub path: String,
+    pub body: Option<Value>,
+    pub key: String,
+    pub claims_more: bool,
+    pub names_tenant: Option<String>,
+    pub keeps_still: bool,
 }
 
 impl fmt::Display for Trial {
@@ -501,7 +501,7 @@ impl Plan<'_> {
     }
 }
 
-fn bearer(claims: &TokenClaims) -> String {
+pub fn bearer(claims: &TokenClaims) -> String {
     format!("Bearer {}", mint(claims))
 }
 

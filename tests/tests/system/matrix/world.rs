@@ -157,8 +157,6 @@ pub struct World {
     pub secret_words: Vec<&'static str>,
     /// What the first tenant's people are called and wrote.
     pub personal_words: Vec<&'static str>,
-    /// The last row of the audit before anybody tried anything.
-    pub written: i64,
 }
 
 impl World {
@@ -217,10 +215,6 @@ impl World {
             (left < TimeDelta::zero()).then_some(()).ok_or(left)
         })
         .await;
-        let written: i64 = sqlx::query_scalar("select coalesce(max(written), 0) from audit_events")
-            .fetch_one(stack.admin())
-            .await
-            .expect("the superuser may");
         let of = |tenant: TenantId| ids_of(stack, tenant);
         let (mut secret_ids, known) = (of(other.id).await, of(tenant.id).await);
         secret_ids.retain(|id| !known.contains(id));
@@ -242,7 +236,6 @@ impl World {
             secret_ids,
             secret_words: WORDS.to_vec(),
             personal_words: OWN_WORDS.to_vec(),
-            written,
         }
     }
 
