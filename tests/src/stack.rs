@@ -96,6 +96,7 @@ struct Inner {
     other: Tenant,
     options: ApiOptions,
     api: Mutex<Option<RunningPart>>,
+    metrics: Mutex<Option<SocketAddr>>,
     address: SocketAddr,
     http: Http,
     worker_key: OnceCell<ApiKeyText>,
@@ -136,13 +137,14 @@ impl Stack {
         let tenant = Tenant::seed(&database.admin).await;
         let other = Tenant::seed(&database.admin).await;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (part, address) = start_api(api_config(&database, &options, any)).await;
+        let (part, [address, metrics]) = start_api(api_config(&database, &options, any)).await;
         Self(Arc::new(Inner {
             database,
             tenant,
             other,
             options,
             api: Mutex::new(Some(part)),
+            metrics: Mutex::new(Some(metrics)),
             address,
             http: Http::new(format!("http://{address}")),
             worker_key: OnceCell::new(),
@@ -158,6 +160,7 @@ impl Stack {
             database,
             options: ApiOptions::default(),
             api: Mutex::new(None),
+            metrics: Mutex::new(None),
             address,
             http: Http::new(format!("http://{address}")),
             worker_key: OnceCell::new(),
@@ -232,7 +235,7 @@ impl Stack {
         let make = async || {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let config = api_config(&self.0.database, &self.0.options, any);
-            let (part, address) = start_api(config).await;
+            let (part, [address, _]) = start_api(config).await;
             let key = software::worker_key(&base_client(address), self.other().id).await;
             part.stop().await;
             key
@@ -261,8 +264,29 @@ impl Stack {
         })
         .await;
         let config = api_config(&self.0.database, &self.0.options, self.0.address);
-        let (part, _) = start_api(config).await;
+        let (part, [_, metrics]) = start_api(config).await;
         *self.0.api.lock().expect("no holder panicked") = Some(part);
+        *self.0.metrics.lock().expect("no holder panicked") = Some(metrics);
+    }
+
+    /// Starts another dispatch-api of the same installation: the same database and settings, an address
+    /// and a memory of its own.
+    pub async fn beside(&self) -> Beside {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = api_config(&self.0.database, &self.0.options, any);
+        let (part, [address, _]) = start_api(config).await;
+        Beside {
+            part,
+            http: Http::new(format!("http://{address}")),
+        }
+    }
+
+    /// What dispatch-api serves as its metrics.
+    pub async fn metrics(&self) -> String {
+        let at = *self.0.metrics.lock().expect("no holder panicked");
+        let at = at.expect("it is the stack's own dispatch-api");
+        let page = Http::new(format!("http://{at}")).bare(Method::GET, "/metrics");
+        page.send().await.text()
     }
 
     fn take_api(&self) -> Option<RunningPart> {
@@ -286,6 +310,25 @@ impl Stack {
             part.stop().await;
         }
         self.0.database.remove().await;
+    }
+}
+
+/// Another dispatch-api of a stack.
+#[derive(Debug)]
+pub struct Beside {
+    part: RunningPart,
+    http: Http,
+}
+
+impl Beside {
+    /// Raw HTTP to it, without a token.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(self) {
+        self.part.stop().await;
     }
 }
 
@@ -336,17 +379,20 @@ fn api_config(database: &Database, options: &ApiOptions, listen: SocketAddr) -> 
     }
 }
 
-async fn start_api(config: ApiConfig) -> (RunningPart, SocketAddr) {
+/// Starts it; where it listens, and where it serves its metrics.
+async fn start_api(config: ApiConfig) -> (RunningPart, [SocketAddr; 2]) {
     let (tell, told) = tokio::sync::oneshot::channel();
     let part = RunningPart::start("dispatch-api", |shutdown| async move {
         let server = Server::bind(config).await.map_err(|error| chain(&error))?;
+        let (api, metrics) = (server.api_address(), server.metrics_address());
+        let addresses = api.and_then(|api| Ok([api, metrics?]));
         // A test that has ended does not listen.
-        let _ = tell.send(server.api_address().map_err(|error| error.to_string())?);
+        let _ = tell.send(addresses.map_err(|error| error.to_string())?);
         server.run(shutdown).await;
         Ok(())
     });
     match wait::within("dispatch-api's start", wait::BOUND, told).await {
-        Ok(address) => (part, address),
+        Ok(addresses) => (part, addresses),
         // It ended before it told: its error says why.
         Err(_) => {
             part.stop().await;

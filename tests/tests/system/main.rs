@@ -7,6 +7,7 @@ mod approvals;
 mod asked_twice;
 mod audit;
 mod bad_input;
+mod beside;
 mod bundles;
 mod catalogue;
 mod cli;
