@@ -98,6 +98,12 @@ pub async fn patiently(ask: impl Fn() -> Ask) -> Reply {
 pub struct Ask(RequestBuilder);
 
 impl Ask {
+    /// Adds a header line; those of the same name stay.
+    pub fn line(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let value = reqwest::header::HeaderValue::from_bytes(value.as_ref()).expect("a header");
+        Self(self.0.header(name, value))
+    }
+
     /// Sets a header; the last value counts.
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = reqwest::header::HeaderValue::from_bytes(value.as_ref()).expect("a header");

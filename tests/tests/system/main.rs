@@ -31,6 +31,7 @@ mod kill_scopes;
 mod kill_switch;
 mod legacy;
 mod limits;
+mod lines;
 mod matrix;
 mod migrations;
 mod model;
