@@ -143,6 +143,9 @@ pub struct DiffSummary {
     pub report_sha256: String,
     /// SHA-256 of the candidate.
     pub candidate_sha256: String,
+    /// From when on decisions were looked at; absent in what was made before the starter bundle 1.6.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
     /// The last decision that was looked at was made before this.
     pub until: DateTime<Utc>,
     /// How many were looked at.

@@ -41,6 +41,11 @@ struct Activation {
     needs_approval: bool,
     require_report: bool,
     report_max_age_minutes: u32,
+    /// None before the starter bundle 1.6.0.
+    #[serde(default)]
+    report_min_days: u32,
+    #[serde(default)]
+    report_min_decisions: u32,
 }
 
 /// Checks the figures.
@@ -109,6 +114,8 @@ mod tests {
             ("nte", "delta_cents", json!(-1)),
             ("nte", "delta", json!(1)),
             ("activation", "needs_approval", json!("no")),
+            ("activation", "report_min_days", json!(-1)),
+            ("activation", "report_min_decision", json!(1)),
         ] {
             let mut spoilt = starter();
             spoilt[table][key] = value.clone();

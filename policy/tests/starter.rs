@@ -78,7 +78,7 @@ fn a_decision_names_its_bundle() {
     );
     let decision = bundle.evaluate(&input).unwrap();
     assert_eq!(decision.bundle, *bundle.reference());
-    assert_eq!(decision.bundle.version, "1.5.0");
+    assert_eq!(decision.bundle.version, "1.6.0");
     assert_eq!(decision.bundle.sha256.len(), 64);
 }
 

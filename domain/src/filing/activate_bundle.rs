@@ -64,6 +64,12 @@ fn check_report(
             "must not lie in the future: it is when the last decision was made that was looked at",
         ));
     }
+    if report.since.is_some_and(|since| since > report.until) {
+        return Err(Rejection::invalid(
+            "/report/since",
+            "must not lie after `until`: it is from when on decisions were looked at",
+        ));
+    }
     let named = [
         report.newly_allowed,
         report.newly_denied,
@@ -98,6 +104,7 @@ mod tests {
         let good = DiffSummary {
             report_sha256: "cd".repeat(32),
             candidate_sha256: candidate.clone(),
+            since: None,
             until: facts.now,
             decisions: 10,
             newly_allowed: 4,
@@ -137,6 +144,13 @@ mod tests {
                 "/report/until",
                 DiffSummary {
                     until: facts.now + TimeDelta::microseconds(1),
+                    ..good.clone()
+                },
+            ),
+            (
+                "/report/since",
+                DiffSummary {
+                    since: Some(facts.now + TimeDelta::microseconds(1)),
                     ..good.clone()
                 },
             ),

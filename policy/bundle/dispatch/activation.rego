@@ -42,3 +42,27 @@ deny contains at(unmet("DIFF_OLD", message, to_pass), "/report/until") if {
 	message := sprintf("The report ends more than %d minutes ago.", [most])
 	to_pass := "Make a new one with `dispatch policy diff`."
 }
+
+# From when on a report looks is chosen by who makes it: one over nearly nothing says nearly nothing.
+deny contains at(unmet("DIFF_WINDOW", message, to_pass), "/report/since") if {
+	compared
+	is_object(input.body.report)
+	least := data.activation.report_min_days
+	least > 0
+	not looks_back(least)
+	message := sprintf("The report looks at less than %d days.", [least])
+	to_pass := sprintf("Make one with `dispatch policy diff --since %dd`.", [least + 1])
+}
+
+looks_back(days) if {
+	begin := time.parse_rfc3339_ns(input.body.report.since)
+	time.parse_rfc3339_ns(input.body.report.until) - begin >= ((days * 24) * 3600) * 1000000000
+}
+
+deny contains at(unmet("DIFF_SAMPLE", message, to_pass), "/report/decisions") if {
+	compared
+	least := data.activation.report_min_decisions
+	input.body.report.decisions < least
+	message := sprintf("The report looks at %d decisions; %d are asked for.", [input.body.report.decisions, least])
+	to_pass := "Make one over a longer time, and over all tenants."
+}

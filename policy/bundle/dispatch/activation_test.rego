@@ -38,6 +38,21 @@ test_a_report_may_be_asked_for if {
 	codes(diff({"until": "2026-11-21T07:59:59Z"})) == {"DIFF_OLD"}
 }
 
+wide := object.union(strict, {"report_min_days": 7, "report_min_decisions": 100})
+
+codes_of_wide(about) := {reason.code |
+	deny := data.dispatch.deny with input as about with data.activation as wide
+	some reason in deny
+}
+
+test_a_report_over_nearly_nothing_may_be_too_little if {
+	codes_of_wide(diff({})) == {"DIFF_WINDOW"}
+	codes_of_wide(diff({"since": "2026-11-14T08:00:00Z"})) == set()
+	codes_of_wide(diff({"since": "2026-11-14T08:00:01Z"})) == {"DIFF_WINDOW"}
+	codes_of_wide(diff({"since": "2026-11-14T08:00:00Z", "decisions": 99})) == {"DIFF_SAMPLE"}
+	codes_of_wide(request) == {"DIFF_MISSING"}
+}
+
 sent(report) := object.union(request, {"body": {"report": report}})
 
 test_what_is_no_report_is_none if {

@@ -58,7 +58,9 @@ const SWITCHED_OFF: [&str; 6] = [
     "DIFF_MISSING",
     "DIFF_OLD",
     "DIFF_OTHER",
+    "DIFF_SAMPLE",
     "DIFF_UNDECIDED",
+    "DIFF_WINDOW",
     "REARM",
 ];
 

@@ -120,8 +120,19 @@ fn strict() -> BundleFiles {
 
 /// The starter with something asked for before another bundle decides.
 fn careful(revision: &str, asks: &str) -> BundleFiles {
+    careful_of(revision, asks, 0, 0)
+}
+
+/// A report has to look back so many days, at so many decisions.
+fn careful_of(revision: &str, asks: &str, days: u32, decisions: u32) -> BundleFiles {
     let (from, to) = (format!("\"{asks}\": false"), format!("\"{asks}\": true"));
     let data = with("activation/data.json", &from, &to);
+    let data = data.replace(
+        "\"report_min_days\": 7",
+        &format!("\"report_min_days\": {days}"),
+    );
+    let least = format!("\"report_min_decisions\": {decisions}");
+    let data = data.replace("\"report_min_decisions\": 1000", &least);
     variant(revision, &[("activation/data.json", &*data)])
 }
 
@@ -1055,6 +1066,41 @@ fn a_bundle_may_ask_for_a_report_of_what_would_be_different() {
             .problem(ErrorCode::InvalidField);
         assert_eq!(pointers(&to_come), ["/report/until"]);
         receipt(&send(&starter(), 0, 1).await);
+        assert_eq!(active(&stack).await, Some(starter()));
+    });
+}
+
+#[test]
+fn a_report_over_nearly_nothing_is_too_little_where_more_is_asked_for() {
+    with_api(async |stack| {
+        let folder = tempfile::tempdir().unwrap();
+        let careful = careful_of("careful-5", "require_report", 2, 3);
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        note(&stack, stack.http(), &job).await.receipt();
+        decides(&stack, stack.http(), &careful).await;
+        let back = async |since: &str| {
+            let diff = ["policy", "diff", "--since", since, "--out", "back.json"];
+            let starter = starter();
+            let diff = [&diff[..], &["--candidate", &starter]].concat();
+            let (code, out, err) = dispatch(&stack, folder.path(), &diff).await;
+            assert_eq!(code, Some(0), "{out}{err}");
+            let back = [
+                "policy",
+                "rollback",
+                "--reason",
+                "tests",
+                "--report",
+                "back.json",
+            ];
+            let (code, out, err) = dispatch(&stack, folder.path(), &back).await;
+            (code, format!("{out}{err}"))
+        };
+        // What was decided is all of today.
+        let (code, told) = back("1d").await;
+        assert!(code == Some(1) && told.contains("DIFF_WINDOW"), "{told}");
+        assert!(told.contains("--since 3d"), "{told}");
+        let (code, told) = back("3d").await;
+        assert_eq!(code, Some(0), "{told}");
         assert_eq!(active(&stack).await, Some(starter()));
     });
 }
