@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use contracts::{ActorKind, Operation, Role, TicketState, service_account::ApiKeyText};
 use dispatch_tests::{
     fleet::program,
@@ -20,6 +21,8 @@ use dispatch_tests::{
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
+
+use crate::kill_switch::set_stage;
 
 /// The program as a person of this tenant runs it.
 struct Terminal {
@@ -335,6 +338,106 @@ fn a_kill_switch_is_engaged_over_a_ticket_in_short_and_warns_of_a_wrong_name() {
                 .await;
             assert_eq!(refused.0, Some(code), "{scope}: {refused:?}");
         }
+    });
+}
+
+#[test]
+fn an_approval_is_listed_put_off_lent_and_passes_the_switch_by_word() {
+    with_api(async |stack| {
+        set_stage(&stack, "triage", "APPROVE").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let body = json!({ "priority": "P3", "details": { "pane_count": 1 } });
+        let ask = stack.command(Who::Workflow, Operation::Triage, job.id(), &body);
+        let held = ask.send().await;
+        assert_eq!(held.status, 202, "{}", held.text());
+        let id = held.json()["approval"]["id"].as_str().unwrap().to_owned();
+        let short = &id[id.len() - 8..];
+        let dispatcher = Terminal::new(&stack, Who::Dispatcher);
+        let admin = Terminal::new(&stack, Who::TenantAdmin);
+
+        let listed = dispatcher.text(&["approvals", "list", "--all"]).await;
+        assert!(
+            listed.contains(short) && listed.contains("1 pending"),
+            "{listed}"
+        );
+        let none = ["approvals", "list", "--sla-within", "1", "--all"];
+        let none = dispatcher.text(&none).await;
+        assert!(none.starts_with("nothing waits"), "{none}");
+
+        let due = [
+            "approvals",
+            "due",
+            short,
+            "--until",
+            "29d",
+            "--reason",
+            "calls_back",
+        ];
+        let told = dispatcher.text(&due).await;
+        assert_eq!(told, format!("approval {short} has its new end\n"));
+        let seen = dispatcher.json(&["approvals", "show", short]).await;
+        let end: DateTime<Utc> = seen["expires_at"].as_str().unwrap().parse().unwrap();
+        assert!((end - Utc::now()).num_days() >= 28, "{end}");
+        let far = [
+            "approvals",
+            "due",
+            short,
+            "--until",
+            "31d",
+            "--reason",
+            "calls_back",
+        ];
+        let (code, _, error) = dispatcher.refused(&far).await;
+        assert!(
+            code == Some(1) && error.contains("INVALID_FIELD"),
+            "{error}"
+        );
+
+        let lend = [
+            "approvals",
+            "delegate",
+            "--to",
+            "usr_ben",
+            "--role",
+            "dispatcher",
+        ];
+        let lend = [&lend[..], &["--until", "7d", "--reason", "leave"]].concat();
+        let told = dispatcher.text(&lend).await;
+        assert!(
+            told.starts_with("usr_ben may decide with dispatcher in your place until"),
+            "{told}"
+        );
+        let lent = dispatcher.text(&["approvals", "delegations"]).await;
+        let row = lent.lines().nth(1).unwrap();
+        assert!(row.contains("usr_ben") && row.contains("serves"), "{lent}");
+        let delegation = row.split_whitespace().next().unwrap();
+        let back = ["approvals", "revoke-delegation", delegation];
+        assert_eq!(
+            dispatcher.text(&back).await,
+            format!("{delegation} serves no longer\n")
+        );
+        let lent = dispatcher.text(&["approvals", "delegations"]).await;
+        assert!(lent.contains("taken back"), "{lent}");
+
+        let approved = dispatcher.text(&["approvals", "approve", short]).await;
+        assert!(approved.contains("is approved"), "{approved}");
+        admin
+            .text(&["killswitch", "engage", "--reason", "storm"])
+            .await;
+        let by = ["approvals", "override", short, "--reason", "storm"];
+        let (code, _, error) = dispatcher.refused(&by).await;
+        assert!(code == Some(1) && error.contains("FORBIDDEN"), "{error}");
+        let told = admin.text(&by).await;
+        assert_eq!(
+            told,
+            format!("approval {short} was carried out although the switch is engaged\n")
+        );
+        assert_eq!(job.ticket().await.state, TicketState::Triaged);
+        let (code, _, error) = admin.refused(&by).await;
+        assert!(
+            code == Some(1) && error.contains("ALREADY_DECIDED"),
+            "{error}"
+        );
     });
 }
 

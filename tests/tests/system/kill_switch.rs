@@ -355,7 +355,7 @@ async fn switch(stack: &Stack, scope: &str) -> SwitchStatus {
 }
 
 /// How far software may go with a command, past every promotion.
-async fn set_stage(stack: &Stack, operation: &str, mode: &str) {
+pub(super) async fn set_stage(stack: &Stack, operation: &str, mode: &str) {
     sqlx::query(
         "insert into autonomy_stages (tenant_id, operation, mode, version, set_by, set_at, reason,
              command_id)
@@ -846,7 +846,12 @@ fn a_person_with_the_right_and_a_reason_carries_out_what_is_stopped() {
             .command(Operation::EngageKillSwitch, None, &everything);
         receipt(&engage.token(&first).send().await);
         let stopped = about("execute", Who::TenantAdmin, with_reason.clone()).await;
-        stopped.problem(ErrorCode::KillSwitch);
+        let problem = stopped.problem(ErrorCode::KillSwitch);
+        assert!(
+            problem.detail.contains("takes the role `platform_admin`"),
+            "{}",
+            problem.detail
+        );
         let release = stack
             .http()
             .command(Operation::ReleaseKillSwitch, None, &everything);

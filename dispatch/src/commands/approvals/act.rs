@@ -1,18 +1,19 @@
 //! What people do with an approval.
 
+use chrono::Utc;
 use client::{ApprovalAnswer, CallOptions};
 use contracts::{
     ApprovalId,
     approval::{ApprovalState, Verdict},
     command::{
-        AmendApproval, ClaimApproval, CommentApproval, DecideApproval, ReleaseApproval,
-        TakeOverApproval, WithdrawApproval,
+        AmendApproval, ChangeApprovalDue, ClaimApproval, CommentApproval, DecideApproval,
+        ExecuteApproval, ReleaseApproval, TakeOverApproval, WithdrawApproval,
     },
 };
 use serde_json::Value;
 
 use super::{
-    args::{AmendArgs, ApprovalsCommand, ClaimArgs, DecideArgs},
+    args::{AmendArgs, ApprovalsCommand, ClaimArgs, DecideArgs, OverrideArgs},
     resolve,
 };
 use crate::{desk::Desk, exit::Failure, table::short};
@@ -21,17 +22,18 @@ use crate::{desk::Desk, exit::Failure, table::short};
 pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure> {
     let (api, options) = (&desk.api, CallOptions::default());
     let meant = match command {
-        ApprovalsCommand::List(_) | ApprovalsCommand::Show(_) => return Ok(()),
         ApprovalsCommand::Approve(args) | ApprovalsCommand::Reject(args) => &args.approval,
         ApprovalsCommand::Claim(args) => &args.approval,
         ApprovalsCommand::Release(args) => &args.approval,
         ApprovalsCommand::Amend(args) => &args.approval,
         ApprovalsCommand::Withdraw(args) => &args.approval,
         ApprovalsCommand::Comment(args) => &args.approval,
+        ApprovalsCommand::Due(args) => &args.approval,
+        // The others have a file of their own.
+        _ => return Ok(()),
     };
     let approval_id = resolve(api, meant).await?;
     let (answer, done) = match command {
-        ApprovalsCommand::List(_) | ApprovalsCommand::Show(_) => return Ok(()),
         ApprovalsCommand::Approve(args) => {
             let body = decision(approval_id, Verdict::Approve, args);
             (api.decide(&body, &options).await?, None)
@@ -70,6 +72,16 @@ pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure>
             let done = Some("has your comment");
             (api.comment_approval(&body, &options).await?, done)
         }
+        ApprovalsCommand::Due(args) => {
+            let body = ChangeApprovalDue {
+                approval_id,
+                expires_at: args.until.from(Utc::now()),
+                reason: args.reason.clone(),
+            };
+            let done = Some("has its new end");
+            (api.change_approval_due(&body, &options).await?, done)
+        }
+        _ => return Ok(()),
     };
     if desk.json {
         return desk.print_json(&answer);
@@ -78,13 +90,55 @@ pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure>
     desk.print(&format!("approval {} {done}\n", short(approval_id)))
 }
 
+/// Carries out what was approved although a switch stands, and says so.
+pub async fn pass_the_switch(desk: &Desk, args: &OverrideArgs) -> Result<(), Failure> {
+    let approval_id = resolve(&desk.api, &args.approval).await?;
+    let version = match args.version {
+        Some(version) => version,
+        None => {
+            desk.api
+                .approval(approval_id)
+                .await?
+                .summary
+                .approval
+                .version
+        }
+    };
+    let body = ExecuteApproval {
+        approval_id,
+        version,
+        applied_seq: 0,
+        override_kill_switch: Some(args.reason.clone()),
+    };
+    let options = CallOptions::default();
+    desk.api.execute_approval(&body, &options).await?;
+    // What it asks for may not have passed any more, switch or not: that is an answer, too.
+    let detail = desk.api.approval(approval_id).await?;
+    if desk.json {
+        return desk.print_json(&detail);
+    }
+    let approval = &detail.summary.approval;
+    let done = match approval.state {
+        ApprovalState::Executed => "was carried out although the switch is engaged".to_owned(),
+        ApprovalState::Stale => decided_words(ApprovalState::Stale).to_owned(),
+        state => format!("is {state}"),
+    };
+    desk.print(&format!("approval {} {done}\n", short(approval_id)))
+}
+
 /// What a yes or no came to.
 fn decided(answer: &ApprovalAnswer) -> &'static str {
-    match answer.state() {
-        Some(ApprovalState::Pending) => "has your word; more people must agree",
-        Some(ApprovalState::Approved) => "is approved; what it asks for is carried out next",
-        Some(ApprovalState::Executed) => "is approved, and what it asks for was carried out",
-        Some(ApprovalState::Stale) => {
+    answer
+        .state()
+        .map_or("is rejected; nothing is done", decided_words)
+}
+
+fn decided_words(state: ApprovalState) -> &'static str {
+    match state {
+        ApprovalState::Pending => "has your word; more people must agree",
+        ApprovalState::Approved => "is approved; what it asks for is carried out next",
+        ApprovalState::Executed => "is approved, and what it asks for was carried out",
+        ApprovalState::Stale => {
             "was approved, but what it asks for would not pass any more: it is void"
         }
         _ => "is rejected; nothing is done",

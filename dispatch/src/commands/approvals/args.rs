@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use contracts::{
-    FreeText, Operation, Role, Slug,
+    DelegationId, FreeText, Operation, Role, Slug,
     approval::{ApprovalKind, ApprovalState},
 };
 
-use crate::{cli::parse_role, commands::ticket::parse, desk::Connection};
+use crate::{
+    cli::parse_role,
+    commands::ticket::{Instant, parse, parse_instant},
+    desk::Connection,
+};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -31,6 +35,16 @@ pub enum ApprovalsCommand {
     Withdraw(WithdrawArgs),
     /// Says something about it
     Comment(CommentArgs),
+    /// Gives it more time, or less
+    Due(DueArgs),
+    /// Carries out what was approved although a kill switch is engaged
+    Override(OverrideArgs),
+    /// Lends roles of one's own to somebody, while one is away
+    Delegate(DelegateArgs),
+    /// Lists what was lent
+    Delegations(DelegationsArgs),
+    /// Takes back what was lent
+    RevokeDelegation(RevokeDelegationArgs),
 }
 
 impl ApprovalsCommand {
@@ -43,6 +57,11 @@ impl ApprovalsCommand {
             Self::Amend(args) => &args.connection,
             Self::Withdraw(args) => &args.connection,
             Self::Comment(args) => &args.connection,
+            Self::Due(args) => &args.connection,
+            Self::Override(args) => &args.connection,
+            Self::Delegate(args) => &args.connection,
+            Self::Delegations(args) => &args.connection,
+            Self::RevokeDelegation(args) => &args.connection,
         }
     }
 }
@@ -82,9 +101,17 @@ pub struct ListArgs {
     #[arg(long, help_heading = "Filters")]
     pub sla_at_risk: bool,
 
+    /// Only where the ticket's next deadline comes within so many minutes
+    #[arg(long, value_name = "MINUTES", help_heading = "Filters")]
+    pub sla_within: Option<u32>,
+
     /// So many at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200), conflicts_with = "all")]
     pub limit: u32,
+
+    /// All that the filters leave
+    #[arg(long)]
+    pub all: bool,
 
     #[command(flatten)]
     pub connection: Connection,
@@ -184,6 +211,89 @@ pub struct CommentArgs {
     /// What you have to say
     #[arg(value_name = "TEXT", value_parser = parse_text)]
     pub text: FreeText,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals due`.
+#[derive(Debug, Args)]
+pub struct DueArgs {
+    /// The approval: its id, the beginning of it, or its short form
+    #[arg(value_name = "ID")]
+    pub approval: String,
+
+    /// Its new end: 2026-11-21T18:00:00Z, or 4h from now; at most 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub until: Instant,
+
+    /// Why: a word such as customer_calls_back
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals override`.
+#[derive(Debug, Args)]
+pub struct OverrideArgs {
+    /// The approval: its id, the beginning of it, or its short form
+    #[arg(value_name = "ID")]
+    pub approval: String,
+
+    /// Why the switch is to be passed: a word such as storm
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
+
+    /// The version that was approved [default: the present one]
+    #[arg(id = "approval_version", long = "approval-version", value_name = "N")]
+    pub version: Option<u32>,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals delegate`.
+#[derive(Debug, Args)]
+pub struct DelegateArgs {
+    /// To whom: the subject of their token
+    #[arg(id = "to_actor", long = "to", value_name = "ACTOR")]
+    pub to: String,
+
+    /// Which roles of one's own
+    #[arg(id = "lent", long = "role", value_name = "ROLE", value_delimiter = ',', required = true, value_parser = parse_role)]
+    pub roles: Vec<Role>,
+
+    /// From when: 2026-11-21T18:00:00Z, or 4h from now [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub from: Option<Instant>,
+
+    /// Until when: 2026-12-01T08:00:00Z, or 7d from now; at most 90d after the beginning
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub until: Instant,
+
+    /// Why: a word such as leave
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals delegations`.
+#[derive(Debug, Args)]
+pub struct DelegationsArgs {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals revoke-delegation`.
+#[derive(Debug, Args)]
+pub struct RevokeDelegationArgs {
+    /// Its id, as `delegations` shows it
+    #[arg(value_name = "ID")]
+    pub delegation: DelegationId,
 
     #[command(flatten)]
     pub connection: Connection,

@@ -15,13 +15,16 @@ use crate::{
     words,
 };
 
+/// Of `--all`.
+const PAGE: u32 = 200;
+
 /// Lists approvals.
 pub async fn run(desk: &Desk, args: &ListArgs) -> Result<(), Failure> {
     let ticket_id = match &args.ticket {
         Some(text) => Some(resolve(&desk.api, text).await?),
         None => None,
     };
-    let filter = ApprovalFilter {
+    let mut filter = ApprovalFilter {
         state: args.state.clone(),
         kind: args.kind.clone(),
         role: args.role.clone(),
@@ -30,14 +33,28 @@ pub async fn run(desk: &Desk, args: &ListArgs) -> Result<(), Failure> {
         mine: args.mine,
         waiting_minutes: args.waiting,
         sla_at_risk: args.sla_at_risk,
-        limit: Some(args.limit),
+        sla_within_minutes: args.sla_within,
+        limit: Some(if args.all { PAGE } else { args.limit }),
         ..ApprovalFilter::default()
     };
-    let page = desk.api.approvals(&filter).await?;
-    if desk.json {
-        return desk.print_json(&page);
+    let mut shown = desk.api.approvals(&filter).await?;
+    if desk.json && args.all {
+        desk.print_line(&shown)?;
     }
-    desk.print(&text(desk, &page, Utc::now()))
+    while let Some(cursor) = shown.next_cursor.take_if(|_| args.all) {
+        filter.cursor = Some(cursor);
+        let page = desk.api.approvals(&filter).await?;
+        if desk.json {
+            desk.print_line(&page)?;
+        }
+        shown.next_cursor = page.next_cursor;
+        shown.items.extend(page.items);
+    }
+    match (desk.json, args.all) {
+        (true, true) => Ok(()),
+        (true, false) => desk.print_json(&shown),
+        (false, _) => desk.print(&text(desk, &shown, Utc::now())),
+    }
 }
 
 fn text(desk: &Desk, page: &ApprovalPage, now: DateTime<Utc>) -> String {
@@ -70,7 +87,7 @@ fn text(desk: &Desk, page: &ApprovalPage, now: DateTime<Utc>) -> String {
         text += &format!("\n{}\n", counts.join(", "));
     }
     if page.next_cursor.is_some() {
-        text += "there are more: a greater --limit, or narrower filters\n";
+        text += "there are more: --all, a greater --limit, or narrower filters\n";
     }
     text
 }

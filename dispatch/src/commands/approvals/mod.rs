@@ -5,6 +5,7 @@
 
 mod act;
 mod args;
+mod delegations;
 mod list;
 mod show;
 
@@ -31,6 +32,10 @@ pub async fn run(global: &Global, command: ApprovalsCommand) -> Result<(), Failu
     let result = match &command {
         ApprovalsCommand::List(args) => list::run(&desk, args).await,
         ApprovalsCommand::Show(args) => show::run(&desk, args).await,
+        ApprovalsCommand::Delegate(args) => delegations::lend(&desk, args).await,
+        ApprovalsCommand::Delegations(_) => delegations::list(&desk).await,
+        ApprovalsCommand::RevokeDelegation(args) => delegations::revoke(&desk, args).await,
+        ApprovalsCommand::Override(args) => act::pass_the_switch(&desk, args).await,
         command => act::run(&desk, command).await,
     };
     desk.ended(result)
