@@ -210,7 +210,8 @@ impl Issuer {
         let exp = claims.instant("exp")?.ok_or(TokenError::Claims)?;
         let (iat, nbf) = (claims.instant("iat")?, claims.instant("nbf")?);
         let begin = iat.or(nbf).ok_or(TokenError::Claims)?;
-        if exp < now - leeway {
+        // It ends on that second, not after it (RFC 7519 §4.1.4).
+        if exp <= now - leeway {
             return Err(TokenError::Expired);
         }
         if begin.max(nbf.unwrap_or(begin)) > now + leeway {

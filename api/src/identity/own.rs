@@ -77,7 +77,8 @@ impl OwnIssuer {
             return Err(TokenError::Audience);
         }
         let (now, leeway) = (now.timestamp(), leeway.num_seconds());
-        if claims.exp < now - leeway {
+        // It ends on that second, not after it (RFC 7519 §4.1.4).
+        if claims.exp <= now - leeway {
             return Err(TokenError::Expired);
         }
         if claims.nbf.max(claims.iat) > now + leeway {

@@ -628,6 +628,11 @@ async fn claims_are_read_to_the_letter() {
                 late,
                 w.claiming(|c| (c["iat"], c["exp"]) = (json!(t - 600), json!(t - 6))),
             ),
+            (
+                "ends on this very second, leeway included",
+                late,
+                w.claiming(|c| (c["iat"], c["exp"]) = (json!(t - 600), json!(t - 5))),
+            ),
             ("no exp", claims, w.with("exp", Value::Null)),
             (
                 "exp as text",
@@ -716,7 +721,7 @@ async fn claims_are_read_to_the_letter() {
             ),
         ])
         .await;
-    assert_eq!(count, 39);
+    assert_eq!(count, 40);
     w.accepts().await;
 }
 
