@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
-        Auth, AuthIssuer, CommsEndpoint, Database, Environment, Limits, Mode, OnUnknown,
+        Api, Auth, AuthIssuer, CommsEndpoint, Database, Environment, Limits, Mode, OnUnknown,
         RowLevelSecurity, Settings,
     },
     exit::{Failure, chain},
@@ -110,14 +110,36 @@ pub fn is_unprotected(settings: &Settings) -> Result<bool, Failure> {
     }
 }
 
-/// A secret that cursors are signed with: as long as the others.
-fn cursor_key(key: &Secret) -> Result<::api::Secret, Failure> {
+/// A secret that something is signed with: as long as that of the tokens.
+fn signing_key(key: &str, secret: &str) -> Result<::api::Secret, Failure> {
     const MIN_BYTES: usize = 32;
-    match key.expose().len() {
-        MIN_BYTES.. => Ok(::api::Secret::new(key.expose())),
+    match secret.len() {
+        MIN_BYTES.. => Ok(::api::Secret::new(secret)),
         short => Err(Failure::usage(format!(
-            "`api.cursor_key` or `api.earlier_cursor_key` has {short} bytes, and needs at least \
-             {MIN_BYTES}; `openssl rand -hex 32` makes one"
+            "`{key}` has {short} bytes, and needs at least {MIN_BYTES}; `openssl rand -hex 32` makes one"
+        ))),
+    }
+}
+
+/// The keys of cursors, today's first.
+fn cursor_keys(api: &Api) -> Result<Vec<::api::Secret>, Failure> {
+    [
+        ("api.cursor_key", &api.cursor_key),
+        ("api.earlier_cursor_key", &api.earlier_cursor_key),
+    ]
+    .into_iter()
+    .filter_map(|(key, secret)| Some(signing_key(key, secret.as_ref()?.expose())))
+    .collect()
+}
+
+/// How far clocks may differ. A longer time is no difference of clocks: tokens that ended would go on.
+fn leeway(auth: &Auth) -> Result<Duration, Failure> {
+    const MOST_SECONDS: u32 = 300;
+    match auth.leeway_seconds {
+        seconds @ ..=MOST_SECONDS => Ok(Duration::from_secs(seconds.into())),
+        seconds => Err(Failure::usage(format!(
+            "`auth.leeway_seconds` is {seconds}: tokens would be good for so long after their end. It may \
+             be {MOST_SECONDS} at most; let machines agree on the time (NTP)"
         ))),
     }
 }
@@ -321,8 +343,10 @@ pub fn api(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = Result<(), Failure>> + Send + use<>, Failure> {
+    const SEAL_KEY: &str = "audit.seal_key";
     let failpoints = failpoints(settings)?;
     let (auth, sources) = (&settings.auth, &settings.database);
+    let seal_key = settings.audit.seal_key.as_ref();
     let secret = |key, value| required(key, value).map(::api::Secret::new);
     let config = ::api::ApiConfig {
         listen: settings.api.listen,
@@ -335,15 +359,11 @@ pub fn api(
             secret: secret("auth.jwt_secret", auth.jwt_secret.as_ref())?,
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
-            leeway: Duration::from_secs(auth.leeway_seconds.into()),
+            leeway: leeway(auth)?,
             issuers: issuers(auth)?,
         },
-        sealing_key: secret("audit.seal_key", settings.audit.seal_key.as_ref())?,
-        cursor_keys: [&settings.api.cursor_key, &settings.api.earlier_cursor_key]
-            .into_iter()
-            .flatten()
-            .map(cursor_key)
-            .collect::<Result<_, _>>()?,
+        sealing_key: signing_key(SEAL_KEY, required(SEAL_KEY, seal_key)?)?,
+        cursor_keys: cursor_keys(&settings.api)?,
         sealing_interval: SEALING_INTERVAL,
         bundles: bundles(settings)?,
         trust: trust(settings)?,

@@ -316,6 +316,54 @@ fn an_import_is_checked_before_anything_is_sent() {
 }
 
 #[test]
+fn what_a_key_or_a_clock_must_be_is_said_before_anything_is_started() {
+    let good = "0123456789abcdef0123456789abcdef";
+    let settings = |key: &str, value: &str| {
+        let mut settings = [
+            ("DISPATCH_DATABASE_APP_URL", "postgres://a:x@127.0.0.1:1/d"),
+            (
+                "DISPATCH_DATABASE_MAINTENANCE_URL",
+                "postgres://a:x@127.0.0.1:1/d",
+            ),
+            ("DISPATCH_AUTH_JWT_SECRET", good),
+            ("DISPATCH_AUTH_LEEWAY_SECONDS", "300"),
+            ("DISPATCH_AUDIT_SEAL_KEY", good),
+            ("DISPATCH_API_CURSOR_KEY", good),
+            ("DISPATCH_API_EARLIER_CURSOR_KEY", good),
+            ("DISPATCH_API_LISTEN", "127.0.0.1:0"),
+            ("DISPATCH_API_METRICS_LISTEN", "127.0.0.1:0"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        if let Some(setting) = settings.iter_mut().find(|setting| setting.0 == key) {
+            value.clone_into(&mut setting.1);
+        }
+        settings
+    };
+    let api = |key: &str, value: &str| {
+        let settings = settings(key, value);
+        let settings = settings.each_ref().map(|(key, value)| (&**key, &**value));
+        dispatch(&["api"], &settings)
+    };
+    let short = &good[1..];
+    for (key, name) in [
+        ("DISPATCH_AUDIT_SEAL_KEY", "`audit.seal_key` has 31 bytes"),
+        ("DISPATCH_API_CURSOR_KEY", "`api.cursor_key` has 31 bytes"),
+        (
+            "DISPATCH_API_EARLIER_CURSOR_KEY",
+            "`api.earlier_cursor_key` has 31 bytes",
+        ),
+    ] {
+        let parts = [name, "at least 32", "openssl rand -hex 32"];
+        refused(&api(key, short), 2, &parts);
+    }
+    refused(&api("DISPATCH_AUTH_JWT_SECRET", short), 2, &["31 bytes"]);
+    let parts = ["`auth.leeway_seconds` is 301", "300 at most"];
+    refused(&api("DISPATCH_AUTH_LEEWAY_SECONDS", "301"), 2, &parts);
+    // Nothing is wrong with these: what is missing is the database.
+    refused(&api("", ""), 3, &[]);
+}
+
+#[test]
 fn what_is_for_development_only_is_refused_in_production() {
     let off = [
         ("DISPATCH_DATABASE_RLS", "off"),

@@ -89,7 +89,7 @@ settings! {
         issuer: String = "real-dispatch".to_owned(),
         /// Whom our own are for.
         audience: String = "dispatch-api".to_owned(),
-        /// How far clocks may differ from ours.
+        /// How far clocks may differ from ours, 300 at most.
         #[serde(deserialize_with = "plain")]
         leeway_seconds: u32 = 30,
         /// Who else issues tokens, mostly OpenID providers: `[[auth.issuers]]` in the file, a JSON
