@@ -164,7 +164,8 @@ settings! {
         keys_dir: Option<PathBuf> = None,
     }
     /// How much each tenant may use, unless `dispatch tenant limit` set something else for it. Rates are
-    /// those of each dispatch-api, once for people and integrations and once for agents and workflows.
+    /// those of each dispatch-api: once for people and integrations, again for agents, and again for
+    /// workflows.
     Limits {
         /// Commands that a tenant may go on sending each second.
         #[serde(deserialize_with = "plain")]
