@@ -120,7 +120,8 @@ impl Metrics {
     }
 }
 
-fn method_label(method: &Method) -> &'static str {
+/// The method, of a fixed list.
+pub fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

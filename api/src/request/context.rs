@@ -1,8 +1,9 @@
 //! What is known about every request before anybody looks at it, and what is said about it after.
 //!
 //! This is the outermost layer: it names the request (correlation id, trace, our span in it),
-//! bounds its time, and in the end counts it and writes its one log line. Bodies, tokens and query
-//! strings never reach the log.
+//! bounds its time, and in the end counts it and writes its one log line. Bodies, tokens, paths and
+//! query strings never reach the log; of what callers write, the request id, the conversation and the
+//! trace do, and who they are.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -31,6 +32,7 @@ use crate::{
     config::Limits,
     endpoint::route_name,
     identity::{Identity, KeyOfCall, Scopes},
+    metrics::method_label,
     problem::{self, Failure},
 };
 
@@ -175,7 +177,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     // A probe that is content is no news.
     if caller.is_some() || !response.status().is_success() {
         tracing::info!(
-            %method,
+            method = method_label(&method),
             %route,
             status = response.status().as_u16(),
             code = code.map(tracing::field::display),

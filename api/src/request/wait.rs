@@ -25,7 +25,7 @@ use store::TenantTx;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::header;
-use crate::{App, pipeline::Answer, problem::Failure};
+use crate::{App, limits::LimitedBy, pipeline::Answer, problem::Failure};
 
 /// The request header.
 pub const PREFER: &str = "prefer";
@@ -143,6 +143,7 @@ pub(super) async fn until_ended(
         return (answer, None);
     };
     let Ok(_room) = app.waiting_room().try_acquire() else {
+        app.limiter().count(LimitedBy::Subscribers);
         return (answer, None);
     };
     let Some(_subscribed) = app.limiter().subscribe(tenant_id) else {

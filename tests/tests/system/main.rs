@@ -33,6 +33,7 @@ mod legacy;
 mod limits;
 mod lines;
 mod matrix;
+mod metrics;
 mod migrations;
 mod model;
 mod permissions;

@@ -127,7 +127,9 @@ impl<'a> Judge<'a> {
 
     /// What is wrong with the answer, by itself.
     pub fn alone(&self, trial: &Trial, reply: &Reply) -> Result<(), String> {
-        if reply.status.as_u16() >= 500 {
+        let each = outcomes(trial, reply).unwrap_or_default();
+        let mut statuses = each.iter().filter_map(|item| item["status"].as_u64());
+        if reply.status.as_u16() >= 500 || statuses.any(|status| status >= 500) {
             return Err("a fault of ours".into());
         }
         self.tells_of_nobody(trial, reply)?;

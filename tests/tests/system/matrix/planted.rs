@@ -358,6 +358,25 @@ fn plants() -> Vec<Plant> {
             named: &[": a fault of ours: "],
         },
         Plant {
+            what: "a fault in a list of commands",
+            of: "decide_approvals",
+            classes: &[Role],
+            how: So(|_, _, reply| {
+                let mut body = reply.json();
+                let items = body["items"].as_array_mut();
+                let there = items.is_some_and(|items| {
+                    let first = items.first_mut();
+                    first.is_some_and(|item| {
+                        item["status"] = 500.into();
+                        true
+                    })
+                });
+                reply.body = body.to_string().into_bytes();
+                there
+            }),
+            named: &[": a fault of ours: "],
+        },
+        Plant {
             what: "an attempt of which the answer does not tell",
             of: "add_note",
             classes: &[Role],
