@@ -4,6 +4,9 @@
 //! Nothing is uploaded before the whole artifact lies on this machine, and the summary goes last:
 //! whoever finds it finds the rest. Nothing that is there already is written over, so two that go to
 //! the same place at once do not mix: the store refuses the first file of the second.
+//!
+//! An artifact in a store is of one tenant, which every key names below the prefix: so a policy of the
+//! bucket can let somebody at one tenant's artifacts and at no other's.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -16,6 +19,8 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use contracts::TenantId;
+
 use crate::{
     Error,
     artifact::{FILES, SUMMARY},
@@ -24,6 +29,8 @@ use crate::{
 /// Where a store of our own has no regions.
 const ANY_REGION: &str = "us-east-1";
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Begins the part of a key that names a tenant.
+const TENANT: &str = "tenant=";
 
 /// `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +51,12 @@ impl FromStr for Place {
         if bucket.is_empty() || !prefix.is_empty() && prefix.split('/').any(odd) {
             return Err(wrong());
         }
+        // It would lie among the artifacts of whom it names.
+        if prefix.split('/').any(|part| part.starts_with(TENANT)) {
+            return Err(format!(
+                "`{text}` names a tenant: leave `{TENANT}…` out, it is added behind the prefix"
+            ));
+        }
         Ok(Self {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
@@ -62,6 +75,13 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    /// Where the artifacts of this tenant are, below it.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: TenantId) -> Self {
+        self.prefix = self.key(&format!("{TENANT}{tenant}"));
+        self
+    }
+
     fn key(&self, name: &str) -> String {
         match self.prefix.as_str() {
             "" => name.to_owned(),
@@ -70,7 +90,7 @@ impl Place {
     }
 }
 
-/// A place in a store.
+/// A tenant's place in a store.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
@@ -80,11 +100,16 @@ pub struct Store {
 impl Store {
     /// The store that these variables name: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     /// `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ENDPOINT_URL_S3` (or
-    /// `AWS_ENDPOINT_URL`). A given endpoint is asked path style.
+    /// `AWS_ENDPOINT_URL`), for artifacts of this tenant. A given endpoint is asked path style.
     ///
     /// # Errors
     /// [`Error::Place`] names the variable that is missing.
-    pub fn new(place: Place, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn new(
+        place: Place,
+        tenant: TenantId,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Error> {
+        let place = place.of_tenant(tenant);
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         let required = |name: &str| {
             given(name).ok_or_else(|| {
@@ -251,8 +276,12 @@ fn content_type(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    fn tenant() -> TenantId {
+        "ten_00000000000000000000000000000007".parse().unwrap()
+    }
+
     #[test]
-    fn a_place_is_a_bucket_and_a_prefix() {
+    fn a_place_is_a_bucket_a_prefix_and_a_tenant() {
         for (text, key) in [
             ("s3://records", "summary.json"),
             ("s3://records/", "summary.json"),
@@ -261,6 +290,9 @@ mod tests {
             let place: Place = text.parse().unwrap();
             assert_eq!(place.bucket, "records");
             assert_eq!(place.key(SUMMARY), key);
+            let below = format!("{TENANT}{}/{SUMMARY}", tenant());
+            let of_tenant = place.of_tenant(tenant());
+            assert_eq!(of_tenant.key(SUMMARY), key.replace(SUMMARY, &below));
         }
         for wrong in [
             "records",
@@ -268,6 +300,8 @@ mod tests {
             "https://x/y",
             "s3://r/../x",
             "s3://r//x",
+            "s3://r/tenant=ten_00000000000000000000000000000008",
+            "s3://r/a/tenant=/b",
         ] {
             assert!(wrong.parse::<Place>().is_err(), "{wrong}");
         }
@@ -281,7 +315,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect();
-            Store::new(place.clone(), move |name| {
+            Store::new(place.clone(), tenant(), move |name| {
                 let found = given.iter().find(|(known, _)| known == name);
                 found.map(|(_, value)| value.clone())
             })

@@ -509,14 +509,36 @@ impl Objects {
         .into()
     }
 
-    fn store(&self, place: &str, secret: &str) -> Store {
+    fn store(&self, place: &str, tenant: &Tenant, secret: &str) -> Store {
         let variables = self.variables(secret);
         let place = place.parse().unwrap();
-        Store::new(place, |name| variables.get(name).cloned()).unwrap()
+        Store::new(place, tenant.id, |name| variables.get(name).cloned()).unwrap()
     }
 
-    fn object(&self, key: &str) -> PathBuf {
-        self.folder.path().join("records").join(key)
+    /// What lies there below a prefix for a tenant.
+    fn object(&self, prefix: &str, tenant: &Tenant, name: &str) -> PathBuf {
+        let records = self.folder.path().join("records");
+        let folder = records.join(prefix).join(format!("tenant={}", tenant.id));
+        folder.join(name)
+    }
+
+    /// The keys of all objects in the bucket.
+    fn keys(&self) -> Vec<String> {
+        fn walk(at: &Path, keys: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(at).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => walk(&path, keys),
+                    false => keys.push(path),
+                }
+            }
+        }
+        let records = self.folder.path().join("records");
+        let mut keys = Vec::new();
+        walk(&records, &mut keys);
+        let keys = keys.iter().map(|path| path.strip_prefix(&records));
+        keys.map(|key| key.unwrap().to_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -525,12 +547,12 @@ fn an_artifact_goes_to_an_object_store_whole() {
     with_api(async |stack| {
         recorded(&stack).await;
         let (folder, _) = replayed(&stack, &all_of(stack.tenant())).await;
-        let objects = Objects::start().await;
-        let store = objects.store("s3://records/shadow/first", "secret");
+        let (objects, tenant) = (Objects::start().await, stack.tenant());
+        let store = objects.store("s3://records/shadow/first", tenant, "secret");
         store.check().await.unwrap();
         store.upload(folder.path()).await.unwrap();
         for name in FILES {
-            let stored = fs::read(objects.object(&format!("shadow/first/{name}"))).unwrap();
+            let stored = fs::read(objects.object("shadow/first", tenant, name)).unwrap();
             assert!(
                 stored == fs::read(folder.path().join(name)).unwrap(),
                 "{name}"
@@ -539,30 +561,45 @@ fn an_artifact_goes_to_an_object_store_whole() {
         let again = store.check().await.unwrap_err().to_string();
         assert!(again.contains("holds an artifact already"), "{again}");
         objects
-            .store("s3://records/shadow", "secret")
+            .store("s3://records/shadow", tenant, "secret")
             .check()
             .await
             .unwrap();
+        // Another tenant's beside it, in a place of its own.
+        let beside = objects.store("s3://records/shadow/first", stack.other(), "secret");
+        beside.check().await.unwrap();
+        beside.upload(folder.path()).await.unwrap();
+        let (mut of, ids) = (BTreeMap::new(), [tenant.id, stack.other().id]);
+        for key in objects.keys() {
+            let whose = ids.iter().find(|id| {
+                let place = format!("shadow/first/tenant={id}/");
+                key.strip_prefix(&place)
+                    .is_some_and(|name| FILES.contains(&name))
+            });
+            *of.entry(*whose.unwrap_or_else(|| panic!("{key}")))
+                .or_insert(0) += 1;
+        }
+        assert_eq!(of, BTreeMap::from(ids.map(|id| (id, FILES.len()))));
 
         // Two at once that both found nothing there: the second writes over nothing of the first.
         fs::write(folder.path().join(SUMMARY), "of another run").unwrap();
         let late = store.upload(folder.path()).await.unwrap_err().to_string();
         assert!(late.contains("(proposals.jsonl is there)"), "{late}");
-        let stored = fs::read(objects.object(&format!("shadow/first/{SUMMARY}"))).unwrap();
+        let stored = fs::read(objects.object("shadow/first", tenant, SUMMARY)).unwrap();
         assert_ne!(stored, b"of another run");
 
         // One that ends in the middle has no summary, and is not mixed with another.
         fs::remove_file(folder.path().join(REPORT)).unwrap();
-        let cut = objects.store("s3://records/shadow/cut", "secret");
+        let cut = objects.store("s3://records/shadow/cut", tenant, "secret");
         cut.upload(folder.path()).await.unwrap_err();
-        assert!(objects.object(&format!("shadow/cut/{DECISIONS}")).is_file());
-        assert!(!objects.object(&format!("shadow/cut/{SUMMARY}")).exists());
+        let there = |name| objects.object("shadow/cut", tenant, name).is_file();
+        assert!(there(DECISIONS) && !there(SUMMARY));
         let left = cut.check().await.unwrap_err().to_string();
         assert!(left.contains("(decisions.jsonl is there)"), "{left}");
         assert!(left.contains("did not end"), "{left}");
 
         let said = async |place: &str, secret: &str| {
-            let refused = objects.store(place, secret).check().await;
+            let refused = objects.store(place, tenant, secret).check().await;
             refused.unwrap_err().to_string()
         };
         let error = said("s3://elsewhere/a", "secret").await;
@@ -574,12 +611,13 @@ fn an_artifact_goes_to_an_object_store_whole() {
         );
         let nobody = "http://127.0.0.1:1";
         let variables = BTreeMap::from([("AWS_ENDPOINT_URL", nobody)]);
-        let store = Store::new("s3://records/a".parse().unwrap(), |name| {
+        let store = Store::new("s3://records/a".parse().unwrap(), tenant.id, |name| {
             Some(variables.get(name).copied().unwrap_or("x").to_owned())
                 .filter(|_| name != "AWS_ENDPOINT_URL_S3")
         });
         let error = store.unwrap().check().await.unwrap_err().to_string();
-        assert!(error.starts_with("looking at s3://records/a: "), "{error}");
+        let begin = format!("looking at s3://records/a/tenant={}: ", tenant.id);
+        assert!(error.starts_with(&begin), "{error}");
     });
 }
 
@@ -822,8 +860,22 @@ fn the_program_replays_and_compares() {
         let to = |place: &'static str| [&replay[..], &["--out", place, "--json"]].concat();
         let (out, _) = run(&to("s3://records/one"), 0).await;
         let summary: Summary = serde_json::from_str(&out).unwrap();
-        let stored = fs::read(objects.object("one/summary.json")).unwrap();
+        let stored = fs::read(objects.object("one", stack.tenant(), SUMMARY)).unwrap();
         assert_eq!(summary, serde_json::from_slice(&stored).unwrap());
+        // What it says is the same wherever it goes.
+        for name in [PROPOSALS, DECISIONS] {
+            let stored = fs::read(objects.object("one", stack.tenant(), name)).unwrap();
+            assert!(stored == fs::read(artifact.join(name)).unwrap(), "{name}");
+        }
+        let both = format!("{tenant},{}", stack.other().id);
+        let both = ["shadow", "replay", "--since", "1h", "--tenant", &both];
+        let to_store = [&both[..], &["--out", "s3://records/both"]].concat();
+        let (_, err) = run(&to_store, 2).await;
+        assert!(err.contains("is of one tenant"), "{err}");
+        run(&[&both[..], &["--out", "both"]].concat(), 0).await;
+        let (_, err) = run(&to("s3://records/tenant=ten_0"), 2).await;
+        assert!(err.contains("names a tenant"), "{err}");
+        assert_eq!(objects.keys().len(), FILES.len());
         let (_, err) = run(&to("s3://nowhere/one"), 3).await;
         assert!(err.contains("there is no bucket `nowhere`"), "{err}");
         let (_, err) = run(

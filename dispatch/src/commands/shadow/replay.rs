@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use contracts::TicketId;
+use contracts::{TenantId, TicketId};
 use replay::{
     AdviceChange, DecisionChange,
     s3::{Place, Store},
@@ -46,7 +46,7 @@ pub struct ReplayArgs {
 
     /// Where the files go: a folder that is not there yet, or s3://BUCKET/PREFIX
     ///
-    /// An object store is found by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+    /// In an object store they go below PREFIX/tenant=ID, one tenant at a time. It is found by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
     /// AWS_REGION and AWS_ENDPOINT_URL_S3.
     #[arg(long, value_name = "PLACE", default_value = "shadow-replay")]
     pub out: Out,
@@ -84,9 +84,9 @@ enum Target {
 /// Replays, and brings the files to their place when all of them are complete.
 pub async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
     let settings = load(global, Vec::new())?.settings;
-    let (target, files) = prepare(&args.out).await?;
     let pool = record::open(&settings).await?;
     let range = record::range(&pool, &args.span, &args.tenant, args.ticket).await?;
+    let (target, files) = prepare(&args.out, &range.tenants).await?;
     let bundle = record::bundle(&settings, &pool, args.bundle.as_deref()).await?;
     let mut meter = Meter::new("timelines");
     let summary = replay::shadow::replay(
@@ -125,7 +125,7 @@ pub async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
 
 /// Looks at the place before the work is done, and makes a folder to work in: beside a target
 /// folder, so that the result comes to its place in one step.
-async fn prepare(out: &Out) -> Result<(Target, TempDir), Failure> {
+async fn prepare(out: &Out, tenants: &[TenantId]) -> Result<(Target, TempDir), Failure> {
     let mut builder = tempfile::Builder::new();
     builder
         .prefix(".shadow-replay-")
@@ -154,8 +154,14 @@ async fn prepare(out: &Out) -> Result<(Target, TempDir), Failure> {
             Ok((Target::Folder(folder.clone()), files))
         }
         Out::Store(place) => {
+            let &[tenant] = tenants else {
+                return Err(Failure::usage(
+                    "what goes to an object store is of one tenant, which its keys name; replay one \
+                     after the other, or into a folder",
+                ));
+            };
             let variable = |name: &str| std::env::var(name).ok();
-            let store = Store::new(place.clone(), variable).map_err(failed)?;
+            let store = Store::new(place.clone(), tenant, variable).map_err(failed)?;
             store.check().await.map_err(failed)?;
             let files = builder.tempdir().map_err(|error| {
                 Failure::failed(format!("cannot make a temporary folder: {error}"))
