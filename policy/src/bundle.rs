@@ -239,9 +239,20 @@ impl Bundle {
     }
 
     fn decide(&self, input: regorus::Value) -> Result<PolicyDecision, EvaluationError> {
+        let decision = self.answer(&input)?;
+        match bounds::unreleased(&input, &decision) {
+            Some(bare) => {
+                let bare = self.answer(&bare)?;
+                Ok(bounds::ask_for_the_rest(&input, decision, bare))
+            }
+            None => Ok(decision),
+        }
+    }
+
+    fn answer(&self, input: &regorus::Value) -> Result<PolicyDecision, EvaluationError> {
         let answer = self.evaluator.run(input.clone())?;
         let decision = decision::decode(&answer, &self.reference)?;
-        Ok(bounds::keep(&input, &self.autonomy, decision))
+        Ok(bounds::keep(input, &self.autonomy, decision))
     }
 
     /// Asks these questions: a bundle that cannot answer them must not get as far as being active.
