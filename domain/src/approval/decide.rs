@@ -75,6 +75,12 @@ pub(super) fn decide(
 /// has one vote, their own or that of whoever lent them theirs: who stands in for somebody says what
 /// they would say, with what was lent and nothing of their own besides.
 ///
+/// A vote counts for every demand that it has a role for, so nobody's own roles have to be shared out:
+/// in whatever order people come, who has said yes is enough once each demand has its number. Only
+/// whoever has several rights to vote by, their own and lent ones, has to choose, and the choice is
+/// greedy: the right that serves most of the demands that are still owed; of equal ones their own, then
+/// the first that was lent.
+///
 /// Nobody else may claim it either: a lease of somebody who cannot decide would keep out those who can.
 pub(super) fn standing(
     after: &Approval,
@@ -100,21 +106,27 @@ pub(super) fn standing(
             at: Some(vote.at),
         });
     }
-    let counts = |roles: &[Role]| demands(after).iter().any(|d| shares(&d.roles, roles));
-    if counts(&facts.actor_roles) {
-        return Ok((facts.actor_roles.clone(), None));
-    }
-    let loan = facts.lent.iter().find(|loan| {
-        let roles: Vec<Role> = loan.roles.iter().copied().collect();
-        loan.from != after.requested_by && vote_of(&loan.from).is_none() && counts(&roles)
+    let lent = facts
+        .lent
+        .iter()
+        .filter(|loan| loan.from != after.requested_by && vote_of(&loan.from).is_none());
+    let lent = lent.map(|loan| {
+        let roles = loan.roles.iter().copied().collect();
+        (roles, Some(loan.from.clone()))
     });
-    match loan {
-        Some(loan) => {
-            let lent = loan.roles.iter().copied().collect();
-            Ok((lent, Some(loan.from.clone())))
-        }
-        None => Err(none()),
-    }
+    let demands = demands(after);
+    let counts = |roles: &[Role]| demands.iter().any(|d| shares(&d.roles, roles));
+    let owed = owed(after);
+    let served = |roles: &[Role]| owed.iter().filter(|it| shares(&it.roles, roles)).count();
+    std::iter::once((facts.actor_roles.clone(), None))
+        .chain(lent)
+        .filter(|(roles, _)| counts(roles))
+        // The first of equal ones.
+        .reduce(|best, next| match served(&next.0) > served(&best.0) {
+            true => next,
+            false => best,
+        })
+        .ok_or_else(none)
 }
 
 /// Whether enough people said yes.

@@ -475,6 +475,200 @@ proptest! {
     }
 }
 
+/// Few enough that demands overlap, and some are nobody's.
+const ASKED: [Role; 4] = [
+    Role::Approver,
+    Role::AccountManager,
+    Role::Dispatcher,
+    Role::Qa,
+];
+
+/// Roles and number of people of a demand.
+fn demand_strategy() -> impl Strategy<Value = (Vec<Role>, u8)> {
+    let roles = prop::sample::subsequence(ASKED.to_vec(), 1..=2);
+    (roles, 1..=2_u8)
+}
+
+fn some_roles() -> impl Strategy<Value = Vec<Role>> {
+    prop::sample::subsequence(ASKED.to_vec(), 0..=3)
+}
+
+/// An approval that makes these demands.
+fn demanding(demands: &[(Vec<Role>, u8)]) -> Approval {
+    let named = demands.iter().enumerate();
+    let demands = named.map(|(n, (roles, count))| Demand {
+        code: format!("DEMAND_{n}"),
+        roles: roles.clone(),
+        count: *count,
+    });
+    let need = ApprovalNeed {
+        demands: demands.collect(),
+        ..need(1, OnExpiry::Deny)
+    };
+    held(&need, "0".repeat(64))
+}
+
+/// Somebody with these roles says yes, who may stand in for others.
+fn says_yes(
+    approval: &Approval,
+    who: &str,
+    roles: &[Role],
+    lent: &[PolicyLoan],
+) -> Result<Approval, Rejection> {
+    let facts = ApprovalFacts {
+        now: monday(),
+        actor_id: who.to_owned(),
+        actor_kind: ActorKind::Person,
+        actor_roles: roles.to_vec(),
+        lent: lent.to_vec(),
+        command_id: CommandId::from_uuid(uuid(5)),
+        comment: CommentId::from_uuid(uuid(6)),
+        amended: None,
+    };
+    let decision = DecideApproval {
+        approval_id: approval.id,
+        verdict: Verdict::Approve,
+        reason: None,
+        version: None,
+    };
+    act(&decision.into(), approval, &facts).map(|acted| acted.approval)
+}
+
+fn lends(from: &str, roles: &[Role]) -> PolicyLoan {
+    PolicyLoan {
+        from: from.to_owned(),
+        roles: roles.iter().copied().collect(),
+    }
+}
+
+fn any_of(wanted: &[Role], given: &[Role]) -> bool {
+    wanted.iter().any(|role| given.contains(role))
+}
+
+/// Every order of the first n numbers.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    (0..n).fold(vec![Vec::new()], |shorter, next| {
+        let with = |order: &Vec<usize>| {
+            let order = order.clone();
+            (0..=order.len()).map(move |place| {
+                let mut order = order.clone();
+                order.insert(place, next);
+                order
+            })
+        };
+        shorter.iter().flat_map(with).collect()
+    })
+}
+
+/// Whether each seat of each demand can be given to another person who may have it.
+fn can_be_seated(seats: &[&[Role]], people: &[Vec<Role>], seated: &mut BTreeSet<usize>) -> bool {
+    let Some((seat, others)) = seats.split_first() else {
+        return true;
+    };
+    people.iter().enumerate().any(|(n, roles)| {
+        let fits = any_of(seat, roles) && seated.insert(n);
+        let all = fits && can_be_seated(others, people, seated);
+        if fits {
+            seated.remove(&n);
+        }
+        all
+    })
+}
+
+/// How many more yeses it takes at most.
+fn left(approval: &Approval) -> u32 {
+    let owed = owed(approval).into_iter();
+    owed.map(|it| u32::from(it.count - it.given)).sum()
+}
+
+proptest! {
+    /// Whether everybody stands for one demand or for all that they have a role for: when enough people
+    /// have said yes, it is released, whoever came first.
+    #[test]
+    fn no_order_of_votes_keeps_enough_of_them_from_releasing_it(
+        demands in prop::collection::vec(demand_strategy(), 1..4),
+        people in prop::collection::vec(some_roles(), 1..6),
+    ) {
+        let open = demanding(&demands);
+        let seats: Vec<&[Role]> = demands
+            .iter()
+            .flat_map(|(roles, count)| (0..*count).map(|_| roles.as_slice()))
+            .collect();
+        let one_each = can_be_seated(&seats, &people, &mut BTreeSet::new());
+        let enough = demands.iter().all(|(wanted, count)| {
+            let who = people.iter().filter(|roles| any_of(wanted, roles));
+            who.count() >= usize::from(*count)
+        });
+        prop_assert!(enough || !one_each);
+        for order in orders(people.len()) {
+            let mut approval = open.clone();
+            for n in &order {
+                let before = approval.clone();
+                let voted = says_yes(&approval, &format!("user:{n}"), &people[*n], &[]);
+                approval = voted.unwrap_or(before);
+            }
+            let released = approval.state == ApprovalState::Approved;
+            prop_assert_eq!(released, enough, "{:?}", order);
+        }
+    }
+
+    /// Nobody's yes goes to what is met while one of their rights serves what is owed.
+    #[test]
+    fn a_yes_serves_what_is_owed(
+        demands in prop::collection::vec(demand_strategy(), 1..4),
+        people in prop::collection::vec(
+            (some_roles(), prop::collection::vec((0..3_usize, some_roles()), 0..3)),
+            1..6,
+        ),
+    ) {
+        let mut approval = demanding(&demands);
+        for (n, (roles, loans)) in people.iter().enumerate() {
+            if approval.state != ApprovalState::Pending {
+                break;
+            }
+            let lent: Vec<_> = loans
+                .iter()
+                .map(|(from, roles)| lends(&format!("lender:{from}"), roles))
+                .collect();
+            let has_spoken = |from: &str| {
+                let mut votes = approval.votes.iter();
+                votes.any(|vote| vote.on_behalf_of.as_deref() == Some(from))
+            };
+            let owed = owed(&approval);
+            let serves = |right: &[Role]| owed.iter().any(|it| any_of(&it.roles, right));
+            let by_loan = lent.iter().filter(|loan| !has_spoken(&loan.from)).any(|loan| {
+                let roles: Vec<Role> = loan.roles.iter().copied().collect();
+                serves(&roles)
+            });
+            let could = serves(roles) || by_loan;
+            let before = left(&approval);
+            let voted = says_yes(&approval, &format!("user:{n}"), roles, &lent);
+            prop_assert!(voted.is_ok() || !could);
+            if let Ok(after) = voted {
+                prop_assert_eq!(left(&after) < before, could, "{:?}", after.votes.last());
+                approval = after;
+            }
+        }
+    }
+}
+
+/// Somebody's own right would serve what is met; the lent one serves what is owed.
+#[test]
+fn a_lent_right_is_used_where_ones_own_adds_nothing() {
+    let both = [(vec![Role::Approver], 1), (vec![Role::AccountManager], 1)];
+    let open = demanding(&both);
+    let asked = says_yes(&open, "user:1", &[Role::Approver], &[]).unwrap();
+    let lent = [lends("user:3", &[Role::AccountManager])];
+    let done = says_yes(&asked, "user:2", &[Role::Approver], &lent).unwrap();
+    assert_eq!(done.state, ApprovalState::Approved);
+    let vote = done.votes.last().unwrap();
+    assert_eq!(vote.on_behalf_of.as_deref(), Some("user:3"));
+    assert_eq!(vote.roles, [Role::AccountManager]);
+    // Where it adds something, their own goes first.
+    let first = says_yes(&open, "user:2", &[Role::Approver], &lent).unwrap();
+    assert_eq!(first.votes[0].on_behalf_of, None);
+}
+
 /// The property above would hold of approvals that never get anywhere.
 #[test]
 fn random_acts_bring_every_end() {
