@@ -134,6 +134,8 @@ pub enum Rejection {
         engaged: bool,
         /// Its generation.
         generation: u64,
+        /// When it releases itself, while it is engaged.
+        until: Option<DateTime<Utc>>,
     },
     /// The window that the customer was offered is over.
     WindowOver {
@@ -323,7 +325,10 @@ impl Rejection {
             Self::SwitchStands {
                 engaged,
                 generation,
-            } => json!({ "engaged": engaged, "generation": generation }),
+                until,
+            } => json!({
+                "engaged": engaged, "generation": generation, "expires_at": until,
+            }),
             Self::WindowOver { ended_at } | Self::ReopenWindowOver { ended_at } => {
                 json!({ "ended_at": ended_at })
             }
@@ -494,12 +499,31 @@ impl fmt::Display for Rejection {
                 "`{what}` is {given}, the database is at {current}: take a snapshot."
             ),
             Self::SwitchStands {
-                engaged,
+                engaged: false,
                 generation,
+                ..
             } => write!(
                 f,
-                "The kill switch is {} already, since its turn {generation}.",
-                if *engaged { "engaged" } else { "released" }
+                "The kill switch is released already, since its turn {generation}."
+            ),
+            Self::SwitchStands {
+                generation,
+                until: None,
+                ..
+            } => write!(
+                f,
+                "The kill switch is engaged already, since its turn {generation}, without an end. An \
+                 end is given to it by a release and a new engagement."
+            ),
+            Self::SwitchStands {
+                generation,
+                until: Some(until),
+                ..
+            } => write!(
+                f,
+                "The kill switch is engaged already, since its turn {generation}, until {}. Only a later \
+                 end, or none, is taken; to let software go on before, release it.",
+                instant(*until)
             ),
             Self::WindowOver { ended_at } => write!(
                 f,
@@ -703,9 +727,10 @@ mod tests {
                 Rejection::SwitchStands {
                     engaged: true,
                     generation: 1,
+                    until: Some(ended_at),
                 },
                 409,
-                2,
+                3,
             ),
             (Rejection::WindowOver { ended_at }, 410, 1),
             (Rejection::ReopenWindowOver { ended_at }, 410, 1),

@@ -649,6 +649,10 @@ fn decide(mut situation: Situation<'_>) -> Judged {
     Ok(Outcome::Accepted(Box::new(decided)))
 }
 
+/// What became of an override that was not looked at: `Pipeline::inner` leaves it out then.
+const FOR_THE_PLATFORM: &str = " The kill switch over everything is engaged: overriding it takes the \
+                                role `platform_admin`.";
+
 /// Carries out what was released. What only stands in the way for now (a kill switch, a stage) is
 /// refused and tried again; what will not pass any more makes the approval stale.
 fn execute(
@@ -699,7 +703,14 @@ fn execute(
         && approval.state == ApprovalState::Approved;
     let verdict = match decision.result {
         _ if !intact => Err(word("request_changed")),
-        PolicyResult::Deny if passing => return Err(Box::new(denied(decision))),
+        PolicyResult::Deny if passing => {
+            let mut refusal = denied(decision);
+            let is_person = !situation.call.actor.kind.is_autonomous();
+            if refusal.code == ErrorCode::KillSwitch && overrides_nothing && is_person {
+                refusal.detail.push_str(FOR_THE_PLATFORM);
+            }
+            return Err(Box::new(refusal));
+        }
         _ if overrides_nothing => {
             return Err(Rejection::InvalidField {
                 pointer: "/override_kill_switch".into(),

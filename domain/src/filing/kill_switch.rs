@@ -28,13 +28,14 @@ pub(super) fn engage(
 ) -> Result<Filing, Rejection> {
     let before = facts.kill_switch.generation;
     check::expected_version(facts, before)?;
-    let ends_later = known(facts, scope).is_some_and(|row| match (row.expires_at, expires_at) {
+    let row = known(facts, scope);
+    let ends_later = row.is_some_and(|row| match (row.expires_at, expires_at) {
         (Some(standing), Some(wanted)) => wanted > standing,
         (Some(_), None) => true,
         (None, _) => false,
     });
     if facts.kill_switch.engaged && !ends_later {
-        return Err(stands(true, before));
+        return Err(stands(row, true, before));
     }
     Ok(turned(scope, before, facts, filed))
 }
@@ -48,21 +49,23 @@ pub(super) fn release(
 ) -> Result<Filing, Rejection> {
     let before = facts.kill_switch.generation;
     check::expected_version(facts, before)?;
-    let lapsed = known(facts, scope).is_some_and(|row| row.engaged && !row.stops(facts.now));
+    let row = known(facts, scope);
+    let lapsed = row.is_some_and(|row| row.engaged && !row.stops(facts.now));
     if !facts.kill_switch.engaged && !lapsed {
-        return Err(stands(false, before));
+        return Err(stands(row, false, before));
     }
     // Software puts an end on record that has come; it brings none about.
     if facts.who.actor_kind.is_autonomous() && !lapsed {
-        return Err(stands(true, before));
+        return Err(stands(row, true, before));
     }
     Ok(turned(scope, before, facts, filed))
 }
 
-fn stands(engaged: bool, generation: u64) -> Rejection {
+fn stands(row: Option<&KillSwitchRow>, engaged: bool, generation: u64) -> Rejection {
     Rejection::SwitchStands {
         engaged,
         generation,
+        until: row.filter(|_| engaged).and_then(|row| row.expires_at),
     }
 }
 

@@ -397,7 +397,8 @@ fn the_kill_switch_is_turned_to_the_other_side_only() {
         run(engage(), &stands(true, 1)),
         Err(Rejection::SwitchStands {
             engaged: true,
-            generation: 1
+            generation: 1,
+            until: None,
         })
     );
     assert_eq!(
@@ -471,10 +472,16 @@ fn an_engaged_switch_can_get_a_later_end_and_no_earlier_one() {
     assert_eq!(run(with_end(later), &facts).unwrap().produced_version, 2);
     assert!(run(engage(), &facts).is_ok(), "no end at all");
     let same = facts.autonomy.switches[0].expires_at;
+    let refused = run(with_end(same), &facts).unwrap_err();
     assert!(matches!(
-        run(with_end(same), &facts),
-        Err(Rejection::SwitchStands { engaged: true, .. })
+        refused,
+        Rejection::SwitchStands { engaged: true, until, .. } if until == same
     ));
+    let said = refused.to_string();
+    assert!(
+        said.contains("until 2026-") && said.contains("Only a later end"),
+        "{said}"
+    );
     // Who may engage may not release: not by bringing the end nearer either.
     for earlier in [facts.now, facts.now + TimeDelta::seconds(59)] {
         assert!(matches!(

@@ -126,7 +126,9 @@ fn it_is_turned_to_the_other_side_only_and_says_who_did() {
         let stands = async |operation, engaged, generation| {
             let problem = turn(Who::TenantAdmin, operation).await;
             let problem = problem.problem(ErrorCode::IllegalTransition);
-            let meta = json!({ "engaged": engaged, "generation": generation });
+            let meta = json!({
+                "engaged": engaged, "generation": generation, "expires_at": null,
+            });
             assert_eq!(Value::Object(problem.meta), meta);
         };
         stands(Operation::ReleaseKillSwitch, false, 0).await;
