@@ -1,20 +1,20 @@
 //! `GET /api/v1/decisions`, `/decisions/{id}`, `/decisions/export`
 
-use axum::body::{Body, Bytes};
-use axum::response::IntoResponse;
+use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use contracts::{
     DecisionId, ErrorCode, Operation, TicketId,
     policy::PolicyResult,
     read::{DecisionDetail, DecisionFilter, DecisionPage},
 };
-use futures::{StreamExt, stream};
-use http::header;
 use store::read::Exported;
+use tracing::Instrument;
 
-use super::{Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get};
+use super::{
+    Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get,
+    lines::{Broken, Lines, lines, within},
+};
 use crate::{
-    endpoint::NDJSON,
     request::Query,
     shapes::{Rows, Several},
 };
@@ -79,48 +79,57 @@ async fn one(
 struct Export {
     request: ReadRequest,
     filter: DecisionFilter,
-    so_far: Exported,
+    so_far: Option<Exported>,
 }
 
 impl Export {
-    /// The next part as lines, and the rest.
-    async fn next(self) -> Result<(Bytes, Option<Self>), Failure> {
+    /// The next part as lines; empty after the last one.
+    async fn next(&mut self) -> Result<Bytes, Failure> {
+        let Some(so_far) = self.so_far else {
+            return Ok(Bytes::new());
+        };
         let mut tx = self.request.open().await?;
-        let (part, next) = store::read::decisions_from(&mut tx, &self.filter, self.so_far).await?;
+        let (part, next) = store::read::decisions_from(&mut tx, &self.filter, so_far).await?;
         tx.commit().await?;
         let mut lines = Vec::new();
         for decision in part {
             serde_json::to_writer(&mut lines, &decision).map_err(Failure::internal)?;
             lines.push(b'\n');
         }
-        let rest = next.map(|so_far| Self { so_far, ..self });
-        Ok((lines.into(), rest))
+        self.so_far = next;
+        Ok(lines.into())
+    }
+
+    /// Hands on the first part and all others, for as long as the caller may read them.
+    async fn write(&mut self, first: Bytes, lines: &Lines) -> Result<(), Broken> {
+        lines.room().await?.send(first);
+        while self.so_far.is_some() {
+            let room = lines.room().await?;
+            self.request.still_known().await?;
+            room.send(self.next().await?);
+        }
+        Ok(())
     }
 }
 
 async fn export(request: ReadRequest) -> Result<Response, Failure> {
     let filter = filter(&request.query(&FILTERS)?)?;
     let so_far = Exported::nothing(request.received_at());
-    let export = Export {
+    let (tasks, stopping) = (request.tasks().clone(), request.stopping().clone());
+    let mut export = Export {
         request,
         filter,
-        so_far,
+        so_far: Some(so_far),
     };
     // What goes wrong before the first line is an answer of its own.
-    let (first, rest) = export.next().await?;
-    let rest = stream::try_unfold(rest, |rest| async {
-        let Some(export) = rest else {
-            return Ok(None);
-        };
-        let part = export.next().await;
-        // The status is sent: what is left is to end the body where nobody takes it for the end.
-        part.map(Some).map_err(|failure| {
-            tracing::warn!(code = %failure.code(), "an export broke off");
-            std::io::Error::other("the export broke off")
-        })
-    });
-    let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
-    Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response())
+    let first = export.next().await?;
+    let (lines, response) = lines();
+    let writing = async move {
+        let written = within(&stopping, export.write(first, &lines)).await;
+        lines.end(written);
+    };
+    tasks.spawn(writing.in_current_span());
+    Ok(response)
 }
 
 fn filtered(endpoint: Endpoint) -> Endpoint {
@@ -154,7 +163,8 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
     .description(
         "Oldest first, as JSON Lines: one decision with its input a line, all that the filters \
              leave of what was decided before the request. A body that breaks off without its end \
-             is not complete.",
+             is not complete: so ends what takes more than 15 minutes, or whose reader's token or key \
+             has ended.",
     )
     .lines();
     let one = Endpoint::read::<DecisionDetail>("get_decision", "/decisions/{id}", get(one))

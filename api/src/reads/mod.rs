@@ -20,6 +20,7 @@ mod get_ticket;
 mod health;
 mod kill_switch;
 mod ledger;
+mod lines;
 mod list_approvals;
 mod list_assets;
 mod list_comms;

@@ -1,28 +1,25 @@
 //! `GET /api/v1/tenants`, `/tenants/{id}`, `/tenants/{id}/export`
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
-use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use contracts::{
     ErrorCode, ReadPermission, Slug, TenantId,
     tenant::{ExportLine, ExportStep, TenantPage, TenantState, TenantView},
 };
-use futures::{SinkExt, TryStreamExt, channel::mpsc};
-use http::header;
+use futures::TryStreamExt;
 use store::{TenantTx, tenants};
-use tokio::{sync::oneshot, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{Endpoint, Failure, Json, PathId, ReadRequest, Response, get};
-use crate::endpoint::NDJSON;
+use super::{
+    Endpoint, Failure, Json, PathId, ReadRequest, Response, get,
+    lines::{Broken, LONGEST, Lines, lines, within},
+};
 use crate::shapes::Rows;
 
 const USUAL_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1000;
-/// How long one may take, its reader included: who reads more slowly is cut off.
-const EXPORT: Duration = Duration::from_secs(15 * 60);
 /// Lines are handed on in parts of about this size.
 const PART: usize = 64 * 1024;
 
@@ -90,39 +87,31 @@ async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Re
             Ok(record) => record,
             Err(refused) => return drop(told.send(refused)),
         };
-        let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
+        let (lines, response) = lines();
         let mut writer = Writer {
-            lines: Vec::with_capacity(PART),
+            request: &request,
+            part: Vec::with_capacity(PART),
             rows: 0,
-            parts,
+            lines: &lines,
         };
         let written = match opened(&request, id).await {
             Ok(tx) => {
-                let head = [(header::CONTENT_TYPE, NDJSON)];
                 // Who left meanwhile reads nothing.
-                let _ = told.send((head, Body::from_stream(body)).into_response());
-                writer.within(tx, request.stopping()).await
+                let _ = told.send(response);
+                within(request.stopping(), writer.write(tx)).await
             }
             Err(failure) => {
                 let _ = told.send(failure.into_response());
                 Err(Broken::Left)
             }
         };
-        // Before its last part, so that whoever has read all of it finds that on record.
+        // Before its end, so that whoever has read all of it finds that on record.
         let step = match written {
             Ok(()) => ExportStep::Completed,
             Err(_) => ExportStep::BrokenOff,
         };
         record.end(step, writer.rows).await;
-        if let Err(error) = written {
-            // The status is sent: what is left is to end the body where nobody takes it for the end.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "an export broke off"
-            );
-            let broken = std::io::Error::other("the export broke off");
-            let _ = writer.parts.send(Err(broken)).await;
-        }
+        lines.end(written);
     };
     tasks.spawn(copy.in_current_span());
     answer.await.map_err(Failure::internal)
@@ -130,40 +119,18 @@ async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Re
 
 async fn opened(request: &ReadRequest, id: TenantId) -> Result<TenantTx, Failure> {
     let mut tx = request.open_about(id).await?;
-    tx.allow(EXPORT).await?;
+    tx.allow(LONGEST).await?;
     Ok(tx)
 }
 
-/// Why an export broke off.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error("nobody reads on")]
-    Left,
-    #[error("it was read too slowly")]
-    Slow,
-    #[error("the process was asked to stop")]
-    Stopped,
-    #[error("a row cannot be written as JSON")]
-    Json(#[from] serde_json::Error),
-}
-
-struct Writer {
-    lines: Vec<u8>,
+struct Writer<'a> {
+    request: &'a ReadRequest,
+    part: Vec<u8>,
     rows: u64,
-    parts: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    lines: &'a Lines,
 }
 
-impl Writer {
-    /// Within its time, and the process's.
-    async fn within(&mut self, tx: TenantTx, stopping: &CancellationToken) -> Result<(), Broken> {
-        tokio::select! {
-            written = timeout(EXPORT, self.write(tx)) => written.unwrap_or(Err(Broken::Slow)),
-            () = stopping.cancelled() => Err(Broken::Stopped),
-        }
-    }
-
+impl Writer<'_> {
     async fn write(&mut self, mut tx: TenantTx) -> Result<(), Broken> {
         for table in tenants::export_tables(&mut tx).await? {
             let mut lines = pin!(tenants::export(&mut tx, &table));
@@ -178,18 +145,21 @@ impl Writer {
     }
 
     async fn line(&mut self, line: &ExportLine) -> Result<(), Broken> {
-        serde_json::to_writer(&mut self.lines, line)?;
-        self.lines.push(b'\n');
-        match self.lines.len() < PART {
+        serde_json::to_writer(&mut self.part, line)?;
+        self.part.push(b'\n');
+        match self.part.len() < PART {
             true => Ok(()),
             false => self.flush().await,
         }
     }
 
+    /// Hands on what there is, to whom may read it still.
     async fn flush(&mut self) -> Result<(), Broken> {
-        let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(PART));
-        let sent = self.parts.send(Ok(lines.into())).await;
-        sent.map_err(|_| Broken::Left)
+        let room = self.lines.room().await?;
+        self.request.still_known().await?;
+        let part = std::mem::replace(&mut self.part, Vec::with_capacity(PART));
+        room.send(part.into());
+        Ok(())
     }
 }
 
@@ -219,7 +189,8 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
                 "Everything that is kept of it as of one moment, as JSON Lines: one row of a table a \
                  line, tables by name and rows by key, personal data included, secrets and stored \
                  answers left out. The last line says how many rows there were; a body without it is \
-                 not complete. That it begins and how it ended is on record in the tenant's chain, as \
+                 not complete: so ends what takes more than 15 minutes, or whose reader's token or key \
+                 has ended. That it begins and how it ended is on record in the tenant's chain, as \
                  `record_tenant_export` of the caller.",
             )
             .problems(&[ErrorCode::NotFound])

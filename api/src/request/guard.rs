@@ -11,6 +11,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use chrono::Utc;
 use contracts::{Actor, ApiPermission, ErrorCode, service_account::TENANT_HEADER};
 use http::{HeaderMap, header, request::Parts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -169,6 +170,26 @@ fn named_tenant(headers: &HeaderMap) -> NamedTenant {
     let mut values = headers.get_all(TENANT_HEADER).iter();
     match (values.next(), values.next()) {
         (None, _) => NamedTenant::None,
+/// Refuses a caller who was let in and would not be any more, or not as the same.
+pub(super) async fn still_known(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let known = app.authenticator();
+    let identity = known
+        .identify(bearer(headers)?, named_tenant(headers), Utc::now())
+        .await
+        .map_err(refused)?;
+    match identity.actor == *caller.actor && identity.scopes == caller.scopes {
+        true => Ok(()),
+        false => Err(unauthenticated(
+            "The bearer token stands for something else than when the request was made.",
+            r#"Bearer error="invalid_token""#,
+        )),
+    }
+}
+
         (Some(value), None) => value
             .to_str()
             .ok()

@@ -22,7 +22,7 @@ use store::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Caller, ExportRecord, Needed, Query, Rights};
+use super::{Caller, ExportRecord, Needed, Query, Rights, guard::still_known};
 use crate::{
     App,
     bundles::NoBundle,
@@ -183,6 +183,12 @@ impl ReadRequest {
     pub fn runs_installation(&self) -> bool {
         let actor = &self.caller.actor;
         actor.kind == ActorKind::Person && actor.roles.contains(&Role::PlatformAdmin)
+    }
+
+    /// Refuses what goes on after its credential has ended, or came to stand for somebody who may do
+    /// something else.
+    pub async fn still_known(&self) -> Result<(), Failure> {
+        still_known(&self.app, &self.caller, &self.parts.headers).await
     }
 
     /// A read transaction of a tenant: the caller's own, or any for whoever runs the installation. To

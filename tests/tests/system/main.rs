@@ -22,6 +22,7 @@ mod directory;
 mod documents;
 mod evidence;
 mod examples;
+mod exports;
 mod flow;
 mod idempotency;
 mod infrastructure;
