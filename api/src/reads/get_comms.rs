@@ -29,12 +29,9 @@ async fn raw(PathId(id): PathId<MessageId>, request: ReadRequest) -> Result<Resp
             "There is no such message, it is not yours, or no raw payload was kept.",
         )
     })?;
-    // It comes from outside: no browser is to take it for a page.
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    Ok((headers, raw).into_response())
+    // It comes from outside: the guard sees to it that no browser takes it for a page.
+    let head = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((head, raw).into_response())
 }
 
 fn no_message() -> Failure {

@@ -13,7 +13,7 @@ use axum::{
 };
 use chrono::Utc;
 use contracts::{Actor, ApiPermission, ErrorCode, service_account::TENANT_HEADER};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Needed, RequestContext};
@@ -70,7 +70,30 @@ fn context(found: Option<&Arc<RequestContext>>) -> Result<Arc<RequestContext>, F
 }
 
 /// The layer.
-pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = let_in(app, request, next).await;
+    is_theirs(response.headers_mut());
+    response
+}
+
+/// Whatever is answered is for this caller alone: nothing between us and them keeps it for others, and a
+/// browser takes it for nothing but what it says it is. What has a version may be kept by the caller,
+/// who asks each time whether it is still that one.
+fn is_theirs(headers: &mut HeaderMap) {
+    let kept = match headers.contains_key(header::ETAG) {
+        true => "private, no-cache",
+        false => "no-store",
+    };
+    for (name, value) in [
+        (header::CACHE_CONTROL, kept),
+        (header::VARY, "authorization, dispatch-tenant"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+async fn let_in(app: App, mut request: Request, next: Next) -> Response {
     let (extensions, headers) = (request.extensions(), request.headers());
     let kind = kind(extensions.get());
     let Some(room) = room(&app, kind) else {
@@ -147,6 +170,26 @@ async fn authenticate(
     caller.ok_or_else(|| Failure::internal("nobody was authenticated"))
 }
 
+/// Refuses a caller who was let in and would not be any more, or not as the same.
+pub(super) async fn still_known(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let known = app.authenticator();
+    let identity = known
+        .identify(bearer(headers)?, named_tenant(headers), Utc::now())
+        .await
+        .map_err(refused)?;
+    match identity.actor == *caller.actor && identity.scopes == caller.scopes {
+        true => Ok(()),
+        false => Err(unauthenticated(
+            "The bearer token stands for something else than when the request was made.",
+            r#"Bearer error="invalid_token""#,
+        )),
+    }
+}
+
 fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, second) = (values.next(), values.next());
@@ -170,26 +213,6 @@ fn named_tenant(headers: &HeaderMap) -> NamedTenant {
     let mut values = headers.get_all(TENANT_HEADER).iter();
     match (values.next(), values.next()) {
         (None, _) => NamedTenant::None,
-/// Refuses a caller who was let in and would not be any more, or not as the same.
-pub(super) async fn still_known(
-    app: &App,
-    caller: &Caller,
-    headers: &HeaderMap,
-) -> Result<(), Failure> {
-    let known = app.authenticator();
-    let identity = known
-        .identify(bearer(headers)?, named_tenant(headers), Utc::now())
-        .await
-        .map_err(refused)?;
-    match identity.actor == *caller.actor && identity.scopes == caller.scopes {
-        true => Ok(()),
-        false => Err(unauthenticated(
-            "The bearer token stands for something else than when the request was made.",
-            r#"Bearer error="invalid_token""#,
-        )),
-    }
-}
-
         (Some(value), None) => value
             .to_str()
             .ok()

@@ -165,6 +165,37 @@ async fn every_operation_but_the_public_ones_asks_for_a_token() {
 }
 
 #[tokio::test]
+async fn what_is_answered_behind_the_guard_is_for_its_caller_alone() {
+    let router = router(app(Limits::default()));
+    let mut guarded = 0;
+    for operation in operations().into_iter().filter(|it| !it.public) {
+        for authorization in [
+            None,
+            Some("Bearer nobody".to_owned()),
+            Some(format!("Bearer {}", token(|_, _| {}))),
+        ] {
+            let mut request = Request::builder()
+                .method(operation.method.clone())
+                .uri(path_of(&operation.path));
+            if let Some(authorization) = &authorization {
+                request = request.header("authorization", authorization);
+            }
+            let reply = send(router.clone(), request.body(Body::empty()).unwrap()).await;
+            for (name, value) in [
+                ("cache-control", "no-store"),
+                ("vary", "authorization, dispatch-tenant"),
+                ("x-content-type-options", "nosniff"),
+            ] {
+                let said: Vec<_> = reply.headers.get_all(name).iter().collect();
+                assert_eq!(said, [value], "{name} of {operation:?}, {}", reply.status);
+            }
+        }
+        guarded += 1;
+    }
+    assert!(guarded > 80, "{guarded}");
+}
+
+#[tokio::test]
 async fn every_operation_is_the_same_under_both_prefixes() {
     let router = router(app(Limits::default()));
     for operation in operations() {

@@ -256,6 +256,12 @@ fn a_fault_of_ours_shows_nothing_of_the_inside() {
             let text = format!("{} {:?}", reply.text(), reply.headers).to_lowercase();
             for inside in [
                 "sql",
+            // Whoever keeps it asks each time, and keeps it for one caller.
+            for reply in [&first, &second] {
+                let kept = ["cache-control", "vary"].map(|name| reply.header(name).unwrap());
+                let wanted = ["private, no-cache", "authorization, dispatch-tenant"];
+                assert_eq!(kept, wanted, "{path}");
+            }
                 "postgres",
                 "permission",
                 "tickets",
