@@ -179,16 +179,16 @@ impl ReadRequest {
         Ok(None)
     }
 
-    /// Whether the caller runs the installation: a person of the platform, and no software.
-    pub fn runs_installation(&self) -> bool {
-        let actor = &self.caller.actor;
-        actor.kind == ActorKind::Person && actor.roles.contains(&Role::PlatformAdmin)
-    }
-
     /// Refuses what goes on after its credential has ended, or came to stand for somebody who may do
     /// something else.
     pub async fn still_known(&self) -> Result<(), Failure> {
         still_known(&self.app, &self.caller, &self.parts.headers).await
+    }
+
+    /// Whether the caller runs the installation: a person of the platform, and no software.
+    pub fn runs_installation(&self) -> bool {
+        let actor = &self.caller.actor;
+        actor.kind == ActorKind::Person && actor.roles.contains(&Role::PlatformAdmin)
     }
 
     /// A read transaction of a tenant: the caller's own, or any for whoever runs the installation. To
@@ -247,33 +247,39 @@ impl ReadRequest {
         else {
             return Err(Failure::internal("the route needs no permission to read"));
         };
-        let actor = &self.caller.actor;
-        let pass = self.pass().await;
-        let (mut tx, sha256) = TenantTx::begin_judged(self.app.pool(), actor.tenant_id).await?;
-        tx.keep(pass);
-        // Where no bundle decides yet, nothing can be done; what is there can still be seen.
-        let reads = match sha256 {
-            None => Reads::of_program(),
-            Some(sha256) => self.reads_of(&mut tx, &sha256).await?,
-        };
-        let rights = Rights::new(reads, Arc::clone(actor), self.caller.scopes.clone());
+        let (tx, rights) = judged(&self.app, &self.caller).await?;
         rights.demand(*permission)?;
         Ok((tx, rights))
     }
+}
 
-    /// The table of a bundle, read on the connection that is held anyway: many readers that meet a
-    /// new bundle at once must not wait for a connection more.
-    async fn reads_of(&self, tx: &mut TenantTx, sha256: &str) -> Result<Arc<Reads>, Failure> {
-        match self.app.bundles().load(Place::Tx(tx), sha256).await {
-            Ok(bundle) => Ok(Arc::clone(bundle.reads())),
-            Err(NoBundle::Store(error)) => Err(error.into()),
-            Err(error) => Err(Failure::new(
-                ErrorCode::PolicyUnavailable,
-                "The active policy bundle cannot be loaded here, so it is not known who may read \
-                 this. Try again later; an operator finds the reason in the log.",
-            )
-            .fact("reason", "BUNDLE_UNUSABLE")
-            .caused_by(error)),
-        }
+/// A read transaction of the caller's tenant, and what they may read in it.
+pub(super) async fn judged(app: &App, caller: &Caller) -> Result<(TenantTx, Rights), Failure> {
+    let actor = &caller.actor;
+    let pass = app.limiter().turnstile().pass(actor.tenant_id, false).await;
+    let (mut tx, sha256) = TenantTx::begin_judged(app.pool(), actor.tenant_id).await?;
+    tx.keep(pass);
+    // Where no bundle decides yet, nothing can be done; what is there can still be seen.
+    let reads = match sha256 {
+        None => Reads::of_program(),
+        Some(sha256) => reads_of(app, &mut tx, &sha256).await?,
+    };
+    let rights = Rights::new(reads, Arc::clone(actor), caller.scopes.clone());
+    Ok((tx, rights))
+}
+
+/// The table of a bundle, read on the connection that is held anyway: many readers that meet a new
+/// bundle at once must not wait for a connection more.
+async fn reads_of(app: &App, tx: &mut TenantTx, sha256: &str) -> Result<Arc<Reads>, Failure> {
+    match app.bundles().load(Place::Tx(tx), sha256).await {
+        Ok(bundle) => Ok(Arc::clone(bundle.reads())),
+        Err(NoBundle::Store(error)) => Err(error.into()),
+        Err(error) => Err(Failure::new(
+            ErrorCode::PolicyUnavailable,
+            "The active policy bundle cannot be loaded here, so it is not known who may read \
+             this. Try again later; an operator finds the reason in the log.",
+        )
+        .fact("reason", "BUNDLE_UNUSABLE")
+        .caused_by(error)),
     }
 }

@@ -5,7 +5,8 @@
 //! the time is over, and gets the same receipt as of that moment, under the same status: clients of
 //! before know no other. The command itself is done before, under
 //! its request id: whoever goes away meanwhile changes nothing, and asking again with the same id
-//! waits again.
+//! waits again. How it ended is told as a read would tell it: to whom may read approvals at that moment,
+//! and what became of the ticket to whom may read tickets. To others the answer stays the stored one.
 //!
 //! Waiting holds no connection to Postgres between two looks. It is bounded in time below the time
 //! of a request, in number so that those who wait cannot fill the house, and ends when the process
@@ -14,17 +15,16 @@
 use std::time::Duration;
 
 use contracts::{
-    ApprovalId, TenantId,
+    ApprovalId, ReadPermission,
     approval::{Approval, ApprovalKind, ApprovalState},
     command::{CommandReceipt, HeldReceipt},
     ticket::Ticket,
 };
 use http::HeaderMap;
 use serde::Serialize;
-use store::TenantTx;
 use tokio::time::{Instant, sleep_until};
 
-use super::context::header;
+use super::{Caller, context::header, guard::still_known, read::judged};
 use crate::{App, limits::LimitedBy, pipeline::Answer, problem::Failure};
 
 /// The request header.
@@ -40,6 +40,17 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Between the first two looks; each pause is twice the last, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whoever would wait.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// For how long.
+    pub time: Duration,
+    /// Who.
+    pub caller: Caller,
+    /// What they showed for it: it has to be good still when they are told.
+    pub headers: HeaderMap,
+}
 
 /// How long the caller would wait; what is no number of seconds is no preference (RFC 7240 §2).
 pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
@@ -132,9 +143,8 @@ fn has_ended(approval: &Approval) -> bool {
 /// at most: `None` when there is nothing to wait for or no room to wait in.
 pub(super) async fn until_ended(
     app: &App,
-    tenant_id: TenantId,
+    waiting: &Waiting,
     answer: Answer,
-    preferred: Duration,
 ) -> (Answer, Option<Duration>) {
     let Some((open, id)) = Open::of(&answer).and_then(|open| {
         let id = open.approval()?;
@@ -146,66 +156,79 @@ pub(super) async fn until_ended(
         app.limiter().count(LimitedBy::Subscribers);
         return (answer, None);
     };
-    let Some(_subscribed) = app.limiter().subscribe(tenant_id) else {
+    let Some(_subscribed) = app.limiter().subscribe(waiting.caller.actor.tenant_id) else {
         return (answer, None);
     };
     let most = app.limits().request_timeout.saturating_sub(MARGIN);
-    let wait = preferred.min(most);
-    let end = look_until(app, tenant_id, id, Instant::now() + wait).await;
+    let wait = waiting.time.min(most);
+    let end = look_until(app, waiting, id, Instant::now() + wait).await;
     let answer = match end {
-        Some(end) => Answer {
-            body: open.ended(end),
+        Seen::NotTheirs => return (answer, None),
+        Seen::Ended(end) => Answer {
+            body: open.ended(*end),
             // It is not the stored one any more.
             replayed: false,
             ..answer
         },
-        None => answer,
+        Seen::Open => answer,
     };
     (answer, Some(wait))
 }
 
-async fn look_until(
-    app: &App,
-    tenant_id: TenantId,
-    id: ApprovalId,
-    deadline: Instant,
-) -> Option<End> {
+/// What a look found.
+enum Seen {
+    /// It is not the caller's to read, or not any more.
+    NotTheirs,
+    Open,
+    Ended(Box<End>),
+}
+
+async fn look_until(app: &App, waiting: &Waiting, id: ApprovalId, deadline: Instant) -> Seen {
     let mut pause = FIRST_PAUSE;
     loop {
-        match look(app, tenant_id, id).await {
-            Ok(Some(end)) => return Some(end),
-            Ok(None) => {}
+        match look(app, waiting, id).await {
+            Ok(Seen::Open) => {}
+            Ok(seen) => return seen,
             // The command is done: its answer is worth more than the news that waiting failed.
             Err(failure) => {
                 tracing::warn!(code = %failure.code(), "a caller does not wait any longer");
-                return None;
+                return Seen::Open;
             }
         }
         let now = Instant::now();
         if now >= deadline {
-            return None;
+            return Seen::Open;
         }
         let next = (now + pause).min(deadline);
         tokio::select! {
             () = sleep_until(next) => {}
-            () = app.stopping().cancelled() => return None,
+            () = app.stopping().cancelled() => return Seen::Open,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn look(app: &App, tenant_id: TenantId, id: ApprovalId) -> Result<Option<End>, Failure> {
-    let pass = app.limiter().turnstile().pass(tenant_id, false).await;
-    let mut tx = TenantTx::begin_read(app.pool(), tenant_id).await?;
-    tx.keep(pass);
+async fn look(app: &App, waiting: &Waiting, id: ApprovalId) -> Result<Seen, Failure> {
+    let Waiting {
+        caller, headers, ..
+    } = waiting;
+    still_known(app, caller, headers).await?;
+    let (mut tx, rights) = judged(app, caller).await?;
+    if !rights.may(ReadPermission::Approvals) {
+        return Ok(Seen::NotTheirs);
+    }
     let found = store::read::approval(&mut tx, id).await?;
     let ended = found.map(|row| row.approval).filter(has_ended);
     let ticket = match ended.as_ref().and_then(|approval| approval.ticket_id) {
-        Some(ticket) => store::read::ticket(&mut tx, ticket).await?,
-        None => None,
+        Some(ticket) if rights.may(ReadPermission::Tickets) => {
+            store::read::ticket(&mut tx, ticket).await?
+        }
+        _ => None,
     };
     tx.commit().await?;
-    Ok(ended.map(|approval| End { approval, ticket }))
+    Ok(ended.map_or(Seen::Open, |approval| {
+        Seen::Ended(Box::new(End { approval, ticket }))
+    }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use contracts::{
-    ApprovalId, ErrorCode, Operation, TicketState,
+    ApprovalId, ErrorCode, Operation, Role, TicketState,
     approval::{ApprovalState, Verdict},
     command::{CommandReceipt, DecideApproval, HeldReceipt},
     read::Health,
@@ -16,8 +16,11 @@ use dispatch_tests::{
     who::Who,
 };
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use strum::VariantArray;
 use tokio::net::TcpListener;
+
+use crate::approvals::bundle_with;
 
 const LONG: &str = "wait=20";
 
@@ -34,6 +37,18 @@ async fn execute(stack: &Stack, job: &Job) -> Reply {
     let operation = Operation::ExecuteApproval;
     let ask = stack.command(Who::Workflow, operation, job.id(), &body);
     ask.send().await
+}
+
+/// As the workflow does once it hears of the yes.
+async fn executed(stack: &Stack, job: &Job) -> Reply {
+    dispatch_tests::wait::until("the yes", Duration::from_secs(10), async || {
+        let reply = execute(stack, job).await;
+        match reply.status.as_u16() {
+            200 => Ok(reply),
+            _ => Err(reply.text()),
+        }
+    })
+    .await
 }
 
 async fn decide(
@@ -107,18 +122,7 @@ fn who_waits_for_what_a_yes_releases_is_told_when_it_was_carried_out() {
         job.is_held().await;
         let (yes, done) = tokio::join!(
             decide(&stack, job.approval(), Verdict::Approve, Some(LONG)),
-            async {
-                // As the workflow does once it hears of the yes.
-                dispatch_tests::wait::until("the yes", Duration::from_secs(10), async || {
-                    let reply = execute(&stack, &job).await;
-                    if reply.status == 200 {
-                        Ok(reply)
-                    } else {
-                        Err(reply.text())
-                    }
-                })
-                .await
-            }
+            executed(&stack, &job)
         );
         assert_eq!(done.status, 200, "{}", done.text());
         assert_eq!(yes.status, 200, "{}", yes.text());
@@ -131,6 +135,51 @@ fn who_waits_for_what_a_yes_releases_is_told_when_it_was_carried_out() {
         let yes = decide(&stack, asked.approval(), Verdict::Approve, Some(LONG)).await;
         assert_eq!(yes.status, 200, "{}", yes.text());
         let receipt: CommandReceipt = serde_json::from_slice(&yes.body).unwrap();
+        assert_eq!(receipt.ticket.state, TicketState::OnSite);
+    });
+}
+
+/// Another bundle decides: everybody of these roles may read this, and nobody else.
+async fn readable_by(stack: &Stack, what: &str, roles: &[Role]) {
+    let of = |mut reads: Value| {
+        reads[what]["person"] = json!(roles);
+        reads
+    };
+    bundle_with(stack, "reads/data.json", of).await;
+}
+
+#[test]
+fn how_it_ended_is_told_to_whom_may_read_it_then() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        let key = key();
+        let held = dear(&stack, &job).key(&key).send().await;
+        let receipt: HeldReceipt = serde_json::from_slice(&held.body).unwrap();
+        let refused = decide(&stack, receipt.approval.id, Verdict::Reject, None).await;
+        assert_eq!(refused.status, 200, "{}", refused.text());
+        readable_by(&stack, "approvals", &[Role::AccountManager]).await;
+        let again = dear(&stack, &job).key(&key).header("prefer", LONG);
+        let again = again.send().await;
+        assert_eq!(again.status, 202, "{}", again.text());
+        assert_eq!(again.body, held.body, "nothing but what was told before");
+        assert_eq!(again.header("preference-applied"), None);
+
+        // The approval's end is theirs to read, what became of the ticket is not.
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::OnSite).await;
+        job.is_held().await;
+        let others: Vec<_> = Role::VARIANTS
+            .iter()
+            .copied()
+            .filter(|role| *role != Role::AccountManager)
+            .collect();
+        readable_by(&stack, "tickets", &others).await;
+        let (yes, _) = tokio::join!(
+            decide(&stack, job.approval(), Verdict::Approve, Some(LONG)),
+            executed(&stack, &job)
+        );
+        assert_eq!(yes.status, 200, "{}", yes.text());
+        let receipt: CommandReceipt = serde_json::from_slice(&yes.body).unwrap();
+        assert_eq!(receipt.approval_state, Some(ApprovalState::Executed));
         assert_eq!(receipt.ticket.state, TicketState::OnSite);
     });
 }
@@ -207,6 +256,12 @@ fn who_has_the_newest_is_told_so() {
                 "{path}"
             );
             assert_eq!(second.header("etag"), Some(&*tag));
+            // Whoever keeps it asks each time, and keeps it for one caller.
+            for reply in [&first, &second] {
+                let kept = ["cache-control", "vary"].map(|name| reply.header(name).unwrap());
+                let wanted = ["private, no-cache", "authorization, dispatch-tenant"];
+                assert_eq!(kept, wanted, "{path}");
+            }
             assert_eq!(ask(&path, Some("\"0\"")).await.status, 200, "{path}");
         }
         // An approval opens without a new version, and is news all the same.
@@ -256,12 +311,6 @@ fn a_fault_of_ours_shows_nothing_of_the_inside() {
             let text = format!("{} {:?}", reply.text(), reply.headers).to_lowercase();
             for inside in [
                 "sql",
-            // Whoever keeps it asks each time, and keeps it for one caller.
-            for reply in [&first, &second] {
-                let kept = ["cache-control", "vary"].map(|name| reply.header(name).unwrap());
-                let wanted = ["private, no-cache", "authorization, dispatch-tenant"];
-                assert_eq!(kept, wanted, "{path}");
-            }
                 "postgres",
                 "permission",
                 "tickets",
