@@ -28,6 +28,8 @@ pub struct Call {
     pub home: Option<TenantId>,
     /// Something of the installation has what the new thing was to have alone: an earlier try found out.
     pub taken: bool,
+    /// No answer of before is told: an earlier try found that the tenant was erased.
+    pub untold: bool,
     /// The ticket of the path; `None` for a creation.
     pub ticket_id: Option<TicketId>,
     /// The version that the caller saw.
@@ -81,6 +83,7 @@ pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) ->
         tool_name: None,
         home: None,
         taken: false,
+        untold: false,
         ticket_id: Some(TicketId::from_uuid(Uuid::nil())),
         expected_version: None,
         dry_run: false,

@@ -17,6 +17,7 @@ use contracts::{
     problem::FieldError,
     schedule::TenantSettings,
     template::IncidentTemplate,
+    tenant::TenantState,
     ticket::Ticket,
 };
 use domain::{
@@ -175,6 +176,10 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if !in_scope(situation.call) {
         return Some(out_of_scope(situation.call));
     }
+    // Before what was asked under the same request id, which is nobody's to know there any more.
+    if let Some(refusal) = stopped(situation, |state| state == TenantState::Erased) {
+        return Some(refusal);
+    }
     if let Some(stored) = situation.mismatch {
         return Some(mismatch(situation.call, situation.intent, stored));
     }
@@ -199,11 +204,8 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     if meant.is_some_and(|tenant| tenant != situation.call.actor.tenant_id) {
         return Some(no_such_tenant());
     }
-    if let Some(tenant) = &situation.facts.tenant
-        && !tenant.state.admits(situation.call.command.operation())
-    {
-        let state = tenant.state;
-        return Some(Refusal::from(Rejection::TenantSuspended { state }));
+    if let Some(refusal) = stopped(situation, |_| true) {
+        return Some(refusal);
     }
     if let Some(refusal) = not_offered(situation) {
         return Some(refusal);
@@ -215,6 +217,13 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
             ..denied(situation.decision)
         }),
     }
+}
+
+/// What the tenant does not admit where it stands, if it stands at one of these.
+fn stopped(situation: &Situation<'_>, at: impl Fn(TenantState) -> bool) -> Option<Refusal> {
+    let state = situation.facts.tenant.as_ref()?.state;
+    let stops = at(state) && !state.admits(situation.call.command.operation());
+    stops.then(|| Refusal::from(Rejection::TenantSuspended { state }))
 }
 
 /// A bundle that was brought and cannot decide. What an approval releases is judged with it.

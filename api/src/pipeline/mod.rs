@@ -178,6 +178,11 @@ impl Pipeline {
             call.taken = true;
             attempted = self.attempts(&call).await;
         }
+        // It is refused as everything else is there, and on record.
+        if matches!(attempted, Err(Unrecorded::AnsweredBeforeErasure)) {
+            call.untold = true;
+            attempted = self.attempts(&call).await;
+        }
         attempted.unwrap_or_else(|failure| failure.answer(&call))
     }
 
@@ -288,7 +293,7 @@ impl Pipeline {
             operation: call.command.operation(),
             request_id: &call.request_id,
             // To whom the key does not let ask it, no answer of before is told either.
-            intent_sha256: match in_scope(call) {
+            intent_sha256: match in_scope(call) && !call.untold {
                 true => intent.sha256,
                 false => [0; 32],
             },
@@ -301,6 +306,16 @@ impl Pipeline {
         let by_itself = call.actor.kind.is_autonomous();
         let (mismatch, ticket, mut facts) = match command::open(&mut tx, request).await? {
             Opened::Replay(stored) => {
+                // What became of the tenant itself is told on: it names nobody.
+                let of_erased = call.command.tenant_id().is_none()
+                    && matches!(
+                        store::tenants::standing(&mut tx).await?,
+                        Some((TenantState::Erased, _))
+                    );
+                if of_erased {
+                    tx.rollback().await?;
+                    return Err(Unrecorded::AnsweredBeforeErasure);
+                }
                 let mut answer = answer::replayed(stored);
                 if by_itself {
                     let switches = command::switches(&mut tx).await?;

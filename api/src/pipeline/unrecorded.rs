@@ -42,6 +42,9 @@ pub(super) enum Unrecorded {
     /// Not for callers: policy lets the command pass, and it is to be done with others kept out.
     #[error("the command was looked at without the locks that it takes")]
     NotAlone,
+    /// Not for callers: nothing is told any more of what was answered in the tenant.
+    #[error("the command was answered before its tenant was erased")]
+    AnsweredBeforeErasure,
 }
 
 impl Unrecorded {
@@ -50,7 +53,9 @@ impl Unrecorded {
             Self::Store(store::Error::LockTimeout(_)) | Self::NoTurn => ErrorCode::InFlight,
             Self::Store(store::Error::NoTenant) => ErrorCode::Forbidden,
             Self::Store(error) if error.is_unavailable() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Unchecked | Self::NotAlone => ErrorCode::Internal,
+            Self::Store(_) | Self::Unchecked | Self::NotAlone | Self::AnsweredBeforeErasure => {
+                ErrorCode::Internal
+            }
             Self::Bundle(bundles::NoBundle::Store(error)) if error.is_unavailable() => {
                 ErrorCode::Unavailable
             }

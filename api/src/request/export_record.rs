@@ -118,6 +118,7 @@ impl Export {
             // Whoever may read it all has it recorded, whatever else their key is for.
             scopes: Scopes::ALL,
             taken: false,
+            untold: false,
             ticket_id: None,
             expected_version: None,
             dry_run: false,

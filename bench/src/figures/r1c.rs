@@ -158,6 +158,7 @@ fn call(step: &Step, ticket_id: Option<contracts::TicketId>) -> Result<Call> {
         tool_name: None,
         home: None,
         taken: false,
+        untold: false,
         ticket_id,
         expected_version: None,
         dry_run: false,

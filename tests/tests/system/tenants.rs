@@ -1118,6 +1118,13 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
             );
         }
         let other = Job::at(&stack, stack.other(), TicketState::New).await;
+        let note = json!({ "text": "The dog is friendly." });
+        let note = async || {
+            let ask = stack.command(Who::Dispatcher, Operation::AddNote, job.id(), &note);
+            ask.key("told-twice").send().await
+        };
+        assert!(note().await.status.is_success());
+        assert_eq!(note().await.header("idempotent-replayed"), Some("true"));
 
         let deletion = turn(&stack, Operation::RequestTenantDeletion).await;
         let Filed::Tenant { erase_after, .. } = deletion.filed else {
@@ -1149,8 +1156,12 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
             .operation
             .path()
             .replace("{id}", &stack.tenant().id.to_string());
-        let ask = stack.http().post(path).token(&token).key(&erase.request_id);
-        let erased = receipt(&ask.json(&erase.body).send().await);
+        let ask = async || {
+            let ask = stack.http().post(&path).token(&token);
+            let ask = ask.key(&erase.request_id).json(&erase.body);
+            ask.send().await
+        };
+        let erased = receipt(&ask().await);
         assert!(matches!(
             erased.filed,
             Filed::Tenant {
@@ -1176,6 +1187,16 @@ fn what_is_personal_of_a_deleted_tenant_goes_and_its_chains_stay() {
         // Nobody else's: the checks of `dispatch verify` over both come at the end of the test.
         assert!(left.contains(&stack.other().id.as_uuid()));
         assert_eq!(other.ticket().await.state, TicketState::New);
+
+        // What was answered before is told no more; whoever erased it learns that it is done.
+        let problem = note().await.problem(ErrorCode::TenantSuspended);
+        assert_eq!(problem.meta["state"], "erased");
+        assert!(problem.command_id.is_some(), "it is on record");
+        assert_eq!(
+            note().await.problem(ErrorCode::TenantSuspended).meta,
+            problem.meta
+        );
+        assert_eq!(receipt(&ask().await), erased);
 
         // Of its callers nobody reads or does anything any more.
         let read = stack
