@@ -68,6 +68,9 @@ const END: &str = "coalesce(a.expires_at, '9999-12-31T00:00:00Z')";
 
 type Ask<'a, T> = QueryAs<'a, Postgres, T, PgArguments>;
 
+/// A thousand years: nothing waits for longer, and Postgres can still name the moment.
+const LONGEST_MINUTES: u32 = 1_000 * 365 * 24 * 60;
+
 /// Binds $1 to $10.
 fn bind<'q, T>(
     ask: Ask<'q, T>,
@@ -76,7 +79,7 @@ fn bind<'q, T>(
     actor_id: &str,
     now: DateTime<Utc>,
 ) -> Ask<'q, T> {
-    let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+    let minutes = |minutes: u32| TimeDelta::minutes(minutes.min(LONGEST_MINUTES).into());
     ask.bind(tx.tenant_id().as_uuid())
         .bind(texts(&filter.kind))
         .bind(texts(&filter.role))

@@ -428,6 +428,22 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_time_that_nothing_waits_for_is_asked_for_in_vain() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
+        let found = async |filter: &str| {
+            let path = format!("/approvals?{filter}={}", u32::MAX);
+            let reply = stack.ask(Who::AccountManager, Method::GET, &path).send();
+            let reply = reply.await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.json()["items"].as_array().expect("a page").len()
+        };
+        assert_eq!(found("waiting_minutes").await, 0);
+        assert_eq!(found("sla_within_minutes").await, 1, "of {}", job.id());
+    });
+}
+
+#[test]
 fn a_cursor_belongs_to_its_question() {
     with_api(async |stack| {
         let jobs = many(&stack).await;
