@@ -172,6 +172,8 @@ pub enum Rejection {
     SlugTaken,
     /// Another key has this hash.
     KeyTaken,
+    /// Another key of the tenant shows the same.
+    PrefixTaken,
     /// Such an account is for whoever runs the installation.
     OfThePlatform,
     /// A fact or a part of the ticket that the program guarantees is not there: our fault.
@@ -216,7 +218,7 @@ impl Rejection {
             | Self::GraceNotOver { .. }
             | Self::NotReleased(_) => ErrorCode::IllegalTransition,
             Self::TenantSuspended { .. } => ErrorCode::TenantSuspended,
-            Self::SlugTaken | Self::KeyTaken => ErrorCode::AlreadyExists,
+            Self::SlugTaken | Self::KeyTaken | Self::PrefixTaken => ErrorCode::AlreadyExists,
             Self::OfThePlatform => ErrorCode::Forbidden,
             Self::ApprovalClaimed { .. } => ErrorCode::ApprovalClaimed,
             Self::HeldAlready { .. } => ErrorCode::AlreadyHeld,
@@ -337,7 +339,9 @@ impl Rejection {
             }),
             Self::TenantSuspended { state } => json!({ "state": state }),
             Self::GraceNotOver { erase_after } => json!({ "erase_after": erase_after }),
-            Self::SlugTaken | Self::KeyTaken | Self::OfThePlatform => json!({}),
+            Self::SlugTaken | Self::KeyTaken | Self::PrefixTaken | Self::OfThePlatform => {
+                json!({})
+            }
             Self::TemplateMissing(template) => json!({ "template": template }),
             Self::CalendarUnusable(error) => json!({ "calendar": error.to_string() }),
         };
@@ -561,6 +565,10 @@ impl fmt::Display for Rejection {
             Self::KeyTaken => f.write_str(
                 "There is a key with this hash, here or in another tenant, or there was one. Draw \
                  another key: one is never used twice.",
+            ),
+            Self::PrefixTaken => f.write_str(
+                "A key of this tenant has this prefix, or had it: it is what a key is known by where \
+                 nobody may see the whole of it. Draw another key.",
             ),
             Self::OfThePlatform => f.write_str(
                 "An account that is a workflow, acts in any tenant or has role platform_admin is made, \

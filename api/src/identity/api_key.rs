@@ -164,7 +164,8 @@ impl ApiKeys {
             None => self.discover(&hash, now).await?,
         };
         let key = &known.key;
-        if !is_same(&key.key_hash, &hash) {
+        // What is shown of a key names it in logs: it has to be the one that was shown.
+        if !is_same(&key.key_hash, &hash) || key.prefix != text.prefix().as_str() {
             return Err(TokenError::UnknownKey.into());
         }
         if key.revoked_at.is_some() {

@@ -5,6 +5,10 @@ use contracts::{
     ActorKind, Command, Slug,
     command::{CommandClass, EngageKillSwitch, ReleaseKillSwitch},
     comms::Channel,
+    value::KeyPrefix,
+};
+use store::command::{
+    AccountAsks, Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing, WhichAccount,
 };
 use store::command::{AccountAsks, Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing};
 
@@ -78,13 +82,15 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             account: None,
         })
     };
-    let of_account = |named| Asks {
+    let account = |which, prefix| Asks {
         filing: filing(Thing::ServiceAccount, None, None, None).map(|asks| FilingAsks {
-            account: Some(named),
+            account: Some(AccountAsks { which, prefix }),
             ..asks
         }),
         ..none.clone()
     };
+    let of_account = |which| account(which, None);
+    let of_key = |which, prefix: &KeyPrefix| account(which, Some(prefix.clone()));
     match command {
         Command::CreateTicket(body) => Asks {
             site: Some(body.site_id),
@@ -158,13 +164,15 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
             kill_switch: false,
             ..none
         },
-        Command::UpsertServiceAccount(body) => of_account(AccountAsks::Code(body.code.clone())),
+        Command::UpsertServiceAccount(body) => of_account(WhichAccount::Code(body.code.clone())),
         Command::DisableServiceAccount(body) => {
-            of_account(AccountAsks::Id(body.service_account_id))
+            of_account(WhichAccount::Id(body.service_account_id))
         }
-        Command::IssueApiKey(body) => of_account(AccountAsks::Id(body.service_account_id)),
-        Command::RotateApiKey(body) => of_account(AccountAsks::Key(body.api_key_id)),
-        Command::RevokeApiKey(body) => of_account(AccountAsks::Key(body.api_key_id)),
+        Command::IssueApiKey(body) => {
+            of_key(WhichAccount::Id(body.service_account_id), &body.prefix)
+        }
+        Command::RotateApiKey(body) => of_key(WhichAccount::Key(body.api_key_id), &body.prefix),
+        Command::RevokeApiKey(body) => of_account(WhichAccount::Key(body.api_key_id)),
         Command::RevokeDelegation(body) => control(ControlAsks {
             delegation: Some(body.delegation_id),
             ..ControlAsks::default()

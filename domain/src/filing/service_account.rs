@@ -47,6 +47,8 @@ pub struct AccountFacts {
     pub state: AccountState,
     /// Rises with each command about it.
     pub version: u64,
+    /// Whether a key of the tenant, of whichever account, shows what the new one would show.
+    pub prefix_taken: bool,
     /// How many of its keys are good.
     pub good_keys: u64,
     /// The key that the command names.
@@ -282,6 +284,9 @@ fn usable(facts: &FilingFacts, account: &AccountFacts, pointer: &str) -> Result<
             pointer,
             "is of an account that is disabled: write it as active first",
         ));
+    }
+    if account.prefix_taken {
+        return Err(Rejection::PrefixTaken);
     }
     if facts.taken {
         return Err(Rejection::KeyTaken);

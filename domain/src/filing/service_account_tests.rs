@@ -20,6 +20,7 @@ fn account() -> AccountFacts {
         any_tenant: false,
         state: AccountState::Active,
         version: 4,
+        prefix_taken: false,
         good_keys: 1,
         key: Some(KeyFacts {
             id: ApiKeyId::from_uuid(Uuid::from_u128(5)),
@@ -163,6 +164,13 @@ fn a_key_has_an_end_within_a_year_and_an_account_so_many() {
         ..with(account())
     };
     assert_eq!(code(&issue(1), &taken), Some(ErrorCode::AlreadyExists));
+    let shown = with(AccountFacts {
+        prefix_taken: true,
+        ..account()
+    });
+    for command in [issue(1), rotate(0)] {
+        assert_eq!(decide(&command, &shown), Err(Rejection::PrefixTaken));
+    }
     assert_eq!(code(&issue(1), &facts()), Some(ErrorCode::NotFound));
 }
 

@@ -19,6 +19,7 @@ use contracts::{
     sla::SlaRecordKey,
     tenant::{TenantState, is_turn},
     ticket::Ticket,
+    value::KeyPrefix,
 };
 use domain::rollout::LedgerFacts;
 use serde::{Deserialize, Serialize, Serializer};
@@ -165,10 +166,21 @@ pub struct FilingAsks {
     pub account: Option<AccountAsks>,
 }
 
+/// What is asked about a service account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountAsks {
+    /// Which.
+    #[serde(flatten)]
+    pub which: WhichAccount,
+    /// Whether a key of the tenant shows this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<KeyPrefix>,
+}
+
 /// Which service account: the one with this code, or this id, or this key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AccountAsks {
+pub enum WhichAccount {
     /// By its name.
     Code(Slug),
     /// By its id.
@@ -450,6 +462,8 @@ struct AccountRow {
     any_tenant: bool,
     state: AccountState,
     version: u64,
+    #[serde(default)]
+    prefix_taken: bool,
     good_keys: u64,
     key: Option<KeyRow>,
 }
@@ -481,6 +495,7 @@ impl FilingRow {
             any_tenant: row.any_tenant,
             state: row.state,
             version: row.version,
+            prefix_taken: row.prefix_taken,
             good_keys: row.good_keys,
             key: row.key.as_ref().map(|key| domain::KeyFacts {
                 id: ApiKeyId::from_uuid(key.id),

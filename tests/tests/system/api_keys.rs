@@ -344,7 +344,22 @@ fn bad_input_is_told_where_it_is_bad() {
         copied["service_account_id"] = json!(theirs);
         let stranger = Who::TenantAdmin.token(stack.other());
         let copied = send(&stack, &stranger, issue, &copied).send().await;
-        copied.problem(ErrorCode::AlreadyExists);
+        let problem = copied.problem(ErrorCode::AlreadyExists);
+        assert!(problem.detail.contains("this hash"), "{}", problem.detail);
+        // What is shown of a key is another one's in the tenant; elsewhere it may be.
+        let (_, other) = fresh(account, &[]);
+        let mut shown = serde_json::to_value(&other).unwrap();
+        shown["prefix"] = twice["prefix"].clone();
+        let ask = stack.command(Who::TenantAdmin, issue, None, &shown);
+        let problem = ask.send().await.problem(ErrorCode::AlreadyExists);
+        assert!(problem.detail.contains("this prefix"), "{}", problem.detail);
+        let mut rotated = body(&stack, Operation::RotateApiKey).await;
+        rotated["prefix"] = twice["prefix"].clone();
+        let ask = stack.command(Who::TenantAdmin, Operation::RotateApiKey, None, &rotated);
+        let problem = ask.send().await.problem(ErrorCode::AlreadyExists);
+        assert!(problem.detail.contains("this prefix"), "{}", problem.detail);
+        shown["service_account_id"] = json!(theirs);
+        receipt(&send(&stack, &stranger, issue, &shown).send().await);
     });
 }
 
@@ -977,7 +992,7 @@ fn a_key_that_was_put_there_past_the_api_is_found() {
             (
                 "insert into api_keys (tenant_id, id, account_id, prefix, key_hash, scopes,
                                        expires_at, created_by, created_at, command_id)
-                 select tenant_id, gen_random_uuid(), account_id, $2, $1, scopes, expires_at,
+                 select tenant_id, gen_random_uuid(), account_id, reverse($2), $1, scopes, expires_at,
                         created_by, created_at, command_id from api_keys",
                 "api_keys",
             ),

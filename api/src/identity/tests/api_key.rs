@@ -248,6 +248,17 @@ async fn another_keys_prefix_with_a_secret_of_ones_own_is_nobody() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_issued_under_another_prefix_is_nobody() {
+    let desk = desk();
+    assert!(desk.at(desk.now).await.is_ok());
+    // Whoever has it issued says both, and may say what is not so.
+    desk.shelf
+        .change(&desk.key, |key| key.prefix = text(2).prefix().to_string());
+    let answer = desk.at(desk.now + FRESH).await;
+    assert_eq!(answer, refused(TokenError::UnknownKey));
+}
+
+#[tokio::test]
 async fn made_up_keys_fill_nothing_and_known_ones_a_bounded_place() {
     let desk = desk();
     assert!(desk.at(desk.now).await.is_ok());
