@@ -19,6 +19,7 @@ use crate::{
     openapi,
     pipeline::Pipeline,
     readiness::Readiness,
+    unread::Unread,
 };
 
 /// The state of the router. Clones are the same thing.
@@ -37,6 +38,7 @@ struct Shared {
     urgent_room: Arc<Semaphore>,
     waiting_room: Semaphore,
     exports: Arc<Exports>,
+    unread: Unread,
     commands: TaskTracker,
     stopping: CancellationToken,
     cursors: CursorKeys,
@@ -76,6 +78,7 @@ impl App {
             urgent_room: Arc::new(Semaphore::new(urgent_room(limits.in_flight))),
             waiting_room: Semaphore::new(limits.in_flight / 4),
             exports: Arc::default(),
+            unread: Unread::default(),
             commands: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cursors,
@@ -135,6 +138,11 @@ impl App {
     /// The exports of tenants that are being read.
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.0.exports
+    }
+
+    /// Guardrails that could not be read.
+    pub(crate) fn unread(&self) -> &Unread {
+        &self.0.unread
     }
 
     /// Cancelled when the process was asked to stop: nobody waits any longer.

@@ -33,6 +33,7 @@ mod request;
 mod router;
 mod server;
 mod shapes;
+mod unread;
 
 pub use app::App;
 pub use config::{ApiConfig, Limits, Secret, TokenConfig, Watched};

@@ -9,10 +9,12 @@ use axum::response::Response;
 use contracts::{ErrorCode, Operation};
 use http::Method;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 use sqlx::PgPool;
+
+use crate::unread::Unread;
 
 /// All metrics of one process.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Metrics {
     outcomes: IntCounterVec,
     in_flight: IntGauge,
     pool: IntGaugeVec,
+    unread: Gauge,
     commands: BTreeMap<String, Operation>,
 }
 
@@ -65,6 +68,10 @@ impl Metrics {
                 Opts::new("dispatch_db_connections", "Connections to Postgres."),
                 &["state"],
             )?,
+            unread: Gauge::new(
+                "dispatch_guardrail_unread_seconds",
+                "How long the guardrail that was not read for longest has not been; 0: all are read.",
+            )?,
             commands,
         };
         let registry = &metrics.registry;
@@ -73,6 +80,7 @@ impl Metrics {
         registry.register(Box::new(metrics.outcomes.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.pool.clone()))?;
+        registry.register(Box::new(metrics.unread.clone()))?;
         registry.register(Box::new(limited))?;
         Ok(metrics)
     }
@@ -108,7 +116,8 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, pool: &PgPool) -> Result<String, prometheus::Error> {
+    pub fn render(&self, pool: &PgPool, unread: &Unread) -> Result<String, prometheus::Error> {
+        self.unread.set(unread.longest().as_secs_f64());
         let idle = pool.num_idle() as i64;
         self.pool.with_label_values(&["idle"]).set(idle);
         self.pool

@@ -68,12 +68,14 @@ pub(crate) fn metrics_router(app: App) -> Router {
     Router::new()
         .route(
             "/metrics",
-            get(async move || match app.metrics().render(app.pool()) {
-                Ok(text) => {
-                    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
-                }
-                Err(error) => Failure::internal(error).into_response(),
-            }),
+            get(
+                async move || match app.metrics().render(app.pool(), app.unread()) {
+                    Ok(text) => {
+                        ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
+                    }
+                    Err(error) => Failure::internal(error).into_response(),
+                },
+            ),
         )
         .fallback(no_route)
 }

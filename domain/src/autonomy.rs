@@ -14,6 +14,8 @@ use contracts::{
 };
 use strum::VariantArray;
 
+use crate::filing::is_staged;
+
 /// Everything that the answer depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Autonomy {
@@ -141,6 +143,23 @@ impl Autonomy {
             percent: general.and_then(|setting| setting.percent),
             version: general.map_or(0, |setting| setting.version),
         }
+    }
+
+    /// Every stage that stands: what is set, and for each command what holds where nothing is set for
+    /// all risk classes.
+    pub fn all_standing(&self) -> Vec<StageSetting> {
+        let is_set = |target: &StageTarget| self.stages.iter().any(|set| set.target == *target);
+        let operations = Operation::VARIANTS.iter().copied();
+        let targets = operations
+            .filter(|operation| is_staged(*operation))
+            .map(|operation| StageTarget {
+                operation,
+                risk: None,
+            });
+        let unset = targets
+            .filter(|target| !is_set(target))
+            .map(|target| self.standing(&target));
+        self.stages.iter().cloned().chain(unset).collect()
     }
 
     /// The names of the switches that stop this.
@@ -378,6 +397,21 @@ mod tests {
             (AutonomyMode::Auto, 1),
             "as for all, its version too"
         );
+        // All that stands: the three that are set, and the other commands once each.
+        let all = autonomy.all_standing();
+        assert_eq!(all[..3], autonomy.stages[..]);
+        let of = |operation| {
+            let stages = all
+                .iter()
+                .filter(move |it| it.target.operation == operation);
+            stages.collect::<Vec<_>>()
+        };
+        assert_eq!(of(Operation::Dispatch).len(), 3);
+        let [message] = of(Operation::CommsOutbound)[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!((message.mode, message.version), (AutonomyMode::Shadow, 0));
+        assert!(of(Operation::CreateTicket).is_empty(), "it has no stage");
         let elsewhere = autonomy.standing(&StageTarget {
             operation: Operation::Triage,
             risk: None,

@@ -573,6 +573,7 @@ fn filing_facts(situation: &mut Situation<'_>) -> FilingFacts {
                 .map(|row| (row.from.clone(), row.revoked)),
             ledger: facts.control.ledger.take(),
             change: facts.control.change.take(),
+            turned: std::mem::take(&mut facts.control.turned),
         },
         tenant: facts.tenant.as_ref().map(|tenant| TenantFacts {
             id: call.actor.tenant_id,

@@ -335,6 +335,9 @@ impl Pipeline {
             let rows = store::read::ledger(&mut tx, body.target.operation, range).await?;
             facts.control.ledger = Some(rows);
         }
+        if let Command::ApplyStageChange(_) = &call.command {
+            facts.control.turned = store::read::turned_switches(&mut tx).await?;
+        }
         if let Command::RecordProposal(body) = &call.command {
             facts.tell_apart(&mut tx, body).await?;
         }

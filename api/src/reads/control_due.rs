@@ -3,21 +3,27 @@
 //! What is due for a tenant without a ticket, as commands with their keys. It is computed from what
 //! is on record at this moment, so asking twice does no harm, and neither does sending twice.
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use contracts::{
     Command, Operation, Slug, TenantId,
     approval::Approval,
-    autonomy::{ControlDue, DueCommand},
+    autonomy::{ControlDue, DueCommand, StageSetting, StageTarget},
     command::{ApplyStageChange, DemoteStage, EraseTenant, RecordApprovalStep, ReleaseKillSwitch},
-    kill_switch::KillScope,
     rollout::StageChange,
     tenant::TenantState,
 };
-use domain::{Autonomy, rollout};
+use domain::{
+    Autonomy,
+    rollout::{self, Breached, was_stopped},
+};
 use serde_json::json;
-use store::read::{ExpiredSwitch, StageRow, TurnedSwitch};
+use store::read::ExpiredSwitch;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -42,19 +48,21 @@ async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
         return Ok(Json(ControlDue { commands }));
     }
     let (autonomy, rows, _) = standing(&request, &mut tx).await?;
+    let set_at = rows.into_iter().map(|row| (row.setting.target, row.set_at));
+    let set_at = set_at.collect();
     let steps = store::read::approval_steps_due(&mut tx, now).await?;
     let to_come = store::read::stage_changes_to_come(&mut tx).await?;
     let turned = store::read::turned_switches(&mut tx).await?;
     let expired = store::read::expired_switches(&mut tx, now).await?;
     tx.commit().await?;
-    let guarded = guarded(&request, &autonomy, &rows).await;
+    let guarded = guarded(&request, &autonomy, &set_at).await;
     // What goes back comes before what goes ahead: it makes the latter void.
     let mut commands = guarded.due;
     commands.extend(steps.iter().filter_map(|approval| step(tenant, approval)));
     let sender = &request.actor().id;
     let come = to_come.iter().filter(|change| {
         change.effective_at <= now
-            && autonomy.has_class_of(&change.target)
+            && can_come(change, &autonomy)
             && !(goes_ahead(change) && guarded.unknown.contains(&change.target.operation))
             && !was_stopped(change, &turned, sender)
     });
@@ -62,6 +70,9 @@ async fn handler(request: ReadRequest) -> Result<Json<ControlDue>, Failure> {
     commands.extend(expired.into_iter().map(|switch| released(tenant, switch)));
     Ok(Json(ControlDue { commands }))
 }
+
+/// When stages were set; those that come from the bundle never were.
+type SetAt = BTreeMap<StageTarget, DateTime<Utc>>;
 
 /// What the guardrails say.
 #[derive(Default)]
@@ -74,64 +85,81 @@ struct Guarded {
 
 /// Looks at each guardrail for itself: one that cannot be read in its share of the time, or not at
 /// all, keeps nothing else from being told.
-async fn guarded(request: &ReadRequest, autonomy: &Autonomy, rows: &[StageRow]) -> Guarded {
-    let acting = |row: &&StageRow| rollout::acts(row.setting.mode);
-    let acting: Vec<_> = rows.iter().filter(acting).collect();
+async fn guarded(request: &ReadRequest, autonomy: &Autonomy, set_at: &SetAt) -> Guarded {
+    // A mode that comes from the bundle has its guardrail too, since there is no saying when.
+    let mut acting = autonomy.all_standing();
+    acting.retain(|stage| rollout::acts(stage.mode));
+    let (tenant, unread) = (request.actor().tenant_id, request.unread());
     let until = Instant::now() + GUARDRAILS;
     let mut guarded = Guarded::default();
-    for (place, row) in acting.iter().enumerate() {
+    for (place, stage) in acting.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
         let others = u32::try_from(acting.len() - place).unwrap_or(u32::MAX);
         let share = left / others;
-        let cause = match timeout(share, breached(request, autonomy, row, share)).await {
-            Ok(Ok(due)) => {
+        let since = set_at.get(&stage.target).copied();
+        let looked = breached(request, autonomy, (stage, since), share);
+        let cause = match timeout(share, looked).await {
+            Ok(Ok(breached)) => {
+                unread.was_read(tenant, stage);
+                let due = breached.map(|breached| demoted(tenant, stage, breached));
                 guarded.due.extend(due);
                 continue;
             }
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        let stage = &row.setting.target;
         tracing::error!(
-            tenant_id = %request.actor().tenant_id,
-            stage = stage.key(),
+            tenant_id = %tenant,
+            stage = stage.target.key(),
             error = cause.as_ref().map(|error| error as &dyn Error),
             "a guardrail could not be looked at in time; the next round tries again"
         );
-        guarded.unknown.insert(stage.operation);
+        guarded.unknown.insert(stage.target.operation);
+        if unread.was_missed(tenant, stage) {
+            let unreadable = rollout::unreadable(stage.mode);
+            let due = unreadable.map(|unreadable| demoted(tenant, stage, unreadable));
+            guarded.due.extend(due);
+        }
     }
     guarded
 }
 
-/// The demotion that is due, in a transaction of its own: what fails here ends no other.
+/// What a guardrail says of a stage and since when it is set, in a transaction of its own: what fails
+/// here ends no other.
 async fn breached(
     request: &ReadRequest,
     autonomy: &Autonomy,
-    row: &StageRow,
+    (stage, set_at): (&StageSetting, Option<DateTime<Utc>>),
     lasts: Duration,
-) -> Result<Option<DueCommand>, store::Error> {
+) -> Result<Option<Breached>, store::Error> {
     let rules = &autonomy.rules.guardrails;
-    let (tenant, now) = (request.actor().tenant_id, request.received_at());
-    let stage = &row.setting;
+    let now = request.received_at();
     let operation = stage.target.operation;
-    let since = rollout::window(rules, Some(row.set_at), now);
+    let since = rollout::window(rules, set_at, now);
     let mut tx = request.open_again().await?;
     // The database gives up as well: else the connection would be gone until it is done.
     tx.allow(lasts.max(Duration::from_millis(1))).await?;
     let facts = store::read::deeds(&mut tx, operation, (since, now)).await?;
     tx.commit().await?;
     let figures = rollout::ledger(operation, &facts.governed_by(&stage.target, autonomy));
-    let breached = rollout::breached(rules, stage.mode, &figures);
-    Ok(breached.map(|breached| {
-        let about = format!("{}/{}", stage.target.key(), breached.reason);
-        let body = DemoteStage {
-            target: stage.target.clone(),
-            to: breached.to,
-            percent: None,
-            reason: breached.reason,
-        };
-        command(tenant, "demote", &about, stage.version, body)
-    }))
+    Ok(rollout::breached(rules, stage.mode, &figures))
+}
+
+fn demoted(tenant: TenantId, stage: &StageSetting, breached: Breached) -> DueCommand {
+    let about = format!("{}/{}", stage.target.key(), breached.reason);
+    let body = DemoteStage {
+        target: stage.target.clone(),
+        to: breached.to,
+        percent: None,
+        reason: breached.reason,
+    };
+    command(tenant, "demote", &about, stage.version, body)
+}
+
+/// Whether it leads somewhere now: to a class that the bundle has, and no farther than the environment
+/// allows.
+fn can_come(change: &StageChange, autonomy: &Autonomy) -> bool {
+    autonomy.has_class_of(&change.target) && change.to <= autonomy.ceiling
 }
 
 /// Whether software may do as much or more by it: not while nobody knows how it does.
@@ -161,31 +189,6 @@ fn step(tenant: TenantId, approval: &Approval) -> Option<DueCommand> {
         approval.version.into(),
         body,
     ))
-}
-
-/// Whether a kill switch stood when a change was to come, or was turned since. Whoever stopped software
-/// had not this change in mind when they let it go on: it waits until people call it off or decide
-/// anew.
-fn was_stopped(change: &StageChange, turned: &[TurnedSwitch], sender: &str) -> bool {
-    let of = |operation| KillScope::Operation { operation };
-    let scopes = [
-        KillScope::Everything,
-        KillScope::Tenant,
-        of(Operation::ApplyStageChange),
-        of(change.target.operation),
-        KillScope::Agent {
-            actor_id: sender.to_owned(),
-        },
-    ];
-    let scopes = scopes.map(|scope| scope.key());
-    turned
-        .iter()
-        .filter(|switch| scopes.contains(&switch.scope))
-        .any(|switch| {
-            switch
-                .until
-                .is_none_or(|until| change.effective_at <= until)
-        })
 }
 
 fn applied(tenant: TenantId, change: &StageChange) -> DueCommand {
@@ -238,7 +241,8 @@ pub(super) fn endpoint() -> Endpoint {
              kill switches whose time has come: as commands that the tenant's control is to send. \
              Of a tenant that is not active nothing is due but its erasure, once its time of grace is over. \
              A change that a kill switch stopped when its time came is not among them, then or later. \
-             A guardrail that cannot be read in time keeps back only changes that go ahead.",
+             A guardrail that cannot be read in time keeps back only changes that go ahead; one that \
+             cannot be read for long takes its stage back.",
         )
 }
 
@@ -246,9 +250,10 @@ pub(super) fn endpoint() -> Endpoint {
 mod tests {
     use contracts::{
         approval::{Approval, ApprovalStep, StepKind},
-        autonomy::StageTarget,
         event::AutonomyMode,
+        kill_switch::KillScope,
     };
+    use domain::rollout::TurnedSwitch;
 
     use super::*;
 
@@ -347,6 +352,16 @@ mod tests {
             ..change
         };
         assert!(!goes_ahead(&back), "going back is never kept waiting");
+        let mut autonomy = Autonomy {
+            at: at(5),
+            stages: Vec::new(),
+            switches: Vec::new(),
+            ceiling: AutonomyMode::Approve,
+            rules: policy::Bundle::starter().unwrap().autonomy().clone(),
+        };
+        assert!(can_come(&back, &autonomy));
+        autonomy.ceiling = AutonomyMode::Shadow;
+        assert!(!can_come(&back, &autonomy), "the environment allows less");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::{
     exports::Exports,
     limits::Pass,
     problem::Failure,
+    unread::Unread,
 };
 
 /// An authenticated question; [`ReadRequest::open`] is the only way to rows, the caller's own, and
@@ -140,6 +141,11 @@ impl ReadRequest {
     /// The most that software may do by itself in this environment.
     pub fn ceiling(&self) -> AutonomyMode {
         self.app.pipeline().ceiling()
+    }
+
+    /// Guardrails that could not be read.
+    pub fn unread(&self) -> &Unread {
+        self.app.unread()
     }
 
     /// The exports of tenants that are being read.

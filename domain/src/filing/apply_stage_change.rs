@@ -1,12 +1,13 @@
 //! A change of a stage that people decided before comes to be.
 //!
 //! Only at the version of the stage that it was decided on: whatever moved it in between is the newer
-//! word. Clocks have no say in it.
+//! word. Clocks have no say in it. And only when nothing stopped software at its time or since, and as
+//! far as the environment allows: whoever sends it asked before, but what is asked before may be old.
 
 use contracts::{command::ApplyStageChange, rollout::StageChange};
 
 use super::{Filing, FilingFacts, stage};
-use crate::Rejection;
+use crate::{Rejection, rollout::was_stopped};
 
 pub(super) fn plan(_: &ApplyStageChange, facts: &FilingFacts) -> Result<Filing, Rejection> {
     let change = facts.control.change.as_ref().ok_or(Rejection::NotFound)?;
@@ -24,6 +25,22 @@ pub(super) fn plan(_: &ApplyStageChange, facts: &FilingFacts) -> Result<Filing, 
         return Err(Rejection::invalid(
             "/change",
             "must be due: its time has not come",
+        ));
+    }
+    if was_stopped(change, &facts.control.turned, &facts.who.actor_id) {
+        return Err(Rejection::invalid(
+            "/change",
+            "does not come: a kill switch stood when its time came, or was turned since. Call it off, \
+             or decide anew",
+        ));
+    }
+    if change.to > facts.autonomy.ceiling {
+        return Err(Rejection::invalid(
+            "/change",
+            format!(
+                "does not come: it leads to {}, and this environment allows no more than {}",
+                change.to, facts.autonomy.ceiling
+            ),
         ));
     }
     let turn = stage::Turn {

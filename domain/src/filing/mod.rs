@@ -58,7 +58,7 @@ use crate::{
     Autonomy, Effect, OutboundMessage, Rejection, Route,
     approval::{ApprovalFacts, not_asked_before},
     notices,
-    rollout::LedgerFacts,
+    rollout::{LedgerFacts, TurnedSwitch},
 };
 
 /// What a filing depends on besides the command.
@@ -140,6 +140,8 @@ pub struct ControlFacts {
     /// The change of a stage that the body names; for a demotion, the next that is to come of the
     /// stage.
     pub change: Option<StageChange>,
+    /// The kill switches that were ever turned, when a change is to come now.
+    pub turned: Vec<TurnedSwitch>,
 }
 
 /// A thing as it stands.
@@ -214,6 +216,7 @@ impl Filing {
 
 pub use about_approval::ground;
 pub use service_account::{AccountFacts, KeyFacts};
+pub(crate) use stage::is_staged;
 
 /// Holds a filing that could be carried out now, unless it is held already.
 pub fn hold(

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{tests::facts, *};
 use crate::{
-    rollout::rank,
+    rollout::{TurnedSwitch, rank},
     testing::{monday, slug},
 };
 
@@ -266,6 +266,45 @@ fn what_is_decided_for_later_changes_nothing_until_then() {
     }));
     // It has moved on and stands where it stood: the clock does not tell, the version does.
     refused(&|facts| facts.autonomy.stages[0].version = 6);
+}
+
+#[test]
+fn what_comes_due_is_looked_at_again() {
+    let mut facts = at(AutonomyMode::Approve, None);
+    let change = planned(&facts);
+    let apply = ApplyStageChange {
+        change: change.command_id,
+    };
+    facts.control.change = Some(change);
+    // The environment allows less than when it was decided.
+    let said = |facts: &FilingFacts| match run(apply.clone(), facts) {
+        Err(Rejection::InvalidField { pointer, message }) if pointer == "/change" => message,
+        other => panic!("{other:?}"),
+    };
+    let mut low = facts.clone();
+    low.autonomy.ceiling = AutonomyMode::Approve;
+    let message = said(&low);
+    assert!(
+        message.contains("leads to CANARY") && message.contains("no more than APPROVE"),
+        "{message}"
+    );
+    // A switch that stood at its time, or was turned since; whoever reads what is due may not know yet.
+    let turned = |scope: &str, until| TurnedSwitch {
+        scope: scope.to_owned(),
+        until,
+    };
+    for scope in ["everything", "tenant", "operation:dispatch"] {
+        for until in [None, Some(facts.now)] {
+            let mut stopped = facts.clone();
+            stopped.control.turned = vec![turned(scope, until)];
+            assert!(said(&stopped).contains("kill switch"), "{scope}");
+        }
+    }
+    facts.control.turned = vec![
+        turned("tenant", Some(facts.now - TimeDelta::minutes(1))),
+        turned("operation:triage", None),
+    ];
+    run(apply.clone(), &facts).unwrap();
 }
 
 #[test]

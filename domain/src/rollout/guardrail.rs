@@ -6,8 +6,8 @@ use contracts::{Slug, autonomy::Guardrails, event::AutonomyMode, rollout::Ledger
 /// A guardrail that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breached {
-    /// The reason on the record: `guardrail_overridden`, `guardrail_breaches` or
-    /// `guardrail_denied`.
+    /// The reason on the record: `guardrail_overridden`, `guardrail_breaches`, `guardrail_denied` or
+    /// `guardrail_unreadable`.
     pub reason: Slug,
     /// What holds from now on.
     pub to: AutonomyMode,
@@ -29,6 +29,24 @@ pub fn acts(mode: AutonomyMode) -> bool {
     mode >= AutonomyMode::Approve
 }
 
+/// The stage before, where people look at what software does, or at what it would do; none where it
+/// does nothing.
+fn back(mode: AutonomyMode) -> Option<AutonomyMode> {
+    match mode {
+        AutonomyMode::Off | AutonomyMode::Shadow => None,
+        AutonomyMode::Approve => Some(AutonomyMode::Shadow),
+        AutonomyMode::Canary | AutonomyMode::Auto => Some(AutonomyMode::Approve),
+    }
+}
+
+/// What becomes of a stage of which nobody knows how it does, for too long.
+pub fn unreadable(mode: AutonomyMode) -> Option<Breached> {
+    Some(Breached {
+        reason: Slug::new("guardrail_unreadable").expect("these words are lowercase letters"),
+        to: back(mode)?,
+    })
+}
+
 /// The first guardrail that does not hold; `None` while all do, and for stages at which software
 /// does nothing.
 pub fn breached(
@@ -36,11 +54,7 @@ pub fn breached(
     mode: AutonomyMode,
     figures: &LedgerFigures,
 ) -> Option<Breached> {
-    let to = match mode {
-        AutonomyMode::Off | AutonomyMode::Shadow => return None,
-        AutonomyMode::Approve => AutonomyMode::Shadow,
-        AutonomyMode::Canary | AutonomyMode::Auto => AutonomyMode::Approve,
-    };
+    let to = back(mode)?;
     let enough_acts = figures.acts >= rules.min_acts.into();
     let enough_attempts = figures.attempts >= rules.min_acts.into();
     let word = match () {

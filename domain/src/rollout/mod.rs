@@ -8,16 +8,18 @@ mod guardrail;
 mod ledger;
 mod overrides;
 mod report;
+mod to_come;
 mod wilson;
 
 #[cfg(test)]
 mod tests;
 
-pub use guardrail::{Breached, acts, breached, window};
+pub use guardrail::{Breached, acts, breached, unreadable, window};
 pub use ledger::{
     ActFacts, ApprovalFacts, AttemptFacts, LedgerFacts, OpenFacts, PairFacts, PromiseFacts,
     StepFacts, TicketRisk, ledger, rule,
 };
 pub use overrides::undone;
 pub use report::{CLOCKS_DIFFER, GATE_V, checks, gate_report, policy_figures, rank};
+pub use to_come::{TurnedSwitch, was_stopped};
 pub use wilson::lower_bound_permille;

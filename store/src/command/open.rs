@@ -21,7 +21,7 @@ use contracts::{
     ticket::Ticket,
     value::KeyPrefix,
 };
-use domain::rollout::LedgerFacts;
+use domain::rollout::{LedgerFacts, TurnedSwitch};
 use serde::{Deserialize, Serialize, Serializer};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -541,6 +541,9 @@ pub struct ControlRow {
     /// The rows of a gate report; read apart.
     #[serde(skip)]
     pub ledger: Option<LedgerFacts>,
+    /// The kill switches that were ever turned, for a change of a stage that is to come now; read apart.
+    #[serde(skip)]
+    pub turned: Vec<TurnedSwitch>,
 }
 
 /// A kept report.

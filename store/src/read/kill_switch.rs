@@ -7,6 +7,7 @@ use contracts::{
     directory::KillSwitchView,
     kill_switch::{DrillReport, KillScope, StopPhase, SwitchStatus, UnderWay},
 };
+use domain::rollout::TurnedSwitch;
 use sqlx::{FromRow, types::Json};
 
 use crate::{Error, TenantTx, read::Sees};
@@ -147,15 +148,6 @@ pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView
         turned_at: tenant.map(|switch| switch.turned_at),
         switches,
     })
-}
-
-/// A switch that was ever turned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TurnedSwitch {
-    /// [`KillScope::key`].
-    pub scope: String,
-    /// Until when it stopped software, or stops it; `None` as long as nobody releases it.
-    pub until: Option<DateTime<Utc>>,
 }
 
 /// The tenant's switches that were ever turned, and the one over everything.

@@ -27,9 +27,7 @@ pub use directory::{
     Homes, absences, asset, assets, booked_visits, contact, contacts, evidence, site, sites,
     technician, technicians,
 };
-pub use kill_switch::{
-    ExpiredSwitch, TurnedSwitch, drills, expired_switches, kill_switch, turned_switches,
-};
+pub use kill_switch::{ExpiredSwitch, drills, expired_switches, kill_switch, turned_switches};
 pub use ledger::{Range, deeds, ledger};
 pub use proposals::{agreement, approvals, proposals, viewed, viewed_with_approval};
 pub use rollout::{

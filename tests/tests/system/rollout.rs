@@ -6,7 +6,7 @@ use std::{cell::Cell, collections::BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use client::CallOptions;
 use contracts::{
-    ErrorCode, Operation, Priority, TicketState,
+    ErrorCode, Operation, Priority, Slug, TicketState,
     approval::ApprovalState,
     autonomy::{ControlDue, StageTarget},
     command::{HeldReceipt, RecordProposal},
@@ -34,9 +34,20 @@ pub(crate) const TRIAGE: &str = "triage";
 
 /// Lets another bundle decide: the starter's, with other rules of autonomy.
 pub(crate) async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
-    const DATA: &str = "autonomy/data.json";
-    let starter = Bundle::starter().unwrap();
     let mut edit = Some(edit);
+    other_bundle(stack, |path, text| {
+        if path == "autonomy/data.json" {
+            let mut data: Value = serde_json::from_str(text).unwrap();
+            edit.take().unwrap()(&mut data);
+            *text = data.to_string();
+        }
+    })
+    .await;
+}
+
+/// Lets another bundle decide: the starter's, with other texts.
+pub(crate) async fn other_bundle(stack: &Stack, mut edit: impl FnMut(&str, &mut String)) {
+    let starter = Bundle::starter().unwrap();
     // The starter's own tests are about its own data.
     let kept = starter
         .files()
@@ -44,11 +55,7 @@ pub(crate) async fn rules(stack: &Stack, edit: impl FnOnce(&mut Value)) {
         .filter(|(path, _)| !path.ends_with("_test.rego"));
     let files = kept.map(|(path, text)| {
         let mut text = text.to_owned();
-        if path == DATA {
-            let mut data: Value = serde_json::from_str(&text).unwrap();
-            edit.take().unwrap()(&mut data);
-            text = data.to_string();
-        }
+        edit(path, &mut text);
         (path.to_owned(), text)
     });
     let test =
@@ -207,7 +214,15 @@ pub(crate) async fn raise(stack: &Stack, stage: &str, to: AutonomyMode, percent:
 }
 
 async fn demote(stack: &Stack, stage: &str, to: &str) -> FilingReceipt {
-    let body = json!({ "target": target(stage), "to": to, "reason": "wrong_triage" });
+    demote_with(stack, stage, json!({ "to": to })).await
+}
+
+/// Takes a stage back; `besides`: to where, and with which share.
+pub(crate) async fn demote_with(stack: &Stack, stage: &str, besides: Value) -> FilingReceipt {
+    let mut body = json!({ "target": target(stage), "reason": "wrong_triage" });
+    for (name, value) in besides.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
     receipt(&send(stack, Who::TenantAdmin, Operation::DemoteStage, &body).await)
 }
 
@@ -256,7 +271,7 @@ async fn control(stack: &Stack) -> Vec<Operation> {
     commands.iter().map(|command| command.operation).collect()
 }
 
-fn codes(reply: &Reply, code: ErrorCode) -> BTreeSet<String> {
+pub(crate) fn codes(reply: &Reply, code: ErrorCode) -> BTreeSet<String> {
     let reasons = reply.problem(code).reasons;
     reasons.into_iter().map(|reason| reason.code).collect()
 }
@@ -1495,6 +1510,89 @@ fn a_guardrail_that_cannot_be_read_keeps_nothing_else_waiting() {
     });
 }
 
+/// Seconds for which the guardrail that was not read for longest has not been.
+async fn unread(stack: &Stack) -> f64 {
+    let metrics = stack.metrics().await;
+    let mut lines = metrics.lines();
+    let line = lines.find_map(|line| line.strip_prefix("dispatch_guardrail_unread_seconds "));
+    line.expect("it is there").parse().unwrap()
+}
+
+#[test]
+fn a_guardrail_that_cannot_be_read_for_long_takes_its_stage_back() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        raise(&stack, TRIAGE, AutonomyMode::Auto, None).await;
+        assert_eq!(due(&stack).await.commands, []);
+        assert_eq!(unread(&stack).await, 0.0);
+        // Nobody may read what the ledger is made of.
+        let may_read = async |word: &str, from: &str| {
+            let sql = format!("{word} select on sla_records {from} dispatch_app");
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .execute(stack.admin())
+                .await
+                .unwrap();
+        };
+        may_read("revoke", "from").await;
+        for _ in 1..20 {
+            assert_eq!(due(&stack).await.commands, [], "it may be back");
+        }
+        assert!(unread(&stack).await > 0.0);
+        let commands = due(&stack).await.commands;
+        // The command itself looks at promises too.
+        may_read("grant", "to").await;
+        let [demotion] = &commands[..] else {
+            panic!("{commands:?}")
+        };
+        let ask = stack.command(Who::Workflow, demotion.operation, None, &demotion.body);
+        receipt(&ask.key(&demotion.request_id).send().await);
+        let view = rollout(&stack).await;
+        let stage = view.stages.iter().find(|it| it.target.key() == TRIAGE);
+        let stage = stage.unwrap();
+        let reason = stage.reason.as_ref().map(Slug::as_str);
+        assert_eq!(
+            (stage.mode, reason),
+            (AutonomyMode::Approve, Some("guardrail_unreadable"))
+        );
+        assert_eq!(due(&stack).await.commands, []);
+        assert!(unread(&stack).await > 0.0, "of the version before");
+    });
+}
+
+#[test]
+fn a_mode_that_comes_from_the_bundle_has_its_guardrail() {
+    with_api(async |stack| {
+        rules(&stack, |data| {
+            easy(data);
+            data["default_mode"] = json!("APPROVE");
+        })
+        .await;
+        let mut jobs = Vec::new();
+        for _ in 0..2 {
+            let job = fresh(&stack).await;
+            let asked = held(&act(&stack, Who::Agent, &job, "P2").await);
+            receipt_of_yes(&stack, &asked).await;
+            jobs.push(job);
+        }
+        assert_eq!(due(&stack).await.commands, []);
+        // People undo half of it.
+        act(&stack, Who::Dispatcher, &jobs[0], "P1").await.receipt();
+        assert_eq!(control(&stack).await, [Operation::DemoteStage]);
+        assert_eq!(standing(&stack, TRIAGE).await, (AutonomyMode::Shadow, 1));
+    });
+}
+
+/// A dispatcher says yes, and what was held is carried out.
+async fn receipt_of_yes(stack: &Stack, held: &HeldReceipt) {
+    let decided = approve(stack, Who::Dispatcher, held).await;
+    assert!(decided.status.is_success(), "{}", decided.text());
+    let path = format!("/approvals/{}/execute", held.approval.id);
+    let ask = stack.ask(Who::TenantAdmin, Method::POST, path).key(key());
+    let done = ask.json(&json!({ "version": 1 })).send().await;
+    assert_eq!(done.status, 200, "{}", done.text());
+}
+
 #[test]
 fn what_software_did_is_found_by_its_index() {
     with_api(async |stack| {
@@ -1661,7 +1759,7 @@ fn a_cap_on_an_hour_lets_exactly_so_many_pass() {
     });
 }
 
-async fn counted(stack: &Stack, operation: &str) -> Vec<(i64, i64)> {
+pub(crate) async fn counted(stack: &Stack, operation: &str) -> Vec<(i64, i64)> {
     sqlx::query_as(
         "select commands::bigint, spent_cents from autonomy_hours
           where tenant_id = $1 and operation = $2 order by hour",
