@@ -417,6 +417,7 @@ fn message((tenant_id, id): Key, outgoing: Outgoing) -> WebhookMessage {
         only_while: outgoing.only_while,
         due_at: outgoing.due_at,
         ticket: outgoing.ticket,
+        stage: outgoing.stage,
         correlation_id: outgoing.correlation_id,
         sent_at: outgoing.at,
     }

@@ -170,6 +170,7 @@ pub(crate) mod tests {
             only_while: OnlyWhile::TicketOpen,
             due_at: sent_at,
             ticket: None,
+            stage: None,
             correlation_id: "a-conversation".parse().unwrap(),
             sent_at,
         }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actor::Role,
     approval::ApprovalState,
-    event::WaitingFor,
+    autonomy::StageTarget,
+    event::{AutonomyMode, WaitingFor},
     ids::*,
     kill_switch::KillScope,
     ticket::{Priority, TicketState},
@@ -414,6 +415,9 @@ pub struct WebhookMessage {
     pub due_at: DateTime<Utc>,
     /// The ticket when it went out.
     pub ticket: Option<WebhookTicket>,
+    /// The change of a stage that a notice tells of; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<WebhookStage>,
     /// The conversation.
     pub correlation_id: CorrelationId,
     /// When this try was made.
@@ -466,4 +470,21 @@ pub struct WebhookTicket {
     pub due_at: Option<DateTime<Utc>>,
     /// Its path at dispatch-api.
     pub link: String,
+}
+
+/// A change of a stage as a notice tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookStage {
+    /// Which stage.
+    pub target: StageTarget,
+    /// Where it stood.
+    pub from: AutonomyMode,
+    /// Where it stands from then on.
+    pub to: AutonomyMode,
+    /// The share of tickets, for CANARY.
+    pub percent: Option<u8>,
+    /// Why: a person's word, or the guardrail that did not hold.
+    pub reason: Slug,
+    /// From when on; ahead of the notice for a change that was decided for later.
+    pub effective_at: DateTime<Utc>,
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use contracts::{
     CorrelationId, FreeText, MessageId, Slug, TenantId, TicketId,
-    comms::{Channel, DeliveryState, OnlyWhile, Purpose, WebhookRecipient, WebhookTicket},
+    comms::{
+        Channel, DeliveryState, OnlyWhile, Purpose, WebhookRecipient, WebhookStage, WebhookTicket,
+    },
 };
 use serde::Deserialize;
 use sqlx::{PgPool, postgres::types::PgInterval};
@@ -120,6 +122,8 @@ pub struct Outgoing {
     pub correlation_id: CorrelationId,
     /// The ticket, now.
     pub ticket: Option<WebhookTicket>,
+    /// The change of a stage that it tells of.
+    pub stage: Option<WebhookStage>,
 }
 
 /// The end of a try.

@@ -858,6 +858,7 @@ fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Coun
     (by_itself && acts).then(|| {
         let caps = &rules.caps;
         let of_operation = caps.of_operation_per_hour.get(&operation);
+        let at = asks::takes_effect_at(&call.command, at);
         Counted {
             hour: at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at),
             operation,

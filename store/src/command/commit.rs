@@ -125,6 +125,16 @@ async fn commit_with_content(
     }
     let apart = writes.as_mut().and_then(Writes::apart);
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
+    if audit.operation == Operation::SetTicketAutonomy.to_string() && audit.refused.is_none() {
+        // Shared by the sender's last look (`comms_begin`): what software let pass by itself does not
+        // begin to leave after the answer.
+        sqlx::query(
+            "select pg_advisory_xact_lock(hashtextextended('autonomy of ' || $1::text, 0))",
+        )
+        .bind(audit.ticket_id.map(|id| id.as_uuid().to_string()))
+        .execute(tx.connection())
+        .await?;
+    }
     let scalars = json!({
         "tenant_id": audit.tenant_id.as_uuid(),
         "ticket_id": audit.ticket_id.map(|id| id.as_uuid()),

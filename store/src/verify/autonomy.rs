@@ -103,6 +103,21 @@ const SENDS: &str = "
                   'agent:' || m.by_software, 'ticket:' || wire_id('tkt', m.ticket_id))
      limit 101";
 
+/// Tries of what software let pass by itself, with the class under whose stage it did, and whether the
+/// ticket was taken out by then. They are begun under the locks that a turn of a stage, and the taking
+/// out, take alone: the database's clock tells what came first.
+const STAGED_SENDS: &str = "
+    select t.tenant_id, t.message_id, t.attempt, t.at, m.ticket_id, m.stage_risk as risk,
+           coalesce((select (a.changes #>> '{0,event,data,opt_out}')::boolean
+                       from audit_events a
+                      where a.tenant_id = t.tenant_id and a.ticket_id = m.ticket_id
+                        and a.refused is null and a.changes #>> '{0,event,type}' = 'autonomy.set'
+                        and a.recorded_at < t.at
+                      order by a.position desc limit 1), false) as opted_out
+      from comms_attempts t
+      join comms_messages m on m.tenant_id = t.tenant_id and m.id = t.message_id
+     where m.stage_risk is not null";
+
 /// Accepted acts of software with the stage that was found for them. `$1`: the operations that change
 /// a ticket.
 const STAGED: &str = concat!(
@@ -161,6 +176,18 @@ struct Stood {
 /// the order are those of the commits between the two.
 #[derive(Debug, Default)]
 pub(super) struct Stages(BTreeMap<(TenantId, StageTarget), Vec<Stood>>);
+
+/// A try of what software let pass by itself.
+#[derive(Debug, FromRow)]
+struct SendRow {
+    tenant_id: Uuid,
+    message_id: Uuid,
+    attempt: i32,
+    at: DateTime<Utc>,
+    ticket_id: Option<Uuid>,
+    risk: String,
+    opted_out: bool,
+}
 
 /// What policy was told about software's stage.
 #[derive(Debug, Deserialize)]
@@ -229,6 +256,29 @@ impl Stages {
             turns.iter().rfind(|stood| stood.from < place)
         };
         of(Some(risk)).or_else(|| of(None))
+    }
+
+    /// Whether the stage for messages let software say something by itself at a moment.
+    fn let_speak(&self, send: &SendRow) -> bool {
+        let (Some(ticket), Ok(risk)) = (send.ticket_id, Slug::new(&send.risk)) else {
+            return false;
+        };
+        let turns = |risk: Option<Slug>| {
+            let operation = Operation::CommsOutbound;
+            let tenant = TenantId::from_uuid(send.tenant_id);
+            let turns = self.0.get(&(tenant, StageTarget { operation, risk }))?;
+            turns.iter().rfind(|stood| stood.from.1 < send.at)
+        };
+        let stood = turns(Some(risk)).or_else(|| turns(None));
+        let ticket = TicketId::from_uuid(ticket);
+        let is_let = stood.is_some_and(|stood| match stood.mode {
+            AutonomyMode::Auto => true,
+            AutonomyMode::Canary => {
+                domain::autonomy::is_in_canary(ticket, stood.percent.unwrap_or(0))
+            }
+            AutonomyMode::Off | AutonomyMode::Shadow | AutonomyMode::Approve => false,
+        });
+        is_let && !send.opted_out
     }
 
     /// Holds an accepted act on a ticket against the stage that stood then; `before` is the ticket as
@@ -390,7 +440,27 @@ fn rank(mode: &str) -> usize {
 
 pub(super) async fn check(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error> {
     stopped(tx, found).await?;
-    staged(tx, found).await
+    staged(tx, found).await?;
+    said(tx, found).await
+}
+
+/// Messages that left though their stage had been taken back, or their ticket been taken out.
+async fn said(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error> {
+    let sends: Vec<SendRow> = sqlx::query_as(STAGED_SENDS).fetch_all(&mut *tx).await?;
+    if sends.is_empty() {
+        return Ok(());
+    }
+    // What cannot be read of them is found where the acts are compared.
+    let stages = Stages::read(tx, &mut Findings::default()).await?;
+    let wrong = sends.iter().filter(|send| !stages.let_speak(send));
+    for send in wrong.take(MOST_PER_CHECK) {
+        found.add(
+            Invariant::I5,
+            format!("comms_attempts {}/{}", send.message_id, send.attempt),
+            "a message of software left though its stage did not let it",
+        );
+    }
+    Ok(())
 }
 
 async fn stopped(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Error> {
@@ -566,6 +636,47 @@ mod tests {
         let another = TenantId::from_uuid(Uuid::from_u128(1));
         let stood = stages.at(another, Operation::Triage, &slug("standard"), at(31));
         assert_eq!(stood, None);
+    }
+
+    #[test]
+    fn a_message_of_software_leaves_while_its_stage_lets_it() {
+        let at = |n: i64| DateTime::from_timestamp(n, 0).unwrap();
+        let send = |n, opted_out| SendRow {
+            tenant_id: Uuid::nil(),
+            message_id: Uuid::nil(),
+            attempt: 1,
+            at: at(n),
+            ticket_id: Some(ticket(false).id.as_uuid()),
+            risk: "emergency".to_owned(),
+            opted_out,
+        };
+        let mut stages = Stages::default();
+        let mut set = |n, risk: Option<&str>, to, percent| {
+            let filed = Filed::StageSet {
+                target: StageTarget {
+                    operation: Operation::CommsOutbound,
+                    risk: risk.map(|risk| Slug::new(risk).unwrap()),
+                },
+                from: AutonomyMode::Shadow,
+                to,
+                percent,
+                effective_at: None,
+            };
+            stages.turn(TenantId::from_uuid(Uuid::nil()), (n, at(n)), filed);
+        };
+        let share = (1..=99)
+            .find(|percent| domain::autonomy::is_in_canary(ticket(false).id, *percent))
+            .unwrap();
+        set(10, None, AutonomyMode::Auto, None);
+        set(20, Some("emergency"), AutonomyMode::Approve, None);
+        set(30, Some("emergency"), AutonomyMode::Canary, Some(share));
+        set(40, Some("emergency"), AutonomyMode::Canary, Some(share - 1));
+        assert!(!stages.let_speak(&send(5, false)), "nobody had set it");
+        assert!(stages.let_speak(&send(15, false)));
+        assert!(!stages.let_speak(&send(15, true)), "taken out");
+        assert!(!stages.let_speak(&send(25, false)), "taken back");
+        assert!(stages.let_speak(&send(35, false)), "in the share");
+        assert!(!stages.let_speak(&send(45, false)), "in it no longer");
     }
 
     #[test]

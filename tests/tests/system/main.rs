@@ -30,6 +30,7 @@ mod invariants;
 mod kill_race;
 mod kill_scopes;
 mod kill_switch;
+mod last_look;
 mod legacy;
 mod limits;
 mod lines;
