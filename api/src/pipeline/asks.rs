@@ -10,7 +10,6 @@ use contracts::{
 use store::command::{
     AccountAsks, Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing, WhichAccount,
 };
-use store::command::{AccountAsks, Asks, ControlAsks, FilingAsks, HourAsks, Reach, Thing};
 
 use super::{Call, held::About};
 
