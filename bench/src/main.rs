@@ -7,6 +7,7 @@
 
 mod baseline;
 mod bench;
+mod beside;
 mod check;
 mod cpu;
 mod dump;

@@ -1,43 +1,53 @@
 //! `auth`: what it costs to know who calls, of what a command costs under the load of R1. A command's
 //! CPU is that of dispatch-api and Postgres, as R1b counts it. Authentication's is that of one thread
-//! which asks the program's own `Authenticator` beside the same load, with a token of our own and with
-//! those of two issuers whose keys are published on this machine.
+//! which asks the program's own `Authenticator` beside the same load, with a token of our own, with
+//! those of two issuers whose keys are published on this machine, and with an API key.
 //!
-//! Callers send one token for minutes, and the fact that a key signed it is remembered, so the figure is
-//! that of a token which was seen before; what the first time costs stands beside it.
+//! Callers send one token for minutes, and the fact that a key signed it is remembered; an API key is
+//! remembered for four seconds. So the figure is that of a credential which was seen before; what the
+//! first time costs stands beside it. An API key's is that of the look into the database without
+//! Postgres's part of it, which is among all that Postgres does under the load.
 
 use std::{
     collections::BTreeMap,
     hint::black_box,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use api::{
     Secret, TokenConfig,
-    identity::{Algorithm, Authenticator, ClaimNames, IssuerConfig, KeysAt, Tenants, mint},
+    identity::{
+        Algorithm, Authenticator, ClaimNames, IssuerConfig, KeysAt, NamedTenant, StoredKeys,
+        Tenants, mint,
+    },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use chrono::Utc;
-use contracts::{ActorKind, Role, Slug, TenantId, actor::TokenClaims};
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::{ActorKind, Role, Slug, TenantId, actor::TokenClaims, service_account::ApiKeyText};
 use futures::executor::block_on;
 use jsonwebtoken::{EncodingKey, crypto::sign, jwk::Jwk};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    runtime::Handle,
 };
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
     bench::Bench,
-    cpu,
+    beside::beside,
+    cpu, key,
     life::{self, Step},
     load,
     report::{Good, Line, number},
+    servers::pool,
     service::Service,
     stats::interleaved,
 };
@@ -45,11 +55,19 @@ use crate::{
 const CLIENTS: usize = 32;
 const SECRET: &str = "bench-only-0123456789abcdef0123456789abcdef";
 const AUDIENCE: &str = "bench";
-/// Tokens of each kind in a batch, and how often each is shown once it is known.
+/// Tokens of each kind in a batch, or API keys, and how often each is shown once it is known.
 const TOKENS: usize = 16;
 const AGAIN: usize = 50;
-/// Between two batches, so that the thread takes little from the load that it shares the cores with.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Later than an API key is remembered: so much lies between two batches for whoever looks at keys.
+const FORGOTTEN: TimeDelta = TimeDelta::seconds(5);
+
+/// What callers show.
+const CREDENTIALS: [&str; 4] = [
+    "HS256 of our own",
+    "RS256, seen before",
+    "ES256, seen before",
+    "API key, seen before",
+];
 
 /// Who signs.
 #[derive(Clone, Copy)]
@@ -62,14 +80,6 @@ enum Signer {
 const SIGNERS: [Signer; 3] = [Signer::Own, Signer::Rsa, Signer::Elliptic];
 
 impl Signer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Own => "HS256 of our own",
-            Self::Rsa => "RS256, seen before",
-            Self::Elliptic => "ES256, seen before",
-        }
-    }
-
     fn key(self) -> Result<EncodingKey> {
         Ok(match self {
             Self::Own => EncodingKey::from_secret(SECRET.as_bytes()),
@@ -125,14 +135,16 @@ fn tenant() -> TenantId {
     TenantId::from_uuid(Uuid::from_u128(7))
 }
 
-/// Who is trusted, and what each calls itself.
+/// Who is trusted, what each calls itself, and the keys of an account.
 struct Known {
     authenticator: Authenticator,
     issuers: [String; 3],
+    keys: Vec<ApiKeyText>,
+    batches: AtomicU32,
 }
 
 impl Known {
-    async fn start() -> Result<Self> {
+    async fn start(service: &Service, keys_in: PgPool) -> Result<Self> {
         let mut issuers = vec!["https://bench.test".to_owned()];
         let mut configs = Vec::new();
         for (signer, name, algorithm) in [
@@ -162,11 +174,17 @@ impl Known {
             audience: AUDIENCE.into(),
             leeway: Duration::from_secs(5),
             issuers: configs,
-        })?;
+        })?
+        .with_keys(Arc::new(StoredKeys::new(keys_in)));
+        let account = json!({
+            "code": "erp", "name": "Accounting", "kind": "integration", "roles": ["dispatcher"],
+        });
         let issuers = issuers.try_into().ok().context("three issuers")?;
         let known = Self {
             authenticator,
             issuers,
+            keys: key::keys(service.address, &account, TOKENS).await?,
+            batches: AtomicU32::new(0),
         };
         // The first of each has its keys fetched.
         for (signer, issuer) in SIGNERS.iter().zip(&known.issuers) {
@@ -177,12 +195,43 @@ impl Known {
         Ok(known)
     }
 
-    fn ask(&self, token: &str) -> Result<()> {
-        black_box(block_on(
-            self.authenticator
-                .authenticate(black_box(token), Utc::now()),
-        )?);
+    fn ask(&self, credential: &str, now: DateTime<Utc>) -> Result<()> {
+        let identify = self
+            .authenticator
+            .identify(black_box(credential), NamedTenant::None, now);
+        black_box(block_on(identify)?);
         Ok(())
+    }
+
+    /// CPU seconds of showing these for the first time, and of all the times after.
+    fn show(&self, credentials: &[&str], now: impl Fn() -> DateTime<Utc>) -> Result<[f64; 2]> {
+        let begun = cpu::of_thread()?;
+        for credential in credentials {
+            self.ask(credential, now())?;
+        }
+        let all_known = cpu::of_thread()?;
+        for credential in (0..AGAIN).flat_map(|_| credentials) {
+            self.ask(credential, now())?;
+        }
+        Ok([all_known - begun, cpu::of_thread()? - all_known])
+    }
+
+    /// The same of each credential: first times, then all others.
+    fn batch(&self) -> Result<[f64; 8]> {
+        let mut parts = [0.0; 8];
+        let mut put =
+            |at: usize, [first, seen]: [f64; 2]| (parts[at], parts[4 + at]) = (first, seen);
+        for (at, signer) in SIGNERS.iter().enumerate() {
+            let tokens = (0..TOKENS).map(|_| signer.token(&self.issuers[at]));
+            let tokens = tokens.collect::<Result<Vec<_>>>()?;
+            let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
+            put(at, self.show(&tokens, Utc::now)?);
+        }
+        let batches = self.batches.fetch_add(1, Ordering::Relaxed);
+        let now = Utc::now() + FORGOTTEN * i32::try_from(batches)?;
+        let keys: Vec<_> = self.keys.iter().map(ApiKeyText::expose).collect();
+        put(SIGNERS.len(), self.show(&keys, || now)?);
+        Ok(parts)
     }
 }
 
@@ -211,24 +260,25 @@ async fn publish(signer: Signer) -> Result<Url> {
     Ok(Url::parse(&format!("http://{address}/"))?)
 }
 
-/// CPU microseconds of one authentication by each signer: seen before, and the first time.
+/// CPU microseconds of one authentication by each credential: seen before, and the first time.
 struct Cost {
-    seen: [f64; 3],
-    first: [f64; 3],
+    seen: [f64; 4],
+    first: [f64; 4],
 }
 
 /// Measures it.
 pub async fn run(bench: &Bench) -> Result<Vec<Line>> {
     let life = Arc::new(life::short(Utc::now())?);
-    let known = Arc::new(Known::start().await?);
     let database = bench.database("auth").await?;
     let postgres = bench.servers.postgres_pid()?;
     let service = Service::start(&database, CLIENTS as u32).await?;
+    let keys_in = pool(&database.addresses.app, 2).await?;
+    let known = Arc::new(Known::start(&service, keys_in.clone()).await?);
     let time = bench.settings.round_time();
     load::play(service.address, &life, CLIENTS, time).await?;
-    let mut first = [0.0; 3];
+    let mut first = [0.0; 4];
     let rounds = interleaved(
-        "auth (CPU µs: HS256, RS256, ES256; a command)",
+        "auth (CPU µs: HS256, RS256, ES256, API key; a command)",
         bench.settings.rounds,
         async |_| {
             let cost = under_load(&service, &life, time, &known).await?;
@@ -240,34 +290,37 @@ pub async fn run(bench: &Bench) -> Result<Vec<Line>> {
             let (own_before, before) = (own()?, cpu::of_family(postgres)?);
             let done = load::play(service.address, &life, CLIENTS, time).await?;
             let all = own()? - own_before + cpu::of_family(postgres)? - before;
-            Ok([all / done.commands as f64 * 1e6; 3])
+            Ok([all / done.commands as f64 * 1e6; 4])
         },
     )
     .await?;
     service.stop().await?;
+    keys_in.close().await;
     database.close().await;
-    let lines = SIGNERS.iter().zip(&rounds).zip(first);
-    let lines = lines.map(|((signer, rounds), first)| Line {
-        id: "auth",
-        what: format!(
-            "authentication's share of a command's CPU, {}",
-            signer.name()
-        ),
-        ours: format!("{} µs", number(rounds.ours())),
-        baseline: format!("dispatch-api + Postgres {} µs", number(rounds.baseline())),
-        figure: rounds.ratio(),
-        unit: "",
-        good: Good::AtMost,
-        floor: 0.05,
-        goal: 0.05,
-        notes: match signer {
-            Signer::Own => Vec::new(),
-            Signer::Rsa | Signer::Elliptic => vec![format!(
-                "once for each token its signature is checked: {} µs, {} of a command",
-                number(first),
-                number(first / rounds.baseline()),
-            )],
-        },
+    let lines = CREDENTIALS.iter().zip(&rounds).zip(first);
+    let lines = lines.enumerate().map(|(at, ((name, rounds), first))| {
+        let what = match at {
+            0 => None,
+            3 => Some("once in four seconds it is looked up: Postgres's part left out,"),
+            _ => Some("once for each token its signature is checked:"),
+        };
+        let cost = number(first);
+        let share = number(first / rounds.baseline());
+        Line {
+            id: "auth",
+            what: format!("authentication's share of a command's CPU, {name}"),
+            ours: format!("{} µs", number(rounds.ours())),
+            baseline: format!("dispatch-api + Postgres {} µs", number(rounds.baseline())),
+            figure: rounds.ratio(),
+            unit: "",
+            good: Good::AtMost,
+            floor: 0.05,
+            goal: 0.05,
+            notes: what
+                .map(|what| format!("{what} {cost} µs, {share} of a command"))
+                .into_iter()
+                .collect(),
+        }
     });
     Ok(lines.collect())
 }
@@ -280,42 +333,11 @@ async fn under_load(
     known: &Arc<Known>,
 ) -> Result<Cost> {
     let known = Arc::clone(known);
-    let (stop, stopped) = mpsc::channel::<()>();
-    let handle = Handle::current();
-    let thread = tokio::task::spawn_blocking(move || -> Result<Cost> {
-        // Keys that have grown old are renewed on the runtime.
-        let _entered = handle.enter();
-        let (mut seen, mut first, mut batches) = ([0.0; 3], [0.0; 3], 0_u32);
-        // Until the sender is gone.
-        while stopped.recv_timeout(PAUSE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            for (at, signer) in SIGNERS.iter().enumerate() {
-                let tokens = (0..TOKENS).map(|_| signer.token(&known.issuers[at]));
-                let tokens = tokens.collect::<Result<Vec<_>>>()?;
-                let begun = cpu::of_thread()?;
-                for token in &tokens {
-                    known.ask(token)?;
-                }
-                let all_known = cpu::of_thread()?;
-                for token in (0..AGAIN).flat_map(|_| &tokens) {
-                    known.ask(token)?;
-                }
-                first[at] += all_known - begun;
-                seen[at] += cpu::of_thread()? - all_known;
-            }
-            batches += 1;
-        }
-        ensure!(batches > 0, "the load ended before the first batch");
-        let each = |seconds: f64, times: usize| {
-            seconds / (f64::from(batches) * (TOKENS * times) as f64) * 1e6
-        };
-        Ok(Cost {
-            seen: seen.map(|seconds| each(seconds, AGAIN)),
-            first: first.map(|seconds| each(seconds, 1)),
-        })
-    });
-    let played = load::play(service.address, life, CLIENTS, time).await;
-    drop(stop);
-    let measured = thread.await??;
-    played?;
-    Ok(measured)
+    let load = load::play(service.address, life, CLIENTS, time);
+    let parts = beside(load, move || known.batch()).await?;
+    let each = |at: usize, times: usize| parts[at] / (TOKENS * times) as f64 * 1e6;
+    Ok(Cost {
+        seen: std::array::from_fn(|at| each(4 + at, AGAIN)),
+        first: std::array::from_fn(|at| each(at, 1)),
+    })
 }

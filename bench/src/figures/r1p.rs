@@ -19,6 +19,7 @@ use sqlx::PgPool;
 
 use crate::{
     bench::Bench,
+    beside::beside,
     cpu,
     life::{self, Step},
     load,
@@ -30,8 +31,6 @@ use crate::{
 const CLIENTS: usize = 32;
 /// Decisions in a batch: the latest on record, at most so many.
 const INPUTS: i64 = 500;
-/// Between two batches, so that the thread takes little from the load that it shares the cores with.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Measures it.
 pub async fn run(bench: &Bench) -> Result<Vec<Line>> {
@@ -144,31 +143,18 @@ async fn under_load(
     bundle: &Arc<Bundle>,
     inputs: Vec<PolicyInput>,
 ) -> Result<[f64; 2]> {
-    let bundle = Arc::clone(bundle);
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let thread = tokio::task::spawn_blocking(move || -> Result<[f64; 2]> {
-        let (mut decide, mut write, mut batches) = (0.0, 0.0, 0u32);
-        // Until the sender is gone.
-        while stopped.recv_timeout(PAUSE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let begun = cpu::of_thread()?;
-            for input in &inputs {
-                black_box(bundle.evaluate(black_box(input))?);
-            }
-            let decided = cpu::of_thread()?;
-            for input in &inputs {
-                black_box(canonical_json(black_box(input))?);
-            }
-            decide += decided - begun;
-            write += cpu::of_thread()? - decided;
-            batches += 1;
+    let (bundle, decisions) = (Arc::clone(bundle), inputs.len() as f64);
+    let load = load::play(service.address, life, CLIENTS, time);
+    let seconds = beside(load, move || {
+        let begun = cpu::of_thread()?;
+        for input in &inputs {
+            black_box(bundle.evaluate(black_box(input))?);
         }
-        ensure!(batches > 0, "the load ended before the first batch");
-        let decisions = f64::from(batches) * inputs.len() as f64;
-        Ok([decide, write].map(|seconds| seconds / decisions * 1e6))
+        let decided = cpu::of_thread()?;
+        for input in &inputs {
+            black_box(canonical_json(black_box(input))?);
+        }
+        Ok([decided - begun, cpu::of_thread()? - decided])
     });
-    let played = load::play(service.address, life, CLIENTS, time).await;
-    drop(stop);
-    let measured = thread.await??;
-    played?;
-    Ok(measured)
+    Ok(seconds.await?.map(|seconds| seconds / decisions * 1e6))
 }
