@@ -1,13 +1,18 @@
 //! A day of `dispatch demo --count`, by the real program against real processes: every answer as
-//! its story foresees, every template and transition used, and, played again, nothing done twice.
+//! its story foresees, every template and transition used, and, played again, nothing done twice. Also
+//! where it sends more than its tenant may.
 
-use dispatch_tests::fleet::{Fleet, with_fleet};
+use dispatch_tests::{
+    fleet::{Fleet, ProcessRole, with_fleet},
+    http::Http,
+};
+use reqwest::Method;
 use serde_json::Value;
 
 const DAY: &str = "demo --count 40 --speed max --seed 11 --json";
 
-async fn play(fleet: &Fleet) -> Value {
-    let (code, text) = fleet.run(DAY).await;
+async fn play(fleet: &Fleet, day: &str) -> Value {
+    let (code, text) = fleet.run(day).await;
     let outcome: Value = serde_json::from_str(&text).unwrap_or_default();
     let failures = &outcome["failures"];
     let differences = &outcome["records"]["differences"];
@@ -33,7 +38,7 @@ fn a_day_uses_everything_and_a_day_again_does_nothing_twice() {
         store::seed::demo(fleet.admin()).await.unwrap();
         fleet.start_all().await;
 
-        let first = play(&fleet).await;
+        let first = play(&fleet, DAY).await;
         assert!(first["tickets"].as_u64() >= Some(40), "{first:#}");
         assert!(first["refused_as_expected"].as_u64() > Some(0), "{first:#}");
         for part in ["templates", "transitions"] {
@@ -47,7 +52,7 @@ fn a_day_uses_everything_and_a_day_again_does_nothing_twice() {
         assert_eq!(first["records"]["workflows"], first["tickets"]);
 
         let before = effects(&fleet).await;
-        let second = play(&fleet).await;
+        let second = play(&fleet, DAY).await;
         assert_eq!(effects(&fleet).await, before);
         for same in [
             "tickets",
@@ -58,5 +63,36 @@ fn a_day_uses_everything_and_a_day_again_does_nothing_twice() {
         ] {
             assert_eq!(first[same], second[same], "{same}");
         }
+    });
+}
+
+/// With `--speed max` a day sends as fast as it can, so it may send more than the usual limits let in:
+/// it waits for as long as it is told, and nothing of it fails or is left out.
+#[test]
+fn a_day_that_sends_more_than_it_may_waits_and_ends_well() {
+    with_fleet(async |fleet| {
+        store::seed::demo(fleet.admin()).await.unwrap();
+        let narrow = [
+            ("DISPATCH_LIMITS_COMMANDS_PER_SECOND", "20"),
+            ("DISPATCH_LIMITS_COMMAND_BURST", "20"),
+            ("DISPATCH_LIMITS_READS_PER_SECOND", "20"),
+            ("DISPATCH_LIMITS_READ_BURST", "20"),
+        ];
+        for role in ProcessRole::ALL {
+            fleet.start(role, &narrow);
+        }
+        fleet.serving().await;
+        fleet.promote().await;
+
+        let outcome = play(&fleet, "demo --count 12 --speed max --seed 11 --json").await;
+        assert!(outcome["tickets"].as_u64() >= Some(12), "{outcome:#}");
+        assert_eq!(outcome["records"]["workflows"], outcome["tickets"]);
+        let at = format!("http://{}", fleet.metrics_at(ProcessRole::Api));
+        let page = Http::new(at).bare(Method::GET, "/metrics").send().await;
+        let refused = r#"dispatch_limited_total{reason="commands"} "#;
+        let page = page.text();
+        let refused = page.lines().find_map(|line| line.strip_prefix(refused));
+        let refused: u64 = refused.unwrap_or("0").parse().unwrap();
+        assert!(refused > 0, "it never sent more than it may: {page}");
     });
 }
