@@ -10,7 +10,7 @@ use contracts::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::command::ReleasedRow;
+use store::command::BesideRow;
 
 use super::Call;
 
@@ -60,15 +60,16 @@ impl Intent {
         self.payload = payload;
     }
 
-    /// The decision on what a last yes released: its hash puts it under the chain.
-    pub(super) fn releases(&mut self, released: &ReleasedRow<'_>) {
+    /// The decision on what a last yes `released`, or on what was `amended`: its hash puts it under the
+    /// chain.
+    pub(super) fn names(&mut self, what: &str, beside: &BesideRow<'_>) {
         if let Some(members) = self.payload.as_object_mut() {
             members.insert(
-                "released".into(),
+                what.into(),
                 json!({
-                    "operation": released.operation,
-                    "decision_id": released.id,
-                    "decision_sha256": released.decision.sha256(),
+                    "operation": beside.operation,
+                    "decision_id": beside.id,
+                    "decision_sha256": beside.decision.sha256(),
                 }),
             );
         }

@@ -785,6 +785,7 @@ fn amended(situation: &Situation<'_>) -> Result<Option<Amended>, Box<Refusal>> {
         request_sha256: sha256(&text(inner, ticket.map(|ticket| ticket.id))),
         facts_sha256,
         need,
+        decision_id: situation.ids.beside,
     }))
 }
 

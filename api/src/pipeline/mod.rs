@@ -49,8 +49,8 @@ use store::{
     audit::{AuditRow, actor_stream, filing_stream, stored_instant, ticket_stream},
     bundles::Place,
     command::{
-        self, Attempt, Counted, DecisionRow, HeldCommand, OpenFacts, OpenRequest, Opened,
-        ReleasedRow, StoredAnswer, Writes,
+        self, Attempt, BesideRow, Counted, DecisionRow, HeldCommand, OpenFacts, OpenRequest,
+        Opened, StoredAnswer, Writes,
     },
     failpoint,
 };
@@ -453,10 +453,13 @@ impl Pipeline {
         let executes = matches!(call.command, Command::ExecuteApproval(_))
             && decision.result == PolicyResult::Allow
             && mismatch.is_none();
-        let (carried_out, released) = match inner {
+        let amends = matches!(call.command, Command::AmendApproval(_));
+        let (carried_out, beside) = match inner {
             Some(inner) if executes => (Some(inner), None),
-            // A last yes is on record as a yes, with the decision on what it released beside it.
+            // A last yes is on record as a yes, with the decision on what it released beside it; an
+            // amendment as one, with the decision that wants people to be asked about that.
             Some(inner) if outcome.releases(&call.command) => (None, Some(inner)),
+            Some(inner) if amends && outcome.accepted().is_some() => (None, Some(inner)),
             _ => (None, None),
         };
         let (operation, decision, input) = match carried_out {
@@ -466,16 +469,16 @@ impl Pipeline {
             }
             None => (call.command.operation(), decision, outer),
         };
-        let released = match (&released, &anew) {
-            (Some(inner), _) => Some(inner.row(ids.released, evaluation_micros)),
+        let beside = match (&beside, &anew) {
+            (Some(inner), _) => Some(inner.row(ids.beside, evaluation_micros)),
             // A change order takes effect with its last yes, or comes to nothing.
             (None, Some(anew)) if outcome.accepted().is_some() => {
-                Some(anew.row(ids.released, evaluation_micros))
+                Some(anew.row(ids.beside, evaluation_micros))
             }
             (None, _) => None,
         };
-        if let Some(released) = &released {
-            intent.releases(released);
+        if let Some(beside) = &beside {
+            intent.names(if amends { "amended" } else { "released" }, beside);
         }
         let event_seq = ticket.as_ref().map_or(0, |locked| locked.event_seq);
         let after = outcome.accepted().map(|decided| &decided.ticket);
@@ -519,7 +522,7 @@ impl Pipeline {
                 ..audit_row(call, at, &ids, &intent, &decision, before, &outcome)
             },
             decision,
-            released,
+            beside,
             trace: &call.trace,
             event_seq,
             key_operation: call.command.operation(),
@@ -792,8 +795,8 @@ struct Inner {
 }
 
 impl Inner {
-    fn row(&self, id: DecisionId, evaluation_micros: u64) -> ReleasedRow<'_> {
-        ReleasedRow {
+    fn row(&self, id: DecisionId, evaluation_micros: u64) -> BesideRow<'_> {
+        BesideRow {
             id,
             operation: self.input.operation,
             decision: DecisionRow {
@@ -813,8 +816,8 @@ struct Anew {
 }
 
 impl Anew {
-    fn row(&self, id: DecisionId, evaluation_micros: u64) -> ReleasedRow<'_> {
-        ReleasedRow {
+    fn row(&self, id: DecisionId, evaluation_micros: u64) -> BesideRow<'_> {
+        BesideRow {
             id,
             operation: Operation::RequestChange,
             decision: DecisionRow {
@@ -874,8 +877,8 @@ fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Coun
 struct Minted {
     command: CommandId,
     decision: DecisionId,
-    /// For the decision on what a last yes released.
-    released: DecisionId,
+    /// For the decision on what a last yes released, or an amendment asks for.
+    beside: DecisionId,
     audit: AuditId,
     /// The ticket that is meant, or the one to be created.
     ticket: TicketId,
@@ -890,7 +893,7 @@ impl Minted {
         Self {
             command: CommandId::from_uuid(id()),
             decision: DecisionId::from_uuid(id()),
-            released: DecisionId::from_uuid(id()),
+            beside: DecisionId::from_uuid(id()),
             audit: AuditId::from_uuid(id()),
             ticket: target.unwrap_or_else(|| TicketId::from_uuid(id())),
             fresh: id(),

@@ -14,7 +14,7 @@ mod tests;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use contracts::{
-    ActorKind, Command, CommandId, CommentId, FreeText, Role, Slug, TicketEvent,
+    ActorKind, Command, CommandId, CommentId, DecisionId, FreeText, Role, Slug, TicketEvent,
     approval::{Approval, ApprovalNeed, ApprovalState, Claim, StepKind, Verdict},
     command::{DecideApproval, RecordApprovalStep},
     inbox::Owed,
@@ -64,6 +64,8 @@ pub struct Amended {
     pub facts_sha256: Option<String>,
     /// What policy wants for it.
     pub need: ApprovalNeed,
+    /// The decision that says so.
+    pub decision_id: DecisionId,
 }
 
 /// What became of it.
@@ -185,6 +187,7 @@ pub fn act(
             after.request = amended.request.clone();
             after.request_sha256.clone_from(&amended.request_sha256);
             after.facts_sha256.clone_from(&amended.facts_sha256);
+            after.decision_id = Some(amended.decision_id);
             plan::apply(&mut after, &amended.need, facts.now);
             TicketEvent::ApprovalAmended {
                 approval_id: approval.id,

@@ -130,6 +130,11 @@ fn act_strategy() -> impl Strategy<Value = Act> {
     })
 }
 
+/// The decision on an amendment.
+fn amended_by(act: &Act) -> DecisionId {
+    DecisionId::from_uuid(uuid(1_000 + u128::from(act.variant)))
+}
+
 fn roles(person: usize) -> Vec<Role> {
     PEOPLE[person].1.to_vec()
 }
@@ -247,6 +252,7 @@ impl Room {
             request_sha256: canonical_sha256(&act.variant).unwrap(),
             facts_sha256: self.desk.approval().facts_sha256.clone(),
             need: self.need.clone(),
+            decision_id: amended_by(act),
         };
         let loan = |lender: usize| PolicyLoan {
             from: PEOPLE[lender].0.to_owned(),
@@ -322,6 +328,8 @@ impl Room {
                 assert_eq!(after.version, before.version + 1);
                 assert!(after.votes.is_empty() && after.claim.is_none());
                 assert_ne!(after.request_sha256, before.request_sha256);
+                // What it is void by later is said of this version.
+                assert_eq!(after.decision_id, Some(amended_by(act)));
             }
             Command::ClaimApproval(_) => {
                 let by = &after.claim.as_ref().unwrap().by;

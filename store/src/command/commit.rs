@@ -23,10 +23,10 @@ pub struct Attempt<'a> {
     pub audit: AuditRow,
     /// Its policy decision.
     pub decision: DecisionRow<'a>,
-    /// The decision on what it released, when that is another: a yes to an approval without a ticket,
-    /// or to a change order that was asked for under another bundle. The audit row's payload names it
-    /// with its hash.
-    pub released: Option<ReleasedRow<'a>>,
+    /// The decision on what an approval is about, where one was made besides: with a last yes to one
+    /// without a ticket, or to a change order that was asked for under another bundle; and with an
+    /// amendment. The audit row's payload names it with its hash.
+    pub beside: Option<BesideRow<'a>>,
     /// The trace that its events carry on.
     pub trace: &'a TraceContext,
     /// `seq` of the ticket's last event before it.
@@ -59,9 +59,10 @@ impl DecisionRow<'_> {
     }
 }
 
-/// The policy's decision on what an approval is about, made when the last yes was given.
+/// The policy's decision on what an approval is about, made when its last yes was given or when it was
+/// amended.
 #[derive(Debug)]
-pub struct ReleasedRow<'a> {
+pub struct BesideRow<'a> {
     /// Its id.
     pub id: DecisionId,
     /// What was asked for.
@@ -105,7 +106,7 @@ async fn commit_with_content(
     let Attempt {
         audit,
         decision,
-        released,
+        beside,
         trace,
         event_seq,
         key_operation,
@@ -120,8 +121,8 @@ async fn commit_with_content(
         approval,
         bundle,
     } = decision.decision;
-    if let Some(released) = released {
-        write_released(tx, &audit, released).await?;
+    if let Some(beside) = beside {
+        write_beside(tx, &audit, beside).await?;
     }
     let apart = writes.as_mut().and_then(Writes::apart);
     let head_seq = writes.as_ref().map_or(event_seq, Writes::head_seq);
@@ -210,12 +211,12 @@ async fn commit_with_content(
 }
 
 /// Rare enough for a round trip of its own.
-async fn write_released(
+async fn write_beside(
     tx: &mut TenantTx,
     audit: &AuditRow,
-    released: ReleasedRow<'_>,
+    beside: BesideRow<'_>,
 ) -> Result<(), Error> {
-    let made = released.decision.decision;
+    let made = beside.decision.decision;
     sqlx::query(
         "insert into policy_decisions
              (tenant_id, id, command_id, ticket_id, correlation_id, trace_id, operation, at, result,
@@ -223,11 +224,11 @@ async fn write_released(
          values ($1, $2, $3, $16, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(audit.tenant_id.as_uuid())
-    .bind(released.id.as_uuid())
+    .bind(beside.id.as_uuid())
     .bind(audit.command_id.as_uuid())
     .bind(&audit.correlation_id)
     .bind(&audit.trace_id)
-    .bind(released.operation.to_string())
+    .bind(beside.operation.to_string())
     .bind(audit.at)
     .bind(result_word(made.result))
     .bind(Json(&made.reasons))
@@ -235,8 +236,8 @@ async fn write_released(
     .bind(made.approval.as_ref().map(Json))
     .bind(&made.bundle.version)
     .bind(&made.bundle.sha256)
-    .bind(released.decision.input)
-    .bind(i64::try_from(released.decision.evaluation_micros).unwrap_or(i64::MAX))
+    .bind(beside.decision.input)
+    .bind(i64::try_from(beside.decision.evaluation_micros).unwrap_or(i64::MAX))
     .bind(audit.ticket_id.map(|id| id.as_uuid()))
     .execute(tx.connection())
     .await?;

@@ -13,7 +13,7 @@ mod writes;
 
 #[cfg(feature = "bench")]
 pub use commit::commit_unchained;
-pub use commit::{Attempt, DecisionRow, ReleasedRow, StoredAnswer, commit};
+pub use commit::{Attempt, BesideRow, DecisionRow, StoredAnswer, commit};
 pub use held::{AskedRow, HeldRow, asked_before, held};
 pub use open::{
     AccountAsks, Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks,

@@ -1,11 +1,16 @@
 //! Approvals, rebuilt from what the chains tell of them and compared with their rows.
 //!
 //! An approval of a ticket is told of by the ticket's events; one without by the filings on its own
-//! chain, which name where it stands and leave the rest to the attempt's body. What no chain tells
-//! (what an amendment asks for, the demands of a change order) is not compared; the words of a held
-//! command cannot be read here, so its hash is held against the approval's. Who released something is
-//! looked at anew: people whom the policy had asked for, each once, and never the one who asked. So
-//! are the facts that it was approved on: they are those of the ticket from which it was carried out.
+//! chain, which name where it stands and leave the rest to the attempt's body. What an amendment asks
+//! for stands in the decision that its attempt names. What no chain tells (the demands of a change order)
+//! is not compared; the words of a held command cannot be read here, so its hash is held against the
+//! approval's.
+//!
+//! Who released something is looked at anew: each word was given while one was still to be given, by
+//! somebody whom the policy had asked for, and never by the one who asked; with a last yes there were
+//! enough people, none of them twice, be it through somebody who stood in for them; and what the policy
+//! was told when it let pass what they had released is what they had said. So are the facts that it was
+//! approved on: they are those of the ticket from which it was carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +18,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use contracts::{
     ActorKind, ApprovalId, DecisionId, Operation, Role, Slug, TenantId, TicketId,
     approval::{
-        Approval, ApprovalKind, ApprovalNeed, ApprovalState, ApprovalStep, Claim, OnExpiry,
+        Approval, ApprovalKind, ApprovalNeed, ApprovalState, ApprovalStep, Claim, Demand, OnExpiry,
         StepKind, Verdict, Vote,
     },
     canonical::canonical_sha256,
@@ -39,6 +44,8 @@ pub(super) struct Attempt<'a> {
     pub decision: Option<&'a Value>,
     /// The canonical input of it.
     pub input: Option<&'a str>,
+    /// The decision on what an approval is about, and its input, where one was made besides.
+    pub named: Option<(&'a Value, &'a str)>,
 }
 
 type Key = (TenantId, ApprovalId);
@@ -209,15 +216,26 @@ impl Approvals {
 
 impl Attempt<'_> {
     fn asked(&self) -> Value {
-        let input = self
-            .input
-            .and_then(|input| serde_json::from_str(input).ok());
-        input.unwrap_or_default()
+        parsed(self.input)
+    }
+
+    /// What the policy was asked about what the approval is about.
+    fn asked_besides(&self) -> Value {
+        parsed(self.named.map(|(_, input)| input))
     }
 
     fn need(&self) -> Option<ApprovalNeed> {
         read(&self.decision?["approval"])
     }
+}
+
+fn parsed(input: Option<&str>) -> Value {
+    let input = input.and_then(|input| serde_json::from_str(input).ok());
+    input.unwrap_or_default()
+}
+
+fn shares(wanted: &[Role], given: &[Role]) -> bool {
+    wanted.iter().any(|role| given.contains(role))
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
@@ -276,16 +294,8 @@ impl Told {
         told.unknown = BTreeSet::from(["request_sha256"]);
         match attempt.need() {
             Some(need) => {
-                let roles: BTreeSet<Role> = need
-                    .demands
-                    .iter()
-                    .flat_map(|it| &it.roles)
-                    .copied()
-                    .collect();
-                told.approval.required_roles = roles.into_iter().collect();
-                told.approval.on_expiry = need.plan.on_expiry;
                 told.plan(domain::approval::steps(&need.plan, row.at));
-                told.approval.demands = need.demands;
+                told.needs(need);
             }
             None => told.unknown.extend(NEEDED),
         }
@@ -333,6 +343,12 @@ impl Told {
         }
     }
 
+    fn needs(&mut self, need: ApprovalNeed) {
+        self.approval.required_roles = roles_of(&need.demands);
+        self.approval.on_expiry = need.plan.on_expiry;
+        self.approval.demands = need.demands;
+    }
+
     fn plan(&mut self, steps: Vec<ApprovalStep>) {
         self.approval.expires_at = steps.last().map(|step| step.at);
         self.approval.steps = steps;
@@ -349,11 +365,13 @@ impl Told {
         let row = attempt.row;
         let body = &row.payload;
         match event {
-            TicketEvent::ApprovalVoted { verdict, .. } => self.vote(row, asked, *verdict),
+            TicketEvent::ApprovalVoted { verdict, .. } => {
+                self.vote(attempt, asked, *verdict, found);
+            }
             TicketEvent::ApprovalDecided {
                 verdict, reason, ..
             } => {
-                self.vote(row, asked, *verdict);
+                self.vote(attempt, asked, *verdict, found);
                 self.decide(attempt, *verdict, reason.clone(), found);
             }
             TicketEvent::ChangeDecided {
@@ -375,7 +393,7 @@ impl Told {
                         true => Verdict::Approve,
                         false => *verdict,
                     };
-                    self.vote(row, asked, said);
+                    self.vote(attempt, asked, said, found);
                     self.decide(attempt, said, reason.clone(), found);
                     self.approval.steps.clear();
                     if *void {
@@ -389,7 +407,7 @@ impl Told {
                 steps,
                 ..
             } => {
-                self.amended(*version);
+                self.amended(attempt, *version);
                 self.approval.facts_sha256.clone_from(facts_sha256);
                 self.plan(steps.clone());
                 self.unknown.remove("steps");
@@ -432,13 +450,21 @@ impl Told {
         match row.operation.parse() {
             Ok(Operation::DecideApproval) => {
                 let verdict = read(&body["verdict"]).unwrap_or(Verdict::Reject);
-                self.vote(row, &attempt.asked(), verdict);
-                if state == ApprovalState::Pending {
+                self.vote(attempt, &attempt.asked(), verdict, found);
+                if state == ApprovalState::Pending && verdict == Verdict::Approve {
                     return;
                 }
                 self.decide(attempt, verdict, word(&body["reason"]), found);
-                // Carried out, or void, in the same transaction.
-                self.approval.state = state;
+                let carried_out = state == ApprovalState::Executed;
+                let unlike = attempt.named.is_some()
+                    && !self.is_release(&attempt.asked_besides()["release"]);
+                if carried_out && (verdict == Verdict::Reject || unlike) {
+                    found.add(Invariant::I5, attempt.place, NOT_RELEASED);
+                }
+                if verdict == Verdict::Approve {
+                    // Carried out, or void, in the same transaction.
+                    self.approval.state = state;
+                }
                 self.approval.steps.clear();
                 match state {
                     ApprovalState::Executed => {
@@ -459,7 +485,7 @@ impl Told {
             }
             Ok(Operation::ReleaseApproval) => self.approval.claim = None,
             Ok(Operation::AmendApproval) => {
-                self.amended(self.approval.version + 1);
+                self.amended(attempt, self.approval.version + 1);
                 self.unknown.extend(["steps", "expires_at"]);
             }
             Ok(Operation::WithdrawApproval) => {
@@ -485,8 +511,15 @@ impl Told {
         }
     }
 
-    fn vote(&mut self, row: &AuditRow, asked: &Value, verdict: Verdict) {
-        self.approval.votes.push(Vote {
+    fn vote(
+        &mut self,
+        attempt: Attempt<'_>,
+        asked: &Value,
+        verdict: Verdict,
+        found: &mut Findings,
+    ) {
+        let row = attempt.row;
+        let vote = Vote {
             actor_id: row.actor_id.clone(),
             roles: read(&row.actor_roles).unwrap_or_default(),
             verdict,
@@ -494,10 +527,56 @@ impl Told {
             reason: word(&row.payload["reason"]),
             on_behalf_of: None,
             command_id: row.command_id,
-        });
+        };
+        let voter = (
+            row.actor_kind.clone(),
+            read(&asked["lent"]).unwrap_or_default(),
+        );
+        if self.is_over(row.at) {
+            let what = "a word on an approval about which nothing was to be said any more";
+            found.add(Invariant::I5, attempt.place, what);
+        }
+        if !self.may_say(&vote, &voter) {
+            let what = "a word on an approval by somebody who had none";
+            found.add(Invariant::I5, attempt.place, what);
+        }
+        self.approval.votes.push(vote);
         self.approval.claim = None;
-        let lent = read(&asked["lent"]).unwrap_or_default();
-        self.voters.push((row.actor_kind.clone(), lent));
+        self.voters.push(voter);
+    }
+
+    /// Whether it was decided before that moment, or had come to its end.
+    fn is_over(&self, at: DateTime<Utc>) -> bool {
+        self.approval.state != ApprovalState::Pending || self.has_ended(at)
+    }
+
+    fn has_ended(&self, at: DateTime<Utc>) -> bool {
+        let end = self.approval.expires_at.filter(|end| *end <= at);
+        end.is_some() && !self.unknown.contains("expires_at")
+    }
+
+    /// Whether somebody has a word on it: a person who did not ask, has said nothing yet, and has one of
+    /// the roles that are asked for, or was lent one.
+    fn may_say(&self, vote: &Vote, (kind, lent): &(String, Vec<Loan>)) -> bool {
+        // What was decided then is looked at where it was given, not what was not.
+        if self.before_0_3 && vote.verdict == Verdict::Reject {
+            return true;
+        }
+        let approval = &self.approval;
+        let wanted = match approval.demands.is_empty() || self.unknown.contains("demands") {
+            false => Some(roles_of(&approval.demands)),
+            true if self.unknown.contains("required_roles") => None,
+            true => Some(approval.required_roles.clone()),
+        };
+        let counts = |roles: &[Role]| wanted.as_ref().is_none_or(|wanted| shares(wanted, roles));
+        let by_loan = |loan: &Loan| loan.from != approval.requested_by && counts(&loan.roles());
+        kind.parse() == Ok(ActorKind::Person)
+            && vote.actor_id != approval.requested_by
+            && approval
+                .votes
+                .iter()
+                .all(|said| said.actor_id != vote.actor_id)
+            && (counts(&vote.roles) || lent.iter().any(by_loan))
     }
 
     fn decide(
@@ -548,16 +627,14 @@ impl Told {
             false => approval.demands.as_slice(),
         };
         let met = demands.iter().all(|demand| {
-            let counts = |roles: &[Role]| roles.iter().any(|role| demand.roles.contains(role));
+            let counts = |roles: &[Role]| shares(&demand.roles, roles);
             let yes = approval
                 .votes
                 .iter()
                 .zip(&self.voters)
                 .filter(|(vote, (_, lent))| {
-                    let by_loan = |loan: &Loan| {
-                        let roles: Vec<Role> = loan.roles.iter().copied().collect();
-                        loan.from != approval.requested_by && counts(&roles)
-                    };
+                    let by_loan =
+                        |loan: &Loan| loan.from != approval.requested_by && counts(&loan.roles());
                     counts(&vote.roles) || lent.iter().any(by_loan)
                 });
             yes.count() >= usize::from(demand.count)
@@ -590,8 +667,8 @@ impl Told {
         found: &mut Findings,
     ) {
         let row = attempt.row;
-        let release = &asked["release"];
-        let was_asked_about = self.was_asked_about(&release["codes"]);
+        let is_release = self.is_release(&asked["release"]);
+        let in_time = !self.has_ended(row.at);
         let approval = &mut self.approval;
         let voters: Vec<&String> = approval.votes.iter().map(|vote| &vote.actor_id).collect();
         let told = json!({
@@ -608,23 +685,16 @@ impl Told {
         else {
             return;
         };
-        let released_by: Vec<&Value> = release["votes"]
-            .as_array()
-            .map(|votes| votes.iter().map(|vote| &vote["actor_id"]).collect())
-            .unwrap_or_default();
         let sound = approval.state == ApprovalState::Approved
             && *operation == approval.operation
             && row.operation == approval.operation.to_string()
             && *proposed_by == approval.requested_by
             && approved_by.iter().eq(voters)
             && row.payload["approval"] == told
-            && release["approval_id"] == json!(approval.id)
-            && release["proposer"]["id"] == json!(approval.requested_by)
-            && json!(released_by) == told["approved_by"]
-            && was_asked_about;
+            && is_release
+            && in_time;
         if !sound {
-            let what = "something was carried out that was not released so, or not any more";
-            found.add(Invariant::I5, attempt.place, what);
+            found.add(Invariant::I5, attempt.place, NOT_RELEASED);
         }
         approval.state = ApprovalState::Executed;
         approval.steps.clear();
@@ -637,6 +707,27 @@ impl Told {
         }
         approval.request = request;
         self.unknown.remove("request");
+    }
+
+    /// Whether this is what the policy was to be told when it let pass what was released: who had asked,
+    /// who said yes and with which roles, and about which rules they were asked.
+    fn is_release(&self, release: &Value) -> bool {
+        let approval = &self.approval;
+        let told = release["votes"].as_array().map_or(&[][..], Vec::as_slice);
+        let voters = approval.votes.iter().zip(&self.voters);
+        let said_so = told.iter().zip(voters).all(|(told, (vote, (_, lent)))| {
+            let roles: Option<BTreeSet<Role>> = read(&told["roles"]);
+            let own = vote.roles.iter().copied().collect();
+            told["actor_id"] == json!(vote.actor_id)
+                && roles.is_some_and(|roles| {
+                    roles == own || lent.iter().any(|loan| loan.roles == roles)
+                })
+        });
+        release["approval_id"] == json!(approval.id)
+            && release["proposer"]["id"] == json!(approval.requested_by)
+            && told.len() == approval.votes.len()
+            && said_so
+            && self.was_asked_about(&release["codes"])
     }
 
     /// Whether these are the rules that people were asked about. What was carried out under earlier
@@ -664,7 +755,7 @@ impl Told {
         }
     }
 
-    fn amended(&mut self, version: u32) {
+    fn amended(&mut self, attempt: Attempt<'_>, version: u32) {
         let approval = &mut self.approval;
         approval.version = version;
         approval.votes.clear();
@@ -672,6 +763,17 @@ impl Told {
         self.voters.clear();
         self.unknown.extend(["request", "request_sha256"]);
         self.unknown.extend(NEEDED);
+        // The first ones of version 0.3 left no decision on what they ask for.
+        let Some((decision, _)) = attempt.named else {
+            return;
+        };
+        self.approval.decision_id = read(&attempt.row.payload["amended"]["decision_id"]);
+        self.approval.request = attempt.asked_besides()["body"].take();
+        self.unknown.remove("request");
+        if let Some(need) = read(&decision["approval"]) {
+            self.needs(need);
+            self.unknown.retain(|column| !NEEDED.contains(column));
+        }
     }
 
     /// These may decide besides.
@@ -786,7 +888,39 @@ impl Told {
         if !self.before_0_3 && !self.are_votes(&row["votes"]) {
             different.push("votes");
         }
+        // Of a change order no decision tells the demands; who may decide it they say all the same.
+        let demands: Vec<Demand> = read(&row["demands"]).unwrap_or_default();
+        let untold = self.unknown.contains("demands") && !demands.is_empty();
+        if untold && row["required_roles"] != json!(roles_of(&demands)) {
+            different.push("demands");
+        }
         different
+    }
+
+    /// Whether it counts as given, and who is on its row as having said yes is not enough: each demand
+    /// has its number of people, whoever stood in for them, and none of these is there twice.
+    fn is_short_of_people(&self, row: &Value) -> bool {
+        use ApprovalState::{Approved, Executed};
+        if self.before_0_3 || !matches!(self.approval.state, Approved | Executed) {
+            return false;
+        }
+        let demands = match self.unknown.contains("demands") {
+            true => read(&row["demands"]).unwrap_or_default(),
+            false => self.approval.demands.clone(),
+        };
+        let votes: Vec<Vote> = read(&row["votes"]).unwrap_or_default();
+        let behind = votes
+            .iter()
+            .flat_map(|vote| [Some(&vote.actor_id), vote.on_behalf_of.as_ref()]);
+        let behind: Vec<&String> = behind.flatten().collect();
+        let distinct: BTreeSet<&String> = behind.iter().copied().collect();
+        let met = demands.iter().all(|demand| {
+            let yes = votes.iter().filter(|vote| {
+                vote.verdict == Verdict::Approve && shares(&demand.roles, &vote.roles)
+            });
+            yes.count() >= usize::from(demand.count)
+        });
+        !met || distinct.len() != behind.len() || distinct.contains(&self.approval.requested_by)
     }
 
     /// Whether these are the votes that were given, with the roles that each had, or those that were
@@ -818,6 +952,21 @@ impl Told {
                 })
     }
 }
+
+impl Loan {
+    fn roles(&self) -> Vec<Role> {
+        self.roles.iter().copied().collect()
+    }
+}
+
+fn roles_of(demands: &[Demand]) -> Vec<Role> {
+    let roles = demands.iter().flat_map(|demand| &demand.roles);
+    let distinct: BTreeSet<Role> = roles.copied().collect();
+    distinct.into_iter().collect()
+}
+
+/// Said of whatever was carried out without the word of those who were asked.
+const NOT_RELEASED: &str = "something was carried out that was not released so, or not any more";
 
 /// What a policy's answer tells of an approval.
 const NEEDED: [&str; 3] = ["demands", "required_roles", "on_expiry"];
@@ -908,7 +1057,12 @@ fn settle(mut approvals: Approvals, rows: Vec<Row>, found: &mut Findings) {
         if !different.is_empty() {
             let columns = different.join(", ");
             let what = format!("a row that is not what its timeline tells: {columns}");
-            found.add(Invariant::I1, place, what);
+            found.add(Invariant::I1, place.as_str(), what);
+        }
+        if told.is_short_of_people(&row.doc) {
+            let what =
+                "an approval that counts as given by too few people, or by one of them twice";
+            found.add(Invariant::I5, place, what);
         }
     }
     for (_, id) in approvals.told.into_keys() {

@@ -73,6 +73,9 @@ struct Kept {
     /// The decision as `contracts::policy::PolicyDecision` has it.
     decision: Option<Value>,
     decision_input: Option<String>,
+    /// The decision on what an approval is about, where the row names one besides.
+    named: Option<Value>,
+    named_input: Option<String>,
     /// The stored answer to an accepted attempt.
     receipt: Option<String>,
 }
@@ -86,10 +89,14 @@ const ROWS: &str = "select a.*, d.input as decision_input, k.body as receipt,
             'bundle', jsonb_build_object('version', d.bundle_version, 'sha256', d.bundle_sha256))
             || case when d.approval is null then '{}'
                     else jsonb_build_object('approval', d.approval) end
-        end as decision
+        end as decision,
+        case when n.id is not null then jsonb_build_object(
+            'result', n.result, 'approval', n.approval) end as named, n.input as named_input
      from (select * from audit_events where (tenant_id, stream, position) > ($1, $2, $3)
            order by tenant_id, stream, position limit $4) a
      left join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+     left join policy_decisions n on n.tenant_id = a.tenant_id and n.id = row_id(coalesce(
+         a.payload #>> '{released,decision_id}', a.payload #>> '{amended,decision_id}'))
      left join idempotency_keys k on k.tenant_id = a.tenant_id and k.actor_id = a.actor_id
        and k.operation in (a.operation, 'execute_approval') and k.request_id = a.request_id
        and k.command_id = a.command_id and k.status < 400
@@ -383,6 +390,7 @@ fn attempt<'a>(place: &'a str, row: &'a AuditRow, kept: &'a Kept) -> Attempt<'a>
         row,
         decision: kept.decision.as_ref(),
         input: kept.decision_input.as_deref(),
+        named: kept.named.as_ref().zip(kept.named_input.as_deref()),
     }
 }
 

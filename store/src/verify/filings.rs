@@ -687,6 +687,7 @@ mod tests {
                 row,
                 decision: None,
                 input: None,
+                named: None,
             };
             filings.add(attempt, None, &mut found);
         }

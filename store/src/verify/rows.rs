@@ -136,7 +136,8 @@ const CHECKS: &[Check] = &[
         sql: "select 'policy_decisions ' || d.id from policy_decisions d
               left join audit_events a on a.tenant_id = d.tenant_id and a.command_id = d.command_id
                 and (a.decision_id = d.id
-                     or a.payload #>> '{released,decision_id}' = wire_id('dec', d.id))
+                     or coalesce(a.payload #>> '{released,decision_id}',
+                                 a.payload #>> '{amended,decision_id}') = wire_id('dec', d.id))
               where a.id is null",
     },
     Check {

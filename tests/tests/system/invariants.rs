@@ -91,11 +91,23 @@ async fn filings(stack: &Stack) {
     }
 }
 
-/// Approvals of tickets: one carried out, one amended and still waiting, one that ran stale.
+/// Approvals of tickets: one carried out, one amended and carried out, one amended and still waiting, one
+/// that ran stale.
 async fn approvals(stack: &Stack) {
     use Operation::*;
     let mut done = Job::ready_for(stack, stack.tenant(), ExecuteApproval).await;
     done.does(ExecuteApproval).await;
+    let mut amended = Job::ready_for(stack, stack.tenant(), AmendApproval).await;
+    amended.does(AmendApproval).await;
+    for (operation, more) in [
+        (DecideApproval, json!({ "verdict": "approve" })),
+        (ExecuteApproval, json!({ "applied_seq": 1 })),
+    ] {
+        let mut body = json!({ "approval_id": amended.approval(), "version": 2 });
+        let members = body.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        amended.sends(operation, &body).await;
+    }
     let mut waiting = Job::ready_for(stack, stack.tenant(), AmendApproval).await;
     waiting.does(AmendApproval).await;
     for operation in [CommentApproval, RecordApprovalStep, ClaimApproval] {
@@ -776,6 +788,117 @@ const RELEASED: &[Plant] = &[
         "without the people whom it asks for",
         "update audit_events a set actor_id = p.requested_by from approvals p
          where a.command_id = p.decided_command_id and a.operation = 'decide_approval'",
+    ),
+    // Carried out and never released: by one word of two, by a no, by whom nobody had asked.
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update audit_events set changes = jsonb_set(changes, '{0,event}', jsonb_build_object(
+             'type', 'approval.voted', 'data', jsonb_build_object(
+                 'approval_id', changes #> '{0,event,data,approval_id}',
+                 'verdict', 'approve', 'waits_for', '[]'::jsonb)))
+         where changes #>> '{0,event,type}' = 'approval.decided'",
+    ),
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update audit_events set payload = jsonb_set(payload, '{verdict}', '\"reject\"')
+         where operation = 'decide_approval' and ticket_id is null",
+    ),
+    (
+        Invariant::I5,
+        "by somebody who had none",
+        "update audit_events set actor_roles = '[\"qa\"]' where operation = 'decide_approval'",
+    ),
+    // By too few: of what was asked for, of what it was amended to, of a change order.
+    (
+        Invariant::I5,
+        "without the people whom it asks for",
+        "update policy_decisions d set approval = jsonb_set(d.approval, '{demands,0,count}', '2')
+           from approvals p where d.id = p.decision_id and p.version = 1",
+    ),
+    (
+        Invariant::I5,
+        "without the people whom it asks for",
+        "update policy_decisions d set approval = jsonb_set(d.approval, '{demands,0,count}', '2')
+           from audit_events a where a.payload #>> '{amended,decision_id}' = wire_id('dec', d.id)",
+    ),
+    (
+        Invariant::I5,
+        "given by too few people, or by one of them twice",
+        "update approvals set demands = jsonb_set(demands, '{0,count}', '2')
+         where kind = 'change_order' and state = 'approved'",
+    ),
+    (
+        Invariant::I5,
+        "given by too few people, or by one of them twice",
+        "update approvals set votes = votes || votes where state = 'executed'",
+    ),
+    (
+        Invariant::I5,
+        "given by too few people, or by one of them twice",
+        "update approvals set votes = jsonb_set(votes, '{0,on_behalf_of}', to_jsonb(requested_by))
+         where state = 'executed'",
+    ),
+    // By others than those of whom the policy was told, and after its end.
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update policy_decisions
+            set input = jsonb_set(input::jsonb, '{release,votes,0,actor_id}', '\"usr_x\"')::text
+         where ticket_id is null and jsonb_typeof(input::jsonb -> 'release') = 'object'",
+    ),
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update policy_decisions
+            set input = jsonb_set(input::jsonb, '{release,votes,0,roles}', '[\"platform_admin\"]')::text
+         where ticket_id is not null and jsonb_typeof(input::jsonb -> 'release') = 'object'",
+    ),
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update policy_decisions
+            set input = jsonb_set(input::jsonb, '{release,codes}', '[\"QUIET_HOURS\"]')::text
+         where jsonb_typeof(input::jsonb -> 'release') = 'object'",
+    ),
+    (
+        Invariant::I5,
+        "carried out that was not released so",
+        "update audit_events set at = at + interval '30 days' where payload ? 'approval'",
+    ),
+    (
+        Invariant::I5,
+        "nothing was to be said any more",
+        "update audit_events set at = at + interval '30 days' where operation = 'decide_approval'",
+    ),
+    // What an amendment asks for.
+    (
+        Invariant::I1,
+        "is not what its timeline tells: demands",
+        "update approvals set demands = '[]' where version = 2 and state = 'pending'",
+    ),
+    (
+        Invariant::I1,
+        "is not what its timeline tells: decision_id",
+        "update approvals set decision_id = gen_random_uuid() where version = 2",
+    ),
+    (
+        Invariant::I2,
+        "an amendment without the decision on what it asks for",
+        "delete from policy_decisions d using audit_events a
+         where a.payload #>> '{amended,decision_id}' = wire_id('dec', d.id)",
+    ),
+    (
+        Invariant::I2,
+        "a decision without its audit row",
+        "update audit_events set payload = payload - 'amended' where payload ? 'amended'",
+    ),
+    (
+        Invariant::I9,
+        "the decision on what was amended is not the one of the chain",
+        "update policy_decisions d set reasons = '[]' from audit_events a
+         where a.payload #>> '{amended,decision_id}' = wire_id('dec', d.id)",
     ),
     (
         Invariant::I5,
@@ -1554,9 +1677,10 @@ const CARRIED_OUT_ON_OTHER_FACTS: &str = "
     update audit_events a
        set changes = jsonb_set(a.changes, '{0,event,data,facts_sha256}', to_jsonb(repeat('0', 64)))
       from approvals p
-     where p.command_id = a.command_id and p.kind = 'held_command' and p.state = 'executed';
+     where p.command_id = a.command_id and p.kind = 'held_command' and p.state = 'executed'
+       and p.version = 1;
     update approvals set facts_sha256 = repeat('0', 64)
-     where kind = 'held_command' and state = 'executed'";
+     where kind = 'held_command' and state = 'executed' and version = 1";
 
 #[test]
 fn what_was_carried_out_on_other_facts_is_found_once() {
@@ -1564,7 +1688,8 @@ fn what_was_carried_out_on_other_facts_is_found_once() {
         let database = Database::copy_of(healthy().await).await;
         assert_eq!(violations(&database).await, []);
         let executed: i64 = sqlx::query_scalar(
-            "select count(*) from approvals where kind = 'held_command' and state = 'executed'",
+            "select count(*) from approvals
+              where kind = 'held_command' and state = 'executed' and version = 1",
         )
         .fetch_one(&database.admin)
         .await
