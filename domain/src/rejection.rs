@@ -423,8 +423,14 @@ impl fmt::Display for Rejection {
             ),
             Self::AlreadyDecided { state, by, at, .. } => {
                 write!(f, "The approval is {state} already")?;
-                if let (Some(by), Some(at)) = (by, at) {
-                    write!(f, ": `{by}` decided at {}", instant(*at))?;
+                match (by, at) {
+                    // It ended after a yes, and may have been ended by somebody else.
+                    (Some(by), Some(at)) if *state == ApprovalState::Withdrawn => {
+                        write!(f, ", after `{by}` had decided at {}", instant(*at))?;
+                    }
+                    (Some(by), Some(at)) => write!(f, ": `{by}` decided at {}", instant(*at))?,
+                    (None, Some(at)) => write!(f, ", since {}", instant(*at))?,
+                    (_, None) => {}
                 }
                 f.write_str(".")
             }

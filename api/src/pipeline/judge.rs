@@ -194,9 +194,8 @@ fn refusal(situation: &Situation<'_>) -> Option<Refusal> {
     {
         return Some(Refusal::from(Rejection::NotFound));
     }
-    // An approval that is not there, or not of the ticket that the path names.
-    let about_none = situation.call.command.approval_id().is_some() && situation.about.is_none();
-    if about_none && situation.target.is_none() {
+    // An approval that is not there; one of another ticket than the path names is found out there.
+    if situation.call.command.approval_id().is_some() && situation.about.is_none() {
         return Some(Refusal::from(Rejection::NotFound));
     }
     // Another tenant, or none: who may act on it was placed there.

@@ -67,7 +67,7 @@ pub(super) fn acted(command: &Command, ticket: &Ticket, facts: &Facts) -> Result
         super::check::not_ahead("applied_seq", body.applied_seq, facts.event_seq)?;
     }
     let approval = named(command, ticket, facts)
-        .ok_or_else(|| Rejection::invalid("/approval_id", "names no approval of this ticket"))?;
+        .ok_or(Rejection::NotFound)?;
     act(command, approval, &approval_facts(facts))
 }
 

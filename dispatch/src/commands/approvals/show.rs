@@ -123,7 +123,12 @@ fn stands(detail: &ApprovalDetail) -> String {
     let approval = &detail.summary.approval;
     let mut told = approval.state.to_string();
     if let Some(by) = &approval.decided_by {
-        let _ = write!(told, ", decided by {}", clean(by));
+        // Who withdrew it says the ticket's timeline.
+        let decided = match approval.state {
+            ApprovalState::Withdrawn => "after it had been decided by",
+            _ => "decided by",
+        };
+        let _ = write!(told, ", {decided} {}", clean(by));
     }
     if let Some(at) = approval.decided_at {
         let _ = write!(told, ", {}", words::time(at));
