@@ -20,11 +20,13 @@ const WHAT: &str = "schemathesis";
 const REMEDY: &str = "Install Python 3.11 or newer with `venv` (https://python.org) with access to a \
     Python package index, then it is installed once.";
 const NAME: &str = "schemathesis-dev";
-const SOURCES: [(&str, &str); 3] = [
-    (
-        "requirements.txt",
-        include_str!("../../schemathesis-dev/requirements.txt"),
-    ),
+/// What is installed: it alone decides whether that has to be done again.
+const SOURCES: [(&str, &str); 1] = [(
+    "requirements.txt",
+    include_str!("../../schemathesis-dev/requirements.txt"),
+)];
+/// How it is used.
+const SETTINGS: [(&str, &str); 2] = [
     (
         "schemathesis.toml",
         include_str!("../../schemathesis-dev/schemathesis.toml"),
@@ -34,7 +36,10 @@ const SOURCES: [(&str, &str); 3] = [
 
 /// A `schemathesis` that can be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schemathesis(PathBuf);
+pub struct Schemathesis {
+    installed: PathBuf,
+    settings: PathBuf,
+}
 
 impl Schemathesis {
     /// The cached installation, or one made now, once: less than half a minute.
@@ -77,18 +82,29 @@ impl Schemathesis {
             progress.report("installing schemathesis with pip: once");
             install(&python, &folder).await?.map_err(missing)?;
         }
-        Ok(Self(folder))
+        let settings = cache::folder_of(&SETTINGS, &folder, "settings");
+        // What others are reading right now is left alone.
+        let is_there = |(name, text): &(&str, &str)| {
+            fs::read_to_string(settings.join(name)).is_ok_and(|found| found == *text)
+        };
+        if !SETTINGS.iter().all(is_there) {
+            cache::write_sources(&SETTINGS, &settings)?;
+        }
+        Ok(Self {
+            installed: folder,
+            settings,
+        })
     }
 
     /// A command that runs it, with our settings and hooks.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.0.join("environment/bin/schemathesis"));
+        let mut command = Command::new(self.installed.join("environment/bin/schemathesis"));
         command
             .arg("--config-file")
-            .arg(self.0.join("schemathesis.toml"))
+            .arg(self.settings.join("schemathesis.toml"))
             .env("SCHEMATHESIS_HOOKS", "hooks")
-            .env("PYTHONPATH", &self.0)
+            .env("PYTHONPATH", &self.settings)
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
