@@ -1,7 +1,7 @@
 //! What is left of the rules for an operation and a kind of actor decides as all of them do.
 
 // The inputs of the other tests: each of them meets every rule.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
