@@ -53,7 +53,7 @@ static CORPUS: LazyLock<Vec<Asked>> = LazyLock::new(made);
 const NEVER: [&str; 1] = ["NO_APPROVAL_RULE"];
 
 /// What the starter asks for once somebody sets its switches so ([`switched_on`]).
-const SWITCHED_OFF: [&str; 6] = [
+const SWITCHED_OFF: [&str; 8] = [
     "BUNDLE_ACTIVATION",
     "DIFF_MISSING",
     "DIFF_OLD",
