@@ -16,12 +16,17 @@ pub enum UnfitLogin {
          the address of the server itself"
     )]
     Pooler,
-    /// It sees every tenant's rows.
+    /// It sees other tenants' rows, or could.
     #[error(
-        "the login {0} is not bound by row-level security, so tenants would not be separated: let \
-         `database.app_url` use dispatch_app, which `dispatch migrate --bootstrap` creates"
+        "the login {login} is not bound by row-level security, it {why}, so tenants would not be \
+         separated: let `database.app_url` use dispatch_app, which `dispatch migrate --bootstrap` creates"
     )]
-    Unbound(String),
+    Unbound {
+        /// Which.
+        login: String,
+        /// Why it is not.
+        why: String,
+    },
     /// It could not be found out.
     #[error("the login cannot be looked at")]
     Unknown(#[from] store::Error),
@@ -32,18 +37,17 @@ pub(crate) async fn check(config: &ApiConfig, pool: &PgPool) -> Result<(), Unfit
     if !session::carries_statements(config.database_url.expose()).await? {
         return Err(UnfitLogin::Pooler);
     }
-    let (login, bound): (String, bool) = sqlx::query_as(
-        "select rolname::text, not (rolsuper or rolbypassrls) from pg_roles where rolname = current_user",
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(store::Error::from)?;
-    match (bound, config.row_level_security) {
-        (true, _) => Ok(()),
-        (false, true) => Err(UnfitLogin::Unbound(login)),
-        (false, false) => {
+    let login = store::login::look(pool).await?;
+    match (login.unbound(), config.row_level_security) {
+        (None, _) => Ok(()),
+        (Some(why), true) => Err(UnfitLogin::Unbound {
+            why: why.to_owned(),
+            login: login.name,
+        }),
+        (Some(why), false) => {
             tracing::warn!(
-                %login,
+                login = login.name,
+                why,
                 "ROW-LEVEL SECURITY IS OFF (`database.rls`): tenants are not separated, any read may \
                  show any tenant's rows. For development only"
             );

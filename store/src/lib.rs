@@ -18,6 +18,7 @@ mod error;
 pub mod failpoint;
 pub mod heads;
 pub mod leases;
+pub mod login;
 pub mod migrate;
 pub mod outbox;
 mod pool;

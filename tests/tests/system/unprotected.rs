@@ -83,7 +83,19 @@ fn a_login_that_is_not_bound_is_refused_unless_it_was_asked_for() {
         let without = address_without_rls(&database.addresses.app).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let secret = "0123456789abcdef0123456789abcdef";
-        for url in [superuser.as_str(), &without] {
+        let addresses = &database.addresses;
+        for (url, why) in [
+            (superuser.as_str(), "is a superuser"),
+            (&without, "bypasses row-level security"),
+            (&addresses.owner, "owns "),
+            (
+                &addresses.maintenance,
+                "rows of api_keys by the policy of_all_tenants",
+            ),
+            (&addresses.relay, "is shown every tenant's rows"),
+            (&addresses.comms, "is shown every tenant's rows"),
+            (&addresses.reader, "is shown every tenant's rows"),
+        ] {
             let variables = [
                 ("DISPATCH_DATABASE_APP_URL", url),
                 (
@@ -98,10 +110,16 @@ fn a_login_that_is_not_bound_is_refused_unless_it_was_asked_for() {
             let ended = shell::run(folder.path(), &["api"], &variables).await;
             assert_eq!(ended.code, Some(2), "{}", ended.err);
             assert!(
-                ended.err.contains("not bound by row-level security"),
+                ended.err.contains("not bound by row-level security") && ended.err.contains(why),
                 "{}",
                 ended.err
             );
+            let variables = [("DISPATCH_DATABASE_APP_URL", url)];
+            let said = shell::run(folder.path(), &["doctor"], &variables).await.out;
+            let told = said
+                .lines()
+                .any(|line| line.starts_with("FAIL  login dispatch_app ") && line.contains(why));
+            assert!(told, "{said}");
         }
         let off = [
             ("DISPATCH_DATABASE_RLS", "off"),

@@ -88,11 +88,6 @@ async fn login(key: &'static str, login: &str, url: Option<&Secret>) -> (Check, 
             return (Check::ill(part, message, to_do), None);
         }
     };
-    let rights = sqlx::query_as::<_, (String, bool, bool)>(
-        "select rolname::text, rolsuper, rolbypassrls from pg_roles where rolname = current_user",
-    )
-    .fetch_one(&pool)
-    .await;
     let carried = match url {
         Some(url) => session::carries_statements(url.expose()).await,
         None => Ok(true),
@@ -105,24 +100,30 @@ async fn login(key: &'static str, login: &str, url: Option<&Secret>) -> (Check, 
         );
         return (Check::ill(part, found, to_do), None);
     }
-    let check = match rights {
-        Ok((name, false, false)) => Check::ok(
+    let found = match store::login::look(&pool).await {
+        Ok(found) => found,
+        Err(error) => {
+            let check = Check::ill(part, chain(&error), "look at the server's log");
+            return (check, Some(pool));
+        }
+    };
+    // All but that of the application serve every tenant, and the tables are the owner's.
+    let ill = match login {
+        APP => found.unbound(),
+        OWNER => found.above.as_deref(),
+        _ => found.above.as_deref().or(found.owns.as_deref()),
+    };
+    let name = &found.name;
+    let check = match ill {
+        None => Check::ok(
             part,
             format!("connects as {name}, bound by row-level security"),
         ),
-        Ok((name, superuser, _)) => Check::ill(
+        Some(why) => Check::ill(
             part,
-            format!(
-                "connects as {name}, which {}: tenants are not separated",
-                if superuser {
-                    "is a superuser"
-                } else {
-                    "bypasses row-level security"
-                }
-            ),
+            format!("connects as {name}, which {why}: tenants are not separated"),
             format!("let `{key}` use {login}; `dispatch migrate --bootstrap` creates it"),
         ),
-        Err(error) => Check::ill(part, chain(&error), "look at the server's log"),
     };
     (check, Some(pool))
 }
