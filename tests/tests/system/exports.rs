@@ -3,9 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use client::{CallOptions, Client, ClientError, Export};
 use contracts::{
-    ActorKind, ErrorCode, Role, Slug, TicketState,
-    command::RevokeApiKey,
-    read::DecisionFilter,
+    ActorKind, ErrorCode, Role, Slug, TicketState, command::RevokeApiKey, read::DecisionFilter,
 };
 use dispatch_tests::{
     job::Job,
