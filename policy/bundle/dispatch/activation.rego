@@ -55,6 +55,7 @@ deny contains at(unmet("DIFF_WINDOW", message, to_pass), "/report/since") if {
 }
 
 looks_back(days) if {
+	is_string(input.body.report.since)
 	begin := time.parse_rfc3339_ns(input.body.report.since)
 	time.parse_rfc3339_ns(input.body.report.until) - begin >= ((days * 24) * 3600) * 1000000000
 }

@@ -50,6 +50,7 @@ test_a_report_over_nearly_nothing_may_be_too_little if {
 	codes_of_wide(diff({"since": "2026-11-14T08:00:00Z"})) == set()
 	codes_of_wide(diff({"since": "2026-11-14T08:00:01Z"})) == {"DIFF_WINDOW"}
 	codes_of_wide(diff({"since": "2026-11-14T08:00:00Z", "decisions": 99})) == {"DIFF_SAMPLE"}
+	codes_of_wide(diff({"since": null})) == {"DIFF_WINDOW"}
 	codes_of_wide(request) == {"DIFF_MISSING"}
 }
 
