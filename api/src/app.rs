@@ -78,7 +78,7 @@ impl App {
             urgent_room: Arc::new(Semaphore::new(urgent_room(limits.in_flight))),
             waiting_room: Semaphore::new(limits.in_flight / 4),
             exports: Arc::default(),
-            unread: Unread::default(),
+            unread: Unread::new(limits.guardrail_unread),
             commands: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cursors,

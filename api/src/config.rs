@@ -130,6 +130,8 @@ pub struct Limits {
     pub connections: usize,
     /// Time that requests get to finish when the process is asked to stop.
     pub grace: Duration,
+    /// How long a guardrail may go unread, round after round, before its stage goes back.
+    pub guardrail_unread: Duration,
     /// How much each tenant may use, unless something else was set for it.
     pub quotas: Quotas,
 }
@@ -149,6 +151,7 @@ impl Default for Limits {
             in_flight: 256,
             connections: 2048,
             grace: Duration::from_secs(8),
+            guardrail_unread: Duration::from_secs(300),
             quotas: Quotas::default(),
         }
     }

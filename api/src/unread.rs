@@ -1,7 +1,7 @@
 //! Guardrails that could not be read, round after round: while nobody knows how software does, it goes
 //! on as before. So an operator is told, and after a while the stage goes back by itself.
 //!
-//! Each process counts the rounds that it answers. One that answers none any more forgets them.
+//! Each process knows of the rounds that it answers. One that answers none any more forgets them.
 
 use std::{
     collections::BTreeMap,
@@ -12,27 +12,35 @@ use std::{
 use contracts::{TenantId, autonomy::StageSetting};
 use tokio::time::Instant;
 
-/// Rounds in a row after which a stage goes back: five minutes of a round each 15 seconds.
-const ROUNDS: u32 = 20;
-
-/// Rounds of which the last is longer ago are another process's by now.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Who was not asked for so long answers no rounds any more: another process does, or nobody.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Which guardrail: a stage at a version, whose tenant.
 type Key = (TenantId, String, u64);
 
 /// What could not be read.
-#[derive(Debug, Default)]
-pub struct Unread(Mutex<BTreeMap<Key, Missed>>);
+#[derive(Debug)]
+pub struct Unread {
+    missed: Mutex<BTreeMap<Key, Missed>>,
+    too_long: Duration,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Missed {
-    rounds: u32,
     first: Instant,
     last: Instant,
 }
 
 impl Unread {
+    /// With how long one may go unread. A round comes every 15 seconds, and asks again when it was not
+    /// answered: how often one was asked for says nothing.
+    pub fn new(too_long: Duration) -> Self {
+        Self {
+            missed: Mutex::default(),
+            too_long,
+        }
+    }
+
     /// It was read.
     pub fn was_read(&self, tenant: TenantId, stage: &StageSetting) {
         self.all().remove(&key(tenant, stage));
@@ -42,14 +50,13 @@ impl Unread {
     pub fn was_missed(&self, tenant: TenantId, stage: &StageSetting) -> bool {
         let now = Instant::now();
         let mut all = self.all();
+        all.retain(|_, missed| missed.last.elapsed() < FORGOTTEN);
         let missed = all.entry(key(tenant, stage)).or_insert(Missed {
-            rounds: 0,
             first: now,
             last: now,
         });
-        missed.rounds += 1;
         missed.last = now;
-        missed.rounds >= ROUNDS
+        missed.first.elapsed() >= self.too_long
     }
 
     /// Since when the one that was missed for longest is; zero while all are read.
@@ -61,7 +68,7 @@ impl Unread {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<Key, Missed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,6 +82,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    const TOO_LONG: Duration = Duration::from_secs(300);
 
     fn stage(version: u64) -> StageSetting {
         StageSetting {
@@ -91,13 +100,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_missed_in_each_round_is_too_much_after_a_while() {
         let tenant = TenantId::from_uuid(Uuid::nil());
-        let unread = Unread::default();
+        let unread = Unread::new(TOO_LONG);
         let round = Duration::from_secs(15);
-        for _ in 1..ROUNDS {
-            assert!(!unread.was_missed(tenant, &stage(1)));
+        for _ in 0..20 {
+            for _ in 0..3 {
+                assert!(!unread.was_missed(tenant, &stage(1)), "asked again");
+            }
             tokio::time::advance(round).await;
         }
-        assert_eq!(unread.longest(), round * (ROUNDS - 1));
+        assert_eq!(unread.longest(), TOO_LONG);
         assert!(
             !unread.was_missed(tenant, &stage(2)),
             "another version begins anew"
@@ -113,9 +124,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_process_asks_for_now_is_forgotten() {
         let tenant = TenantId::from_uuid(Uuid::nil());
-        let unread = Unread::default();
+        let unread = Unread::new(TOO_LONG);
         unread.was_missed(tenant, &stage(1));
         tokio::time::advance(FORGOTTEN).await;
         assert_eq!(unread.longest(), Duration::ZERO);
+        // Nor does what was missed long ago add up.
+        for _ in 0..10 {
+            assert!(!unread.was_missed(tenant, &stage(1)));
+            tokio::time::advance(FORGOTTEN).await;
+        }
     }
 }
