@@ -16,7 +16,7 @@ use std::{
     collections::HashMap,
     fmt, mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -33,7 +33,10 @@ use store::{
     TenantTx,
     read::{KeyOfCaller, caller, note_use},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{Identity, KeyOfCall, NamedTenant, Refusal, Scopes, TokenError};
 
@@ -122,6 +125,8 @@ struct Known {
     noted: AtomicBool,
     /// The one look at this key that is under way, now and whenever it is found again.
     renewal: Arc<Semaphore>,
+    /// When it could not be looked at again last, because where keys are kept was away.
+    away: Mutex<Option<Instant>>,
 }
 
 type Hash = [u8; 32];
@@ -209,13 +214,22 @@ impl ApiKeys {
         hash: &Hash,
         now: DateTime<Utc>,
     ) -> Result<Arc<Known>, Refusal> {
+        let came = Instant::now();
         let _one = turn(&known.renewal).await?;
         // Whoever had the turn before looked for it.
         if let Some(known) = self.remembered(hash, now) {
             return Ok(known);
         }
+        // In vain, maybe: what those who waited meanwhile learn together, instead of one after the other.
+        if known.away().is_some_and(|away| away >= came) {
+            return Err(Refusal::KeysAway);
+        }
         let _turn = turn(&self.renewals).await?;
-        self.look(hash, Arc::clone(&known.renewal), now).await
+        let looked = self.look(hash, Arc::clone(&known.renewal), now).await;
+        if let Err(Refusal::KeysAway) = looked {
+            *known.away() = Some(Instant::now());
+        }
+        looked
     }
 
     /// Looks for a key that was never found, or was forgotten.
@@ -248,6 +262,7 @@ impl ApiKeys {
             at: now,
             noted: AtomicBool::new(false),
             renewal,
+            away: Mutex::default(),
         });
         self.with(|halves| halves.remember(*hash, Arc::clone(&known)));
         Ok(known)
@@ -278,6 +293,10 @@ impl ApiKeys {
 }
 
 impl Known {
+    fn away(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_fresh(&self, now: DateTime<Utc>) -> bool {
         let age = now - self.at;
         // A clock that was set back makes nothing last longer.

@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::{
     Endpoint, Failure, Json, PathId, ReadPermission, ReadRequest, Response, get,
-    lines::{Broken, Lines, lines, within},
+    lines::{Broken, Lines, lines, still_known, within},
 };
 use crate::{
     request::Query,
@@ -105,7 +105,7 @@ impl Export {
         lines.room().await?.send(first);
         while self.so_far.is_some() {
             let room = lines.room().await?;
-            self.request.still_known().await?;
+            still_known(&self.request).await?;
             room.send(self.next().await?);
         }
         Ok(())

@@ -21,14 +21,22 @@ use axum::{
 use contracts::ErrorCode;
 use futures::stream;
 use http::header;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, ReadRequest};
 use crate::endpoint::NDJSON;
 
 /// How long one may take, its reader included: who reads more slowly is cut off.
 pub(super) const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// For how long it may not be known whether the caller may read on: meanwhile nothing is handed on.
+const UNKNOWN: Duration = Duration::from_secs(30);
+/// How soon it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Why lines broke off.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +58,21 @@ pub(super) enum Broken {
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Self::Refused(failure.code())
+    }
+}
+
+/// Whether the caller may read on: where nobody knows that right now, it is asked again for a while.
+pub(super) async fn still_known(request: &ReadRequest) -> Result<(), Broken> {
+    let begun = Instant::now();
+    loop {
+        match request.still_known().await {
+            Err(failure)
+                if failure.code() == ErrorCode::Unavailable && begun.elapsed() < UNKNOWN =>
+            {
+                sleep(AGAIN).await;
+            }
+            known => return Ok(known?),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::{
     Endpoint, Failure, Json, PathId, ReadRequest, Response, get,
-    lines::{Broken, LONGEST, Lines, lines, within},
+    lines::{Broken, LONGEST, Lines, lines, still_known, within},
 };
 use crate::shapes::Rows;
 
@@ -156,7 +156,7 @@ impl Writer<'_> {
     /// Hands on what there is, to whom may read it still.
     async fn flush(&mut self) -> Result<(), Broken> {
         let room = self.lines.room().await?;
-        self.request.still_known().await?;
+        still_known(&self.request).await?;
         let part = std::mem::replace(&mut self.part, Vec::with_capacity(PART));
         room.send(part.into());
         Ok(())

@@ -339,6 +339,23 @@ async fn a_known_key_that_ended_is_looked_at_once_for_all_who_send_it() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_look_in_vain_learns_it_with_all_others() {
+    let desk = desk();
+    assert!(desk.at(desk.now).await.is_ok());
+    *desk.shelf.slow.lock().unwrap() = true;
+    *desk.shelf.away.lock().unwrap() = true;
+    let later = desk.now + FRESH;
+    let all = (0..200).map(|_| desk.at(later));
+    for answer in futures::future::join_all(all).await {
+        assert_eq!(answer, Err(Refusal::KeysAway));
+    }
+    assert_eq!(desk.asked(), 2, "not one after the other");
+    // Whoever comes then looks for themselves.
+    *desk.shelf.away.lock().unwrap() = false;
+    assert!(desk.at(later).await.is_ok());
+}
+
+#[tokio::test]
 async fn where_keys_are_away_nobody_is_told_that_theirs_is_bad() {
     let desk = desk();
     *desk.shelf.away.lock().unwrap() = true;
