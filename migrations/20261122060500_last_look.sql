@@ -1,6 +1,10 @@
 -- What software wants to say by itself leaves only while its stage lets it; and the notice of a stage
 -- tells which, from where to where, and why.
 
+-- In the order in which commands take them: stages, then messages.
+create policy of_all_tenants_for_sending on autonomy_stages for select to dispatch_comms using (true);
+create policy of_all_tenants_for_sending on stage_changes for select to dispatch_comms using (true);
+
 -- The risk class under whose stage software let a message pass by itself; null where no stage did:
 -- people wanted it, or approved it. Messages that were queued before have none.
 alter table comms_messages add stage_risk text;
@@ -90,8 +94,6 @@ grant select (command_id, stage_risk) on comms_messages to dispatch_comms;
 grant select (tenant_id, operation, risk, mode, percent) on autonomy_stages to dispatch_comms;
 grant select (tenant_id, command_id, operation, risk, from_mode, to_mode, percent, reason, effective_at)
     on stage_changes to dispatch_comms;
-create policy of_all_tenants_for_sending on autonomy_stages for select to dispatch_comms using (true);
-create policy of_all_tenants_for_sending on stage_changes for select to dispatch_comms using (true);
 
 -- As before, and: what software let pass by itself leaves only while its stage lets it. The shared lock
 -- of the kill switch is the one that a turn of a stage takes alone; the ticket's is taken alone by
@@ -210,3 +212,34 @@ revoke execute on function stage_of_software, is_in_canary, comms_stage_over, co
     from public;
 grant execute on function stage_of_software to dispatch_app;
 grant execute on function is_in_canary, comms_stage_over, comms_about_stage to dispatch_comms;
+
+-- As before, but for the hour: an act of software is one of the hour in which it is done, and one of its
+-- kind in the hour in which it takes effect. An older dispatch-api says one hour for both.
+create or replace function count_autonomous(for_tenant uuid, counted jsonb) returns void
+language plpgsql volatile as $$
+declare
+    written bigint;
+begin
+    -- The row of all first, always: two commands of one hour wait for each other in one order.
+    insert into autonomy_hours as h (tenant_id, hour, operation, commands, spent_cents)
+    select for_tenant, n.hour, n.operation, 1, c.spends_cents
+      from jsonb_to_record(counted) as c (
+           hour timestamptz, hour_of_operation timestamptz, operation text, spends_cents bigint,
+           most integer, most_of_operation integer, most_cents bigint),
+           lateral (values (c.hour, '*', c.most, c.most_cents),
+                           (coalesce(c.hour_of_operation, c.hour), c.operation, c.most_of_operation,
+                            c.most_cents))
+               as n (hour, operation, most, most_cents)
+     where n.most > 0 and c.spends_cents <= n.most_cents
+     order by n.operation
+    on conflict (tenant_id, hour, operation) do update
+       set commands = h.commands + 1, spent_cents = h.spent_cents + excluded.spent_cents
+     where h.commands < case h.operation when '*' then (counted ->> 'most')::integer
+                                         else (counted ->> 'most_of_operation')::integer end
+       and h.spent_cents + excluded.spent_cents <= (counted ->> 'most_cents')::bigint;
+    get diagnostics written = row_count;
+    if written <> 2 then
+        raise exception 'a cap on what software does in an hour is reached' using errcode = 'RD002';
+    end if;
+end
+$$;

@@ -111,7 +111,8 @@ pub struct PolicyVote {
 /// What software did by itself in the running clock hour (UTC), for this tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyHour {
-    /// Commands of this kind.
+    /// Commands of this kind that take effect in the hour in which this one would: a message in that of its
+    /// `send_at`.
     pub of_operation: u32,
     /// Commands of any kind.
     pub in_all: u32,

@@ -157,7 +157,8 @@ fn waited_in_vain(error: &MigrateError) -> bool {
     let MigrateError::ExecuteMigration(sqlx::Error::Database(error), _) = error else {
         return false;
     };
-    error.code().as_deref() == Some("55P03")
+    // The lock did not come in time, or a command under way and this waited for each other.
+    matches!(error.code().as_deref(), Some("55P03" | "40P01"))
 }
 
 /// What a build that broke off left behind, under the name that it is to have.

@@ -40,7 +40,8 @@ pub(super) fn of(call: &Call, about: Option<&About>, at: DateTime<Utc>) -> Asks 
     asks
 }
 
-/// When software does what it asks for now: what it says later counts in the hour in which it leaves.
+/// When what software asks for now takes effect: what it says later counts as an act of now, and as one of
+/// its kind in the hour in which it leaves.
 pub(super) fn takes_effect_at(command: &Command, at: DateTime<Utc>) -> DateTime<Utc> {
     match command {
         Command::CommsOutbound(body) => body.send_at.map_or(at, |send_at| send_at.max(at)),
@@ -53,10 +54,7 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
     let by_itself = kind.is_autonomous();
     let none = Asks {
         kill_switch: by_itself,
-        hour: by_itself.then_some(HourAsks {
-            at: takes_effect_at(command, at),
-            operation,
-        }),
+        hour: by_itself.then_some(HourAsks { at, operation }),
         // A template may want evidence at any step.
         evidence: operation.class() == CommandClass::Change
             && operation != contracts::Operation::CreateTicket,

@@ -341,6 +341,12 @@ impl Pipeline {
         if let Command::RecordProposal(body) = &call.command {
             facts.tell_apart(&mut tx, body).await?;
         }
+        let effect = clock_hour(asks::takes_effect_at(&call.command, at));
+        if let Some(hour) = facts.hour.as_mut().filter(|_| effect != clock_hour(at)) {
+            // Rare enough for a round trip of its own.
+            let operation = call.command.operation();
+            hour.of_operation = command::counted_in(&mut tx, effect, operation).await?;
+        }
         let settings = facts.settings.take().ok_or(Unrecorded::UnknownTenant)?;
         let sha256 = facts.bundle.take().ok_or(Unrecorded::NoBundle)?;
         let bundle = self.bundles.load(Place::Tx(&mut tx), &sha256).await?;
@@ -852,6 +858,10 @@ impl Kept {
     }
 }
 
+fn clock_hour(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
+}
+
 /// What is counted of a command that software carries out by itself.
 fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Counted> {
     let operation = call.command.operation();
@@ -861,9 +871,9 @@ fn counted(call: &Call, at: DateTime<Utc>, rules: &AutonomyRules) -> Option<Coun
     (by_itself && acts).then(|| {
         let caps = &rules.caps;
         let of_operation = caps.of_operation_per_hour.get(&operation);
-        let at = asks::takes_effect_at(&call.command, at);
         Counted {
-            hour: at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at),
+            hour: clock_hour(at),
+            hour_of_operation: clock_hour(asks::takes_effect_at(&call.command, at)),
             operation,
             spends_cents: input::spends_cents(&call.command),
             most: caps.commands_per_hour,

@@ -18,7 +18,7 @@ pub use held::{AskedRow, HeldRow, asked_before, held};
 pub use open::{
     AccountAsks, Asks, ControlAsks, ControlRow, DelegationRow, FilingAsks, FilingRow, HourAsks,
     HourRow, KnownEvidence, LockedTicket, Offered, OpenFacts, OpenRequest, Opened, Reach,
-    ReportRow, Stored, TenantRow, Thing, WhichAccount, open, switches,
+    ReportRow, Stored, TenantRow, Thing, WhichAccount, counted_in, open, switches,
 };
 pub use route::{RouteRows, route};
 pub use writes::{Counted, HeldCommand, ReceivedMessage, Writes};

@@ -670,6 +670,27 @@ pub async fn open(tx: &mut TenantTx, request: OpenRequest<'_>) -> Result<Opened,
     })
 }
 
+/// How many commands of this kind software has carried out that take effect in this clock hour.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn counted_in(
+    tx: &mut TenantTx,
+    hour: DateTime<Utc>,
+    operation: Operation,
+) -> Result<u32, Error> {
+    let counted: Option<i32> = sqlx::query_scalar(
+        "select commands from autonomy_hours
+          where tenant_id = $1 and hour = $2 and operation = $3",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(hour)
+    .bind(operation.to_string())
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(counted.unwrap_or(0).unsigned_abs())
+}
+
 /// The kill switches as [`open`] reads them, for an answer that was stored before.
 ///
 /// # Errors

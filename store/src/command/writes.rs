@@ -133,6 +133,8 @@ fn approval_row<S: serde::Serializer>(id: &ApprovalId, serializer: S) -> Result<
 pub struct Counted {
     /// The clock hour.
     pub hour: DateTime<Utc>,
+    /// The clock hour in which it takes effect, where those of its kind are counted.
+    pub hour_of_operation: DateTime<Utc>,
     /// What it is.
     pub operation: Operation,
     /// What it spends, in cents.

@@ -110,7 +110,7 @@ const STAGED_SENDS: &str = "
     select t.tenant_id, t.message_id, t.attempt, t.at, m.ticket_id, m.stage_risk as risk,
            coalesce((select (a.changes #>> '{0,event,data,opt_out}')::boolean
                        from audit_events a
-                      where a.tenant_id = t.tenant_id and a.ticket_id = m.ticket_id
+                      where a.tenant_id = t.tenant_id and a.stream = wire_id('tkt', m.ticket_id)
                         and a.refused is null and a.changes #>> '{0,event,type}' = 'autonomy.set'
                         and a.recorded_at < t.at
                       order by a.position desc limit 1), false) as opted_out
