@@ -66,8 +66,7 @@ pub(super) fn acted(command: &Command, ticket: &Ticket, facts: &Facts) -> Result
     if let Command::RecordApprovalStep(body) = command {
         super::check::not_ahead("applied_seq", body.applied_seq, facts.event_seq)?;
     }
-    let approval = named(command, ticket, facts)
-        .ok_or(Rejection::NotFound)?;
+    let approval = named(command, ticket, facts).ok_or(Rejection::NotFound)?;
     act(command, approval, &approval_facts(facts))
 }
 

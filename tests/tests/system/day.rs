@@ -73,8 +73,8 @@ fn a_day_that_sends_more_than_it_may_waits_and_ends_well() {
     with_fleet(async |fleet| {
         store::seed::demo(fleet.admin()).await.unwrap();
         let narrow = [
-            ("DISPATCH_LIMITS_COMMANDS_PER_SECOND", "20"),
-            ("DISPATCH_LIMITS_COMMAND_BURST", "20"),
+            ("DISPATCH_LIMITS_COMMANDS_PER_SECOND", "10"),
+            ("DISPATCH_LIMITS_COMMAND_BURST", "5"),
             ("DISPATCH_LIMITS_READS_PER_SECOND", "20"),
             ("DISPATCH_LIMITS_READ_BURST", "20"),
         ];

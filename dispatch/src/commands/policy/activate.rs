@@ -169,7 +169,8 @@ fn summary(path: &Path) -> Result<DiffSummary, Failure> {
     Ok(DiffSummary {
         report_sha256: report.sha256().map_err(|e| wrong(&e))?,
         candidate_sha256: report.candidate.sha256.clone(),
-        since: Some(report.range.since),
+        // Of nothing there is no beginning.
+        since: report.last_at.map(|_| report.range.since),
         until: report.last_at.unwrap_or_default(),
         decisions: u32::try_from(report.total).unwrap_or(u32::MAX),
         newly_allowed: count(DecisionChange::NewlyAllowed),
