@@ -902,7 +902,7 @@ const NO_WORDS: &[&str] = &[
     "autonomy_stages: mode operation reason risk set_by",
     "comms_attempts: endpoint key on_unknown result",
     "comms_messages: by_software channel correlation_id direction only_while provider purpose recipient \
-     routing traceparent",
+     routing stage_risk traceparent",
     "comms_queue: last_result state",
     "contacts: code",
     "delegations: from_actor roles to_actor",

@@ -74,10 +74,14 @@ fn a_command_is_one_transaction_of_few_round_trips() {
                     .count();
                 // What is about an approval has to find out what that is about.
                 let about = usize::from(operation.path().starts_with("/approvals/"));
-                // And what asks for something else, whether that was asked for before: a statement
-                // that is planned anew each time.
-                let asks = 2 * usize::from(operation == Operation::AmendApproval);
-                let more = about + asks;
+                let more = match operation {
+                    // Whether what is asked for now was asked for before, in a statement that is planned
+                    // anew each time; and the decision on it.
+                    Operation::AmendApproval => about + 3,
+                    // The lock that keeps the sender's last look at the ticket out.
+                    Operation::SetTicketAutonomy => 1,
+                    _ => about,
+                };
                 assert!(
                     !prepared || trips <= ROUND_TRIPS + more,
                     "{operation}: {trips}, {command:#?}"
