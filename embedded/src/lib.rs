@@ -25,6 +25,8 @@ pub mod postgres;
 pub mod process;
 mod progress;
 pub mod schemathesis;
+#[cfg(test)]
+mod scripts;
 pub mod temporal;
 mod version;
 

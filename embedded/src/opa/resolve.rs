@@ -75,16 +75,13 @@ fn probe(path: &Path) -> Result<Opa, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs::{self, Permissions},
-        os::unix::fs::PermissionsExt as _,
-    };
+    use std::fs;
 
     use super::*;
+    use crate::scripts;
 
     fn script(path: &Path, lines: &str) {
-        fs::write(path, format!("#!/bin/sh\nprintf '{lines}'\n")).unwrap();
-        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        scripts::script(path, "755", &format!("printf '{lines}'"));
     }
 
     #[test]

@@ -149,13 +149,11 @@ fn sdk_downloads(temp_dir: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
-
     use super::*;
+    use crate::scripts;
 
     fn script(path: &Path, mode: u32, line: &str) {
-        fs::write(path, format!("#!/bin/sh\necho '{line}'\n")).unwrap();
-        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        scripts::script(path, &format!("{mode:o}"), &format!("echo '{line}'"));
     }
 
     #[test]
