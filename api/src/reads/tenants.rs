@@ -156,7 +156,7 @@ impl Writer<'_> {
     /// Hands on what there is, to whom may read it still.
     async fn flush(&mut self) -> Result<(), Broken> {
         let room = self.lines.room().await?;
-        still_known(&self.request).await?;
+        still_known(self.request).await?;
         let part = std::mem::replace(&mut self.part, Vec::with_capacity(PART));
         room.send(part.into());
         Ok(())
