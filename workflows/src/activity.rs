@@ -294,6 +294,9 @@ pub struct CarryOutCall {
     /// Advice that software might act on then: a sign of the stages it was asked under.
     #[serde(default)]
     pub acts_on: Vec<ProposalKind>,
+    /// The ticket's version that this was asked at: a sign of what about the ticket lets software act.
+    #[serde(default)]
+    pub ticket_version: u64,
     /// What led to it.
     #[serde(default)]
     pub cause: Option<Cause>,
@@ -404,11 +407,13 @@ mod tests {
             applied_seq: 4,
             kill_generation: 5,
             acts_on: Vec::new(),
+            ticket_version: 3,
             cause: None,
         };
         let later = CarryOutCall {
             applied_seq: 9,
             kill_generation: 9,
+            ticket_version: 9,
             ..call.clone()
         };
         assert_eq!(call.request_id(), later.request_id());

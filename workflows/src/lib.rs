@@ -22,6 +22,7 @@
 //! | [`ticket::backlog::EVERY_KIND`] | 0.2.0 | all advice that is due is asked for, in one call |
 //! | [`ticket::backlog::APPROVALS`] | 0.3.0 | approvals are followed, and advice where it may be; met when the level first has something of it |
 //! | [`ticket::backlog::ANSWERS`] | 0.4.0 | what answers say of the kill switches is adopted; met when one is newer than the level |
+//! | [`ticket::backlog::HELD_BACK`] | 0.4.0 | what was approved and held back is tried again at another version of the ticket; met at the first such version |
 
 pub mod activity;
 pub mod control;

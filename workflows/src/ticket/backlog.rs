@@ -95,6 +95,11 @@ pub const APPROVALS: &str = "approvals";
 /// waiting for the signal. A run meets it when an answer is newer than its level.
 pub const ANSWERS: &str = "kill-switch-in-answers";
 
+/// The patch since which a run tries what was held back again once the ticket is at another version: what
+/// about the ticket lets software act (an opt-out, the class of its risk) changes with that, and of commands
+/// without advice nothing else in a level shows it. A run meets it when such a version comes.
+pub const HELD_BACK: &str = "held-back-until-another-version";
+
 /// What the open approvals call for: what was released is carried out at once, and the next step of
 /// each comes at its time. What software asked for is not even tried while a kill switch stops it.
 pub fn approval_duties(level: &TicketLevel) -> Vec<Duty> {
@@ -204,6 +209,9 @@ struct Attempt {
     failures: u32,
     /// When to try again; `None`: settled.
     again: Option<DateTime<Utc>>,
+    /// The ticket's version at which a kill switch or a stage stood against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_at: Option<u64>,
 }
 
 /// What was tried and did not lead to a record.
@@ -241,6 +249,25 @@ impl Attempts {
     pub fn settle(&mut self, duty: Duty) {
         let attempt = self.attempt(duty);
         attempt.again = None;
+    }
+
+    /// Not at this version of the ticket, at which a kill switch or a stage stands against it.
+    pub fn hold(&mut self, duty: Duty, version: u64) {
+        let attempt = self.attempt(duty);
+        attempt.again = None;
+        attempt.held_at = Some(version);
+    }
+
+    /// Whether the duty was held back at another version of the ticket than this one.
+    pub fn was_held(&self, duty: &Duty, version: u64) -> bool {
+        let attempt = self.0.iter().find(|a| a.duty == *duty);
+        let held_at = attempt.and_then(|attempt| attempt.held_at);
+        held_at.is_some_and(|at| at != version)
+    }
+
+    /// What was held back at another version of the ticket than this one may be tried again.
+    pub fn free(&mut self, version: u64) {
+        self.0.retain(|a| a.held_at.is_none_or(|at| at == version));
     }
 
     /// Later again: pauses of 1 s, 2 s, 4 s … with up to a quarter more, by `salt`, so that tickets
@@ -282,6 +309,7 @@ impl Attempts {
                 duty,
                 failures: 0,
                 again: None,
+                held_at: None,
             });
             self.0.len() - 1
         });

@@ -77,6 +77,10 @@ pub struct TicketFollower {
     /// [`ANSWERS`](super::backlog::ANSWERS).
     #[serde(default)]
     answers: bool,
+    /// Whether what was held back is tried again at another version of the ticket;
+    /// [`HELD_BACK`](super::backlog::HELD_BACK).
+    #[serde(default)]
+    versions: bool,
     /// How the kill switches stood at the last answer that told.
     #[serde(default)]
     heard: Option<KillState>,
@@ -104,6 +108,7 @@ impl TicketFollower {
             every_kind: false,
             approvals: false,
             answers: false,
+            versions: false,
             heard: None,
             acted: BTreeSet::new(),
             attempts: Attempts::default(),
@@ -179,6 +184,23 @@ impl TicketFollower {
         if is_freed {
             self.inbox.doubt(Distrust::Resync);
         }
+    }
+
+    /// Says whether this run tries what was held back again at another version of the ticket.
+    pub fn follow_versions(&mut self, versions: bool) {
+        self.versions = versions;
+    }
+
+    /// Whether the ticket is at another version than when something was held back that is still to be
+    /// carried out, which it can only try again once it follows versions.
+    pub fn meets_version(&self) -> bool {
+        let level = self.inbox.level.as_ref();
+        !self.versions
+            && self.approvals
+            && level.is_some_and(|level| {
+                let mut duties = approval_duties(level).into_iter();
+                duties.any(|duty| self.attempts.was_held(&duty, level.version))
+            })
     }
 
     /// Whether it follows the ticket that the run was started for.
@@ -262,6 +284,9 @@ impl TicketFollower {
             None => Vec::new(),
         };
         self.attempts.retain(|duty| duties.contains(duty));
+        if let Some(level) = self.inbox.level.as_ref().filter(|_| self.versions) {
+            self.attempts.free(level.version);
+        }
         if self.attempts.is_empty() {
             // What gave trouble is not called for any more.
             self.trouble = None;
@@ -393,8 +418,12 @@ impl TicketFollower {
             kill_generation: call.kill_generation,
             acts_on: call.acts_on.clone(),
         };
+        let is_held = matches!(answer, Ok(Outcome::Held { .. }));
         if self.settle("execute_approval", duty.clone(), answer, now) {
             self.attempts.settle(duty);
+        } else if is_held {
+            // Of the call, not of the level: an event may have come while it was under way.
+            self.attempts.hold(duty, call.ticket_version);
         }
     }
 
@@ -541,6 +570,7 @@ impl TicketFollower {
                 applied_seq,
                 kill_generation,
                 acts_on,
+                ticket_version: self.level().map_or(0, |level| level.version),
                 cause,
             }),
         }

@@ -36,7 +36,7 @@ use temporalio_workflow::{
 
 use super::{
     attributes,
-    backlog::{ANSWERS, APPROVALS, EVERY_KIND},
+    backlog::{ANSWERS, APPROVALS, EVERY_KIND, HELD_BACK},
     details,
     follower::{Failure, Step, TicketFollower},
     input::TicketInput,
@@ -87,6 +87,7 @@ impl TicketWorkflow {
             s.follower.ask_every_kind(every_kind);
             s.follower.follow_approvals(false);
             s.follower.follow_answers(false);
+            s.follower.follow_versions(false);
         });
         let mut alarm: Option<(DateTime<Utc>, Alarm<'_>)> = None;
         loop {
@@ -97,6 +98,10 @@ impl TicketWorkflow {
             if ctx.state(|s| s.follower.meets_answers()) {
                 let answers = ctx.patched(ANSWERS);
                 ctx.state_mut(|s| s.follower.follow_answers(answers));
+            }
+            if ctx.state(|s| s.follower.meets_version()) {
+                let versions = ctx.patched(HELD_BACK);
+                ctx.state_mut(|s| s.follower.follow_versions(versions));
             }
             match ctx.state_mut(|s| s.follower.next_step(now(ctx))) {
                 Step::Snapshot(call) => {

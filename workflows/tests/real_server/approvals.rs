@@ -198,6 +198,44 @@ async fn what_people_release_is_carried_out_once_whatever_stands_in_the_way() {
     replay("approval_carried_out", fixture.history(None).await).await;
 }
 
+/// No level says of a command without advice whether its stage lets software: the ticket's version is the
+/// sign.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_back_is_tried_again_when_the_ticket_is_another() {
+    let fixture = Fixture::new().await;
+    let approval = released(held(Utc::now()));
+    fixture.api.truth().stopped = true;
+    fixture
+        .with_worker(async {
+            fixture.happen(with(Some(&approval))).await;
+            fixture.until("held", |view| view.trouble.is_some()).await;
+            fixture.api.truth().stopped = false;
+            let seq = fixture.happen(with(Some(&approval))).await;
+            fixture
+                .until("done", |view| {
+                    view.applied_seq == seq && view.trouble.is_none()
+                })
+                .await;
+            let last = fixture.happen(with(None)).await;
+            fixture
+                .until("ended", |view| view.applied_seq == last)
+                .await;
+        })
+        .await;
+    assert_eq!(fixture.api.truth().carried_out, [(approval.id, 1)]);
+    assert_eq!(fixture.api.truth().calls, [("execute_approval", 2)].into());
+    let history = fixture.history(None).await;
+    let met = patches(&history);
+    let names: Vec<_> = met.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "every-kind-of-advice",
+        "approvals",
+        "held-back-until-another-version",
+    ];
+    assert_eq!(names, expected);
+    replay("approval_held_back", history).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn software_acts_once_at_each_version_where_it_may() {
     let fixture = Fixture::new().await;

@@ -25,6 +25,8 @@ enum Happens {
     End(usize),
     /// The kill switch is turned.
     Turn,
+    /// The ticket is taken out of what software may do, or is back.
+    OptOut,
     /// Committed events from here, so many, are delivered, perhaps backwards.
     Deliver {
         from: usize,
@@ -55,6 +57,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0..4_usize).prop_map(Happens::Amend),
         1 => (0..4_usize).prop_map(Happens::End),
         2 => Just(Happens::Turn),
+        2 => Just(Happens::OptOut),
         8 => (0..20_usize, 1..5_usize, any::<bool>())
             .prop_map(|(from, count, backwards)| Happens::Deliver { from, count, backwards }),
         2 => (0..12_usize).prop_map(Happens::Again),
@@ -83,6 +86,8 @@ struct World {
     ended: BTreeMap<ApprovalId, End>,
     engaged: bool,
     generation: u64,
+    opted_out: bool,
+    version: u64,
     sent: Vec<SignalEnvelope>,
     failing: usize,
     after_effect: bool,
@@ -90,16 +95,24 @@ struct World {
     steps: Vec<(ApprovalId, u32, StepKind)>,
 }
 
+fn follower_of_versions() -> TicketFollower {
+    let mut follower = follower();
+    follower.follow_versions(true);
+    follower
+}
+
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            follower: follower(),
+            follower: follower_of_versions(),
             now: 0,
             events: Vec::new(),
             open: Vec::new(),
             ended: BTreeMap::new(),
             engaged: false,
             generation: 0,
+            opted_out: false,
+            version: 1,
             sent: Vec::new(),
             failing: 0,
             after_effect: false,
@@ -110,7 +123,7 @@ impl World {
     }
 
     fn level(&self) -> TicketLevel {
-        let mut level = level(TicketState::OnSite, 1);
+        let mut level = level(TicketState::OnSite, self.version);
         level.approvals.clone_from(&self.open);
         level.kill_generation = self.generation;
         level.stopped = self.engaged.then_some(Stopped {
@@ -173,6 +186,11 @@ impl World {
                 self.engaged = !self.engaged;
                 self.generation += 1;
                 self.resync();
+            }
+            Happens::OptOut => {
+                self.opted_out = !self.opted_out;
+                self.version += 1;
+                self.commit();
             }
             Happens::Deliver {
                 from,
@@ -305,6 +323,11 @@ impl World {
                 reason: "KILL_SWITCH".into(),
             };
         }
+        if self.opted_out {
+            return Outcome::Held {
+                reason: "STAGE".into(),
+            };
+        }
         let it = self.open.remove(n);
         let before = self.ended.insert(it.id, End::Executed);
         assert_eq!(before, None, "carried out after its end: {call:?}");
@@ -315,15 +338,20 @@ impl World {
 
 proptest! {
     #[test]
-    fn what_is_released_is_carried_out_once_and_nothing_else(story in vec(happens(), 0..60)) {
+    fn what_is_released_is_carried_out_once_and_nothing_else(
+        story in vec(happens(), 0..60), all_arrives: bool,
+    ) {
         let mut world = World::new();
         for what in story {
             world.happen(what);
         }
-        // In the end the switch is released, and the last event arrives.
+        // In the end the switch is released, the ticket is back, and the last event arrives.
         world.failing = 0;
         if world.engaged {
             world.happen(Happens::Turn);
+        }
+        if world.opted_out {
+            world.happen(Happens::OptOut);
         }
         let owed: Vec<_> = world.open.iter().filter(|it| it.released).map(|it| it.id).collect();
         let expiry = |it: &TicketApproval| it.steps.last().map(|step| step.at);
@@ -336,9 +364,14 @@ proptest! {
         world.commit();
         let mut rests = false;
         for _ in 0..200 {
-            // Delivery is at least once: whatever was lost before, the newest event arrives.
-            let last = world.events.len() - 1;
-            world.happen(Happens::Deliver { from: last, count: 1, backwards: false });
+            // Delivery is at least once: whatever was lost before, the newest event arrives, by itself
+            // or after all that were before it.
+            let count = match all_arrives {
+                true => world.events.len(),
+                false => 1,
+            };
+            let from = world.events.len() - count;
+            world.happen(Happens::Deliver { from, count, backwards: false });
             let head = world.head().seq;
             let wake = world.run();
             if world.head().seq > head {

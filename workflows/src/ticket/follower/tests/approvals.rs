@@ -212,6 +212,93 @@ fn a_snapshot_lets_everything_be_tried_again() {
     assert_eq!(carries_out(&mut f, 1), call);
 }
 
+/// The ticket at this version, with what was released.
+fn at_version(version: u64) -> TicketLevel {
+    let mut level = with([released(held(7, 0))]);
+    level.version = version;
+    level
+}
+
+/// Of a message no level says whether software may send it. An opt-out and its end raise the version.
+#[test]
+fn what_was_held_back_is_tried_again_once_at_each_version_of_the_ticket() {
+    let mut f = follower();
+    f.follow_versions(true);
+    hear(&mut f, 1, at_version(1), 0);
+    let call = carries_out(&mut f, 0);
+    assert_eq!(call.ticket_version, 1);
+    f.on_carried_out(&call, refused("STAGE"), at(0));
+    let rests = |f: &mut TicketFollower| f.next_step(at(1)) == Step::Wait(Some(at(30)));
+    assert!(rests(&mut f));
+    // Another event at the same version (a comment on an approval) is no reason.
+    hear(&mut f, 2, at_version(1), 1);
+    assert!(rests(&mut f));
+    hear(&mut f, 3, at_version(2), 1);
+    let again = carries_out(&mut f, 1);
+    assert_eq!(
+        (again.request_id(), again.ticket_version),
+        (call.request_id(), 2)
+    );
+    // The next version comes while it is under way; what is answered is about the one before.
+    hear(&mut f, 4, at_version(3), 1);
+    f.on_carried_out(&again, refused("STAGE"), at(1));
+    let again = carries_out(&mut f, 1);
+    assert_eq!(again.ticket_version, 3);
+    // Its state is carried over into a continued run.
+    f.on_carried_out(&again, refused("STAGE"), at(1));
+    let mut f: TicketFollower = serde_json::from_str(&serde_json::to_string(&f).unwrap()).unwrap();
+    assert!(rests(&mut f));
+    hear(&mut f, 5, at_version(4), 1);
+    let last = carries_out(&mut f, 1);
+    // Carried out: no version brings it back.
+    f.on_carried_out(&last, Ok(Outcome::Recorded), at(1));
+    for (seq, version) in [(6, 5), (7, 6)] {
+        hear(&mut f, seq, at_version(version), 1);
+        assert!(rests(&mut f));
+    }
+}
+
+#[test]
+fn only_what_was_held_back_is_tried_again_at_another_version() {
+    let moot = Outcome::Moot {
+        reason: "APPROVAL_STALE".into(),
+    };
+    let no = Outcome::Refused {
+        reason: "FORBIDDEN".into(),
+    };
+    for answer in [moot, no] {
+        let mut f = follower();
+        f.follow_versions(true);
+        hear(&mut f, 1, at_version(1), 0);
+        let call = carries_out(&mut f, 0);
+        f.on_carried_out(&call, Ok(answer), at(0));
+        hear(&mut f, 2, at_version(2), 1);
+        assert_eq!(f.next_step(at(1)), Step::Wait(Some(at(30))));
+    }
+}
+
+#[test]
+fn a_run_that_does_not_follow_versions_waits_for_a_turn() {
+    let mut f = follower();
+    hear(&mut f, 1, at_version(1), 0);
+    let call = carries_out(&mut f, 0);
+    assert!(!f.meets_version(), "nothing was held back");
+    f.on_carried_out(&call, refused("STAGE"), at(0));
+    assert!(!f.meets_version(), "nothing changed since");
+    let mut over = f.clone();
+    let mut decided = at_version(2);
+    decided.approvals.clear();
+    hear(&mut over, 2, decided, 1);
+    assert!(!over.meets_version(), "nothing is to be carried out");
+    hear(&mut f, 2, at_version(2), 1);
+    assert!(f.meets_version());
+    assert_eq!(f.next_step(at(1)), Step::Wait(Some(at(30))));
+    assert!(f.meets_version(), "still");
+    f.follow_versions(true);
+    assert!(!f.meets_version());
+    carries_out(&mut f, 1);
+}
+
 #[test]
 fn an_ended_ticket_takes_its_approvals_along() {
     let mut f = follower();
