@@ -13,7 +13,7 @@ use contracts::{
 };
 use serde_json::json;
 
-use super::{Filing, FilingFacts};
+use super::{Filing, FilingFacts, check};
 use crate::{
     Effect, Rejection,
     approval::{act, already, move_end},
@@ -49,7 +49,8 @@ fn report_ends(to: AutonomyMode, facts: &FilingFacts) -> Option<DateTime<Utc>> {
     Some(facts.now + TimeDelta::minutes(left.try_into().ok()?))
 }
 
-/// The end of what it rests on, where that is before the end of its plan.
+/// The end of what it rests on, or the moment from which it shall hold, where that is before the end of
+/// its plan: a yes after either would be void.
 fn ends_before(
     command: &Command,
     approval: &Approval,
@@ -58,19 +59,41 @@ fn ends_before(
     let Command::PromoteStage(body) = command else {
         return Ok(None);
     };
-    let end = report_ends(body.to, facts);
-    let Some(end) = end.filter(|end| approval.expires_at.is_none_or(|planned| *end < planned))
-    else {
-        return Ok(None);
-    };
-    if end <= facts.now {
+    let report_ends = report_ends(body.to, facts);
+    if report_ends.is_some_and(|end| end <= facts.now) {
         return Err(Rejection::invalid(
             "/report_sha256",
             "is of a report that is too old before anybody could decide: make a new one with \
              `dispatch rollout report`",
         ));
     }
-    Ok(Some(end))
+    let begins = body.effective_at.map(check::kept_instant);
+    let end = report_ends.into_iter().chain(begins).min();
+    Ok(end.filter(|end| approval.expires_at.is_none_or(|planned| *end < planned)))
+}
+
+/// Why a promotion's end cannot be put off to this moment.
+fn put_off_too_far(
+    approval: &Approval,
+    to: DateTime<Utc>,
+    facts: &FilingFacts,
+) -> Option<Rejection> {
+    let asked = |member: &str| approval.request[member].clone();
+    let mode = serde_json::from_value(asked("to")).ok();
+    let report_ends = mode.and_then(|mode| report_ends(mode, facts));
+    let begins: Option<DateTime<Utc>> = serde_json::from_value(asked("effective_at")).ok();
+    let bounds = [
+        (
+            report_ends,
+            "the report that it rests on is too old after that",
+        ),
+        (begins, "what is asked for is to come then"),
+    ];
+    let known = bounds.into_iter().filter_map(|(at, why)| Some((at?, why)));
+    let (most, why) = known.min_by_key(|(at, _)| *at)?;
+    let named = most.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let message = format!("must be at most {named}: {why}");
+    (most < to).then(|| Rejection::invalid("/expires_at", message))
 }
 
 /// Holds a filing that could be carried out now.
@@ -119,14 +142,9 @@ pub(super) fn plan(command: &Command, facts: &FilingFacts) -> Result<Filing, Rej
     }
     if let Command::ChangeApprovalDue(body) = command
         && approval.kind == ApprovalKind::Promotion
-        && let Ok(to) = serde_json::from_value(approval.request["to"].clone())
-        && let Some(end) = report_ends(to, facts).filter(|end| *end < body.expires_at)
+        && let Some(rejection) = put_off_too_far(approval, body.expires_at, facts)
     {
-        let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
-        return Err(Rejection::invalid(
-            "/expires_at",
-            format!("must be at most {end}: the report that it rests on is too old after that"),
-        ));
+        return Err(rejection);
     }
     let acted = act(command, approval, &facts.who)?;
     let comment = acted.comment.map(|(id, text)| Effect::WriteComment {

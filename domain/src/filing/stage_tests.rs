@@ -541,6 +541,42 @@ fn a_report_is_kept_under_the_hash_of_its_document() {
     assert_eq!(wrong(ahead(-601), &facts), "/until");
 }
 
+/// A promotion to AUTO with a reminder, another and an end, after so many minutes.
+fn asked_for(minutes: [i64; 3]) -> Approval {
+    let steps = [StepKind::Reminder, StepKind::Reminder, StepKind::Expiry];
+    let steps = steps.into_iter().zip(minutes);
+    let steps: Vec<_> = steps
+        .map(|(step, minute)| json!({ "step": step, "at": monday() + TimeDelta::minutes(minute) }))
+        .collect();
+    serde_json::from_value(json!({
+        "id": format!("apr_{}", "0".repeat(32)), "kind": "promotion", "state": "pending",
+        "operation": "promote_stage", "requested_by": "usr_a",
+        "required_roles": ["tenant_admin"], "request_sha256": "", "version": 1,
+        "request": { "to": "AUTO" }, "requested_at": monday(), "steps": steps,
+        "expires_at": monday() + TimeDelta::minutes(minutes[2]),
+        "decided_by": null, "decided_at": null, "reason": null,
+    }))
+    .unwrap()
+}
+
+/// What is left of that plan where the promotion is held, after how many minutes.
+fn plan_left(promotion: &Command, facts: &FilingFacts) -> Result<Vec<(StepKind, i64)>, Rejection> {
+    let filing = hold(promotion, asked_for([240, 1440, 4320]), facts)?;
+    let [Effect::OpenApproval(held)] = &filing.effects[..] else {
+        panic!("{filing:?}");
+    };
+    let end = held.steps.last().map(|step| step.at);
+    assert_eq!(held.expires_at, end);
+    let Filed::Held { ends_at, .. } = filing.filed else {
+        panic!("{filing:?}");
+    };
+    let whole = monday() + TimeDelta::minutes(4320);
+    assert_eq!(ends_at, end.filter(|end| *end < whole), "it says so");
+    let after = |at: DateTime<Utc>| (at - monday()).num_minutes();
+    let steps = held.steps.iter();
+    Ok(steps.map(|step| (step.step, after(step.at))).collect())
+}
+
 /// A yes after the end of the report would be void: nobody is asked for so long.
 #[test]
 fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
@@ -565,41 +601,7 @@ fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
         facts
     };
     let promotion: Command = promote(AutonomyMode::Auto, None).into();
-    let planned = |minutes: [i64; 3]| {
-        let steps = [StepKind::Reminder, StepKind::Reminder, StepKind::Expiry];
-        let steps = steps.into_iter().zip(minutes);
-        let steps: Vec<_> = steps
-            .map(|(step, minute)| json!({ "step": step, "at": monday() + TimeDelta::minutes(minute) }))
-            .collect();
-        let approval: Approval = serde_json::from_value(json!({
-            "id": format!("apr_{}", "0".repeat(32)), "kind": "promotion", "state": "pending",
-            "operation": "promote_stage", "requested_by": "usr_a",
-            "required_roles": ["tenant_admin"], "request_sha256": "", "version": 1,
-            "request": { "to": "AUTO" }, "requested_at": monday(), "steps": steps,
-            "expires_at": monday() + TimeDelta::minutes(minutes[2]),
-            "decided_by": null, "decided_at": null, "reason": null,
-        }))
-        .unwrap();
-        approval
-    };
-    let plan = |facts: &FilingFacts| {
-        let filing = hold(&promotion, planned([240, 1440, 4320]), facts)?;
-        let [Effect::OpenApproval(held)] = &filing.effects[..] else {
-            panic!("{filing:?}");
-        };
-        let minutes = held
-            .steps
-            .iter()
-            .map(|step| (step.at - monday()).num_minutes());
-        let steps: Vec<_> = held
-            .steps
-            .iter()
-            .map(|step| step.step)
-            .zip(minutes)
-            .collect();
-        assert_eq!(held.expires_at, held.steps.last().map(|step| step.at));
-        Ok::<_, Rejection>(steps)
-    };
+    let plan = |facts: &FilingFacts| plan_left(&promotion, facts);
     use StepKind::{Expiry, Reminder};
     let whole = [(Reminder, 240), (Reminder, 1440), (Expiry, 4320)];
     assert_eq!(plan(&asked(0, 1440, false)).unwrap(), whole);
@@ -614,7 +616,7 @@ fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
 
     // Nor is its end put off beyond that.
     let mut facts = asked(10, 1440, true);
-    facts.approval = Some(planned([240, 1440, 1430]));
+    facts.approval = Some(asked_for([240, 1440, 1430]));
     let put_off = |minutes: i64| ChangeApprovalDue {
         approval_id: facts.approval.as_ref().unwrap().id,
         expires_at: monday() + TimeDelta::minutes(minutes),
@@ -622,4 +624,29 @@ fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
     };
     assert!(run(put_off(1430), &facts).is_ok());
     assert_eq!(wrong(put_off(1431), &facts), "/expires_at");
+
+    // What is to come later is asked for until then, where that is before: a yes to what should hold
+    // already would be void, too.
+    let later = |minutes: i64| {
+        let effective_at = Some(monday() + TimeDelta::minutes(minutes));
+        let promotion = PromoteStage {
+            effective_at,
+            ..promote(AutonomyMode::Auto, None)
+        };
+        Command::from(promotion)
+    };
+    let facts = asked(10, 1440, true);
+    let soon = [(Reminder, 240), (Expiry, 300)];
+    assert_eq!(plan_left(&later(300), &facts).unwrap(), soon);
+    assert_eq!(plan_left(&later(1431), &facts).unwrap(), cut);
+    let unread = asked(0, 1440, false);
+    assert_eq!(plan_left(&later(300), &unread).unwrap(), soon);
+    assert_eq!(plan_left(&later(4321), &unread).unwrap(), whole);
+    for mut facts in [facts, unread] {
+        let mut approval = asked_for([240, 1440, 300]);
+        approval.request["effective_at"] = json!(monday() + TimeDelta::minutes(300));
+        facts.approval = Some(approval);
+        assert!(run(put_off(300), &facts).is_ok());
+        assert_eq!(wrong(put_off(301), &facts), "/expires_at");
+    }
 }

@@ -1,8 +1,12 @@
 //! Commands that policy holds: kept, and carried out once when people have released them.
 
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
 use contracts::{
     ApprovalId, Command, Slug, TicketEvent,
     approval::{Approval, ApprovalState},
+    command::CommsOutbound,
     ticket::Ticket,
 };
 
@@ -61,7 +65,7 @@ pub fn execute(
         Err(reason) => Err(reason),
         Ok(_) if !unchanged => Err(word("facts_changed")),
         Ok(overridden) => table::step(operation, ticket, facts.template.as_ref())
-            .and_then(|()| plan(key, ticket, command, facts))
+            .and_then(|()| plan(key, ticket, &by_now(command, facts.now), facts))
             .map(|plan| Ok((plan, overridden)))
             .or_else(|rejection| match rejection.code().status() {
                 // Our own fault is no reason: the next try may find it mended.
@@ -91,6 +95,22 @@ pub fn execute(
             .with([settled(approval.id, state, Some(reason), facts)]);
             finish(key, Some(ticket), plan, facts, Some(approval.id))
         }
+    }
+}
+
+/// The command as it is carried out now: a message whose time came while people looked at it, or while
+/// its ticket's workflow was on its way, leaves at once. They said yes to its words; whether it may be
+/// heard at this hour policy was asked, which takes the later of the two.
+fn by_now(command: &Command, now: DateTime<Utc>) -> Cow<'_, Command> {
+    match command {
+        Command::CommsOutbound(body) if body.send_at.is_some_and(|at| at < now) => {
+            let body = CommsOutbound {
+                send_at: None,
+                ..body.clone()
+            };
+            Cow::Owned(body.into())
+        }
+        other => Cow::Borrowed(other),
     }
 }
 
@@ -160,5 +180,68 @@ fn settled(id: ApprovalId, state: ApprovalState, reason: Option<Slug>, facts: &F
         state,
         reason,
         at: facts.now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use contracts::{ContactId, FreeText, Operation, comms::Channel};
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::*;
+
+    fn message(send_at: DateTime<Utc>) -> Command {
+        CommsOutbound {
+            ticket_id: key().ticket_id,
+            contact_id: ContactId::from_uuid(uuid(5)),
+            channel: Channel::Sms,
+            text: FreeText::new("We are on our way.").unwrap(),
+            send_at: Some(send_at),
+            only_while: None,
+        }
+        .into()
+    }
+
+    fn approval(state: ApprovalState, desk: &Desk) -> Approval {
+        let operation = Operation::CommsOutbound;
+        serde_json::from_value(json!({
+            "id": ApprovalId::from_uuid(uuid(77)), "kind": "held_command", "state": state,
+            "operation": operation, "requested_by": "agt_a", "required_roles": ["dispatcher"],
+            "request_sha256": "", "version": 1, "request": {}, "requested_at": desk.now,
+            "expires_at": desk.now + TimeDelta::hours(1), "decided_by": null, "decided_at": null,
+            "reason": null, "facts_sha256": facts_sha256(operation, desk.ticket()).unwrap(),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_message_whose_time_came_before_it_was_carried_out_leaves_at_once() {
+        let desk = on_site();
+        let command = message(desk.now + TimeDelta::minutes(5));
+        let approved = approval(ApprovalState::Approved, &desk);
+        for (minutes, leaves) in [(0, 5), (5, 5), (6, 6), (59, 59)] {
+            let mut later = desk.clone();
+            later.pass(minutes);
+            let facts = later.facts();
+            let ticket = later.ticket();
+            let decided = execute(later.key, ticket, &command, &approved, Ok(None), &facts);
+            let effects = decided.unwrap().effects;
+            let due_at = effects.iter().find_map(|effect| match effect {
+                Effect::QueueMessage(queued) => Some(queued.due_at),
+                _ => None,
+            });
+            let expected = desk.now + TimeDelta::minutes(leaves);
+            assert_eq!(due_at, Some(expected), "after {minutes} minutes");
+        }
+
+        // Nobody is asked about one whose time is over before.
+        let mut late = desk.clone();
+        late.pass(6);
+        let (facts, ticket) = (late.facts(), late.ticket());
+        let asked = approval(ApprovalState::Pending, &desk);
+        let refused = hold(late.key, ticket, &command, asked, &facts).unwrap_err();
+        assert_eq!(refused.field().unwrap().pointer, "/send_at");
     }
 }
