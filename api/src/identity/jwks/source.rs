@@ -1,14 +1,15 @@
 //! An issuer's keys as they were last fetched, and when they are fetched again.
 //!
 //! Fetched by the first request that needs them, by one request at a time, and again in the
-//! background when they are no longer fresh. While the provider is away, keys that were fetched stay
-//! in use up to a bound: people go on working, and a key that was taken back in that time is taken
-//! for longer. A `kid` that is not among them is looked for once; then not again for a while,
-//! because a `kid` costs its sender nothing.
+//! background when they are no longer fresh. Keys that nobody has asked for in an hour are as good as
+//! none: whoever needs them waits for others, because one of them may have been taken back since. Only
+//! while the provider is away keys that were fetched stay in use, up to a bound: people go on working,
+//! and a key that was taken back in that time is taken for longer. A `kid` that is not among them is
+//! looked for once; then not again for a while, because a `kid` costs its sender nothing.
 //!
 //! Whoever waits for a fetch has a place in the house that others cannot have meanwhile. So few wait
 //! for one issuer, and not for long; the others are sent away at once. The fetch goes on without them.
-//! Nobody waits for keys that are at hand.
+//! Nobody waits for keys of the last hour, nor for a provider that has just been found away.
 
 use std::{
     future::Future,
@@ -22,7 +23,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::Slug;
 use tokio::{
-    sync::{Mutex, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use tracing::Instrument;
@@ -37,8 +38,13 @@ use super::{
 const FRESH: Duration = Duration::from_secs(10 * 60);
 /// The least and the most that a publisher can ask for.
 const FRESH_BOUNDS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(60 * 60)];
-/// How long after they were fetched keys are used when no others can be had.
+/// How long after they were fetched keys are used without waiting for others: the most that a publisher
+/// can ask for.
+const OLD: TimeDelta = TimeDelta::hours(1);
+/// The same when no others can be had.
 const STALE: TimeDelta = TimeDelta::hours(6);
+/// For how long a provider that was away counts as away: old keys are used, and nobody waits for others.
+const AWAY: TimeDelta = TimeDelta::minutes(1);
 /// Between two searches for unknown keys, and between two tries to renew keys that still do.
 const COOL_DOWN: TimeDelta = TimeDelta::seconds(10);
 /// Between two tries when there are no keys at all.
@@ -68,6 +74,9 @@ pub(in super::super) struct KeySource {
     waiting: Arc<Semaphore>,
     /// When keys that are no longer fresh may be renewed, in milliseconds since the epoch.
     renewal_due: AtomicI64,
+    /// When it was found away, unless it answered since, likewise: for those who do not wait for whoever
+    /// fetches.
+    away_since: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -94,6 +103,7 @@ impl KeySource {
             tries: Mutex::default(),
             waiting: Arc::new(Semaphore::new(waiting)),
             renewal_due: AtomicI64::new(0),
+            away_since: AtomicI64::new(0),
         })
     }
 
@@ -103,23 +113,31 @@ impl KeySource {
         kid: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Arc<Key>, Refusal> {
+        let source = Arc::clone(self);
         let held = match self.held(now) {
             Some(held) => match held.keys.find(kid) {
-                Some(key) => {
+                Some(key) if within(held.fetched_at, now, OLD) || self.is_away(now) => {
                     if !within(held.fetched_at, now, held.fresh) {
                         self.renew(now);
                     }
                     return Ok(key);
                 }
+                Some(key) => {
+                    let place = self.place()?;
+                    match wait(place, async move { source.newer(&held, now).await }).await {
+                        Ok(newer) => newer,
+                        // No others can be had.
+                        Err(_) => return Ok(key),
+                    }
+                }
                 None => {
-                    let source = Arc::clone(self);
-                    self.wait(async move { source.search(&held, now).await })
-                        .await?
+                    let place = self.place()?;
+                    wait(place, async move { source.search(&held, now).await }).await?
                 }
             },
             None => {
-                let source = Arc::clone(self);
-                self.wait(async move { source.first(now).await }).await?
+                let place = self.place()?;
+                wait(place, async move { source.first(now).await }).await?
             }
         };
         held.keys.find(kid).ok_or(Refusal::Token(TokenError::Key))
@@ -131,25 +149,16 @@ impl KeySource {
             .filter(|held| within(held.fetched_at, now, STALE))
     }
 
-    /// Waits for what a fetch brings, if there is a place, and for so long. The place is free again when
-    /// the fetch is over, whether or not its caller is still there.
-    async fn wait<F>(&self, fetch: F) -> Result<Arc<Held>, Refusal>
-    where
-        F: Future<Output = Result<Arc<Held>, Refusal>> + Send + 'static,
-    {
-        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return Err(Refusal::KeysUnavailable);
-        };
-        let fetch = async move {
-            let fetched = fetch.await;
-            drop(place);
-            fetched
-        };
-        let fetched = timeout(PATIENCE, tokio::spawn(fetch.in_current_span())).await;
-        match fetched {
-            Ok(Ok(fetched)) => fetched,
-            Ok(Err(_)) | Err(_) => Err(Refusal::KeysUnavailable),
-        }
+    /// Whether it was away a moment ago.
+    fn is_away(&self, now: DateTime<Utc>) -> bool {
+        let since = DateTime::from_timestamp_millis(self.away_since.load(Ordering::Relaxed));
+        since.is_some_and(|since| within(since, now, AWAY))
+    }
+
+    /// A place of somebody who waits, if there is one.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        place.map_err(|_| Refusal::KeysUnavailable)
     }
 
     /// Keys, when there are none at hand.
@@ -161,6 +170,20 @@ impl KeySource {
             return Ok(held);
         }
         if tries.failed_at.is_some_and(|at| within(at, now, RETRY)) {
+            return Err(Refusal::KeysUnavailable);
+        }
+        self.fetch(&mut tries, now).await
+    }
+
+    /// Newer keys than these, which are old.
+    async fn newer(&self, known: &Arc<Held>, now: DateTime<Utc>) -> Result<Arc<Held>, Refusal> {
+        let asked = Instant::now();
+        let mut tries = self.tries.lock().await;
+        let now = now + asked.elapsed();
+        if let Some(held) = self.held(now).filter(|held| !Arc::ptr_eq(held, known)) {
+            return Ok(held);
+        }
+        if self.is_away(now) {
             return Err(Refusal::KeysUnavailable);
         }
         self.fetch(&mut tries, now).await
@@ -229,16 +252,38 @@ impl KeySource {
                 let mut place = self.held.write().unwrap_or_else(PoisonError::into_inner);
                 *place = Some(Arc::clone(&held));
                 tries.failed_at = None;
+                self.away_since.store(0, Ordering::Relaxed);
                 Ok(held)
             }
             Err(error) => {
                 let error: FetchError = error;
                 tracing::warn!(%issuer, error = chain(&error), "an issuer's keys cannot be fetched");
                 // Who waited meanwhile does not try again at once.
-                tries.failed_at = Some(now + begun.elapsed());
+                let failed_at = now + begun.elapsed();
+                tries.failed_at = Some(failed_at);
+                let since = failed_at.timestamp_millis();
+                self.away_since.store(since, Ordering::Relaxed);
                 Err(Refusal::KeysUnavailable)
             }
         }
+    }
+}
+
+/// Waits for what a fetch brings, and for so long. The place is free again when the fetch is over, whether
+/// or not its caller is still there.
+async fn wait<F>(place: OwnedSemaphorePermit, fetch: F) -> Result<Arc<Held>, Refusal>
+where
+    F: Future<Output = Result<Arc<Held>, Refusal>> + Send + 'static,
+{
+    let fetch = async move {
+        let fetched = fetch.await;
+        drop(place);
+        fetched
+    };
+    let fetched = timeout(PATIENCE, tokio::spawn(fetch.in_current_span())).await;
+    match fetched {
+        Ok(Ok(fetched)) => fetched,
+        Ok(Err(_)) | Err(_) => Err(Refusal::KeysUnavailable),
     }
 }
 

@@ -96,6 +96,64 @@ async fn keys_that_are_not_fresh_are_renewed_behind_the_requests() {
     assert_eq!(provider.asked(), 2);
 }
 
+/// Nobody asked for hours: the first who comes then is not let in by a key that was taken back since.
+#[tokio::test]
+async fn a_key_that_was_taken_back_is_refused_after_an_hour_whoever_asked_meanwhile() {
+    for said in ["max-age=60", "max-age=31536000"] {
+        let (old, new) = (Pair::elliptic("e1"), Pair::elliptic("e2"));
+        let provider = Provider::start(&[&old]).await;
+        *provider.shared.cache_control.lock().unwrap() = Some(said);
+        let known = known(&provider);
+        let now = Utc::now();
+        assert!(ask(&known, &at(&provider, &old, now), now).await.is_ok());
+        provider.publish(&[&new]);
+        let later = now + TimeDelta::hours(2);
+        let token = at(&provider, &old, later);
+        let asks = (0..30).map(|_| ask(&known, &token, later));
+        for answer in futures::future::join_all(asks).await {
+            assert_eq!(answer, KEY, "{said}");
+        }
+        assert_eq!(provider.asked(), 2, "once for all of them");
+        let good = ask(&known, &at(&provider, &new, later), later).await;
+        assert!(good.is_ok(), "{said}: {good:?}");
+        assert_eq!(provider.asked(), 2, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_back_while_its_provider_was_away_goes_when_it_is_back() {
+    let (old, new) = (Pair::elliptic("e1"), Pair::elliptic("e2"));
+    let provider = Provider::start(&[&old]).await;
+    let known = known(&provider);
+    let now = Utc::now();
+    let with_old = async |now| ask(&known, &at(&provider, &old, now), now).await;
+    assert!(with_old(now).await.is_ok());
+    provider.answer(Answer::Status(503));
+    let away = now + TimeDelta::hours(3);
+    assert!(with_old(away).await.is_ok());
+    assert_eq!(provider.asked(), 2, "others were waited for");
+    provider.publish(&[&new]);
+    // For a moment it counts as away: nobody waits, and it is asked behind the requests.
+    let soon = away + TimeDelta::seconds(30);
+    assert!(with_old(soon).await.is_ok());
+    until("it is asked again", || provider.asked() == 3).await;
+    let after = soon + TimeDelta::seconds(1);
+    let bound = Instant::now() + PATIENCE;
+    while with_old(after).await != KEY {
+        assert!(Instant::now() < bound, "what it publishes now is not used");
+        tokio::task::yield_now().await;
+    }
+    // Where nobody asks behind it, the next one after that moment waits again.
+    provider.publish(&[&old]);
+    let next = after + TimeDelta::hours(2);
+    assert!(with_old(next).await.is_ok());
+    provider.answer(Answer::Status(503));
+    let away = next + TimeDelta::hours(2);
+    assert!(with_old(away).await.is_ok());
+    provider.publish(&[&new]);
+    assert_eq!(with_old(away + TimeDelta::seconds(62)).await, KEY);
+}
+
 #[tokio::test]
 async fn a_publisher_can_ask_for_neither_every_request_nor_never() {
     for (said, fresh, due) in [
@@ -129,8 +187,11 @@ async fn known_keys_hold_while_the_provider_is_away_but_not_for_ever() {
     let token = |now| at(&provider, &pair, now);
     provider.answer(Answer::Status(500));
     let hours = |n| now + TimeDelta::hours(n);
-    assert!(ask(&known, &token(hours(5)), hours(5)).await.is_ok());
-    until("a renewal is tried", || provider.asked() == 2).await;
+    for _ in 0..20 {
+        assert!(ask(&known, &token(hours(5)), hours(5)).await.is_ok());
+    }
+    // Waited for once; those who come next hear that it is away, and it is asked behind them.
+    until("a renewal is tried", || provider.asked() == 3).await;
     // Nobody knows of other keys now: that is no fault of the caller's.
     let header = json!({ "alg": "ES256", "kid": "new" });
     let unknown = pair.sign_as(&header, &provider.claims(hours(5)));
@@ -200,11 +261,11 @@ async fn few_wait_for_a_provider_that_hangs_and_the_others_go_on() {
             assert_eq!(answer, AWAY);
             assert!(after < PATIENCE, "{after:?}");
         }
-        // Meanwhile the keys that are at hand are used, old ones too, and other issuers asked.
-        let hour = now + TimeDelta::hours(1);
+        // Meanwhile the keys of the last hour are used, and other issuers asked.
+        let hour = now + TimeDelta::seconds(3599);
         assert!(ask(&known, &of_known, now).await.is_ok());
-        let stale = at(&known_one, &pair, hour);
-        assert!(ask(&known, &stale, hour).await.is_ok());
+        let not_fresh = at(&known_one, &pair, hour);
+        assert!(ask(&known, &not_fresh, hour).await.is_ok());
         let token = at(&quick, &pair, now);
         assert!(ask(&known, &token, now).await.is_ok());
         let own = mint(SECRET, &claims(now)).unwrap();
@@ -219,6 +280,45 @@ async fn few_wait_for_a_provider_that_hangs_and_the_others_go_on() {
     }
     assert_eq!(hanging.asked(), 1, "one question, however many wait");
     assert!(known_one.asked() <= 3, "and one to renew");
+}
+
+/// Whose keys are old waits as for the first ones, and in no more places: some are sent away meanwhile. Then it
+/// counts as away, and nobody waits any more.
+#[tokio::test]
+async fn whose_keys_are_old_waits_for_a_provider_that_hangs_once() {
+    let pair = Pair::elliptic("e1");
+    let provider = Provider::start(&[&pair]).await;
+    let known = known(&provider);
+    let now = Utc::now();
+    assert!(ask(&known, &at(&provider, &pair, now), now).await.is_ok());
+    provider.shared.hangs.store(true, Ordering::SeqCst);
+    let later = now + TimeDelta::hours(2);
+    let token = at(&provider, &pair, later);
+    let places = waiting_for_each(1);
+    let begun = Instant::now();
+    let asks =
+        (0..places + 10).map(|_| async { (ask(&known, &token, later).await, begun.elapsed()) });
+    let (sent_away, waited): (Vec<_>, Vec<_>) = futures::future::join_all(asks)
+        .await
+        .into_iter()
+        .partition(|(answer, _)| *answer == AWAY);
+    assert_eq!((sent_away.len(), waited.len()), (10, places));
+    for (answer, after) in waited {
+        assert!(answer.is_ok(), "{answer:?}");
+        assert!(after >= PATIENCE, "{after:?}");
+    }
+    assert_eq!(provider.asked(), 2);
+    // Once it has not answered in its time either.
+    let now = || later + begun.elapsed();
+    while ask(&known, &token, now()).await == AWAY {
+        assert!(begun.elapsed() < 5 * PATIENCE, "it does not count as away");
+        tokio::task::yield_now().await;
+    }
+    let waits = Instant::now();
+    for _ in 0..2 * places {
+        assert!(ask(&known, &token, now()).await.is_ok());
+    }
+    assert!(waits.elapsed() < PATIENCE, "{:?}", waits.elapsed());
 }
 
 /// With three issuers.
