@@ -400,7 +400,7 @@ bodies! {
         approval_id: ApprovalId,
         /// Yes or no.
         verdict: Verdict,
-        /// Why.
+        /// Why; needed for a no.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Slug>,
         /// The version that was looked at; needed once it was amended.

@@ -205,7 +205,7 @@ pub struct OneDecision {
     pub approval_id: ApprovalId,
     /// Yes or no.
     pub verdict: Verdict,
-    /// Why.
+    /// Why; needed for a no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Slug>,
     /// The version that was looked at; needed once it was amended.

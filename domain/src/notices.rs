@@ -430,7 +430,7 @@ mod tests {
             let decided = desk.run(DecideApproval {
                 approval_id: approval.id,
                 verdict,
-                reason: None,
+                reason: Some(slug("looked_at")),
                 version: None,
             });
             let [notice] = &queued(&decided)[..] else {

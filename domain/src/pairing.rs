@@ -542,7 +542,7 @@ mod tests {
             let act = DecideApproval {
                 approval_id: desk.approval().id,
                 verdict,
-                reason: None,
+                reason: Some(slug("looked_at")),
                 version: None,
             };
             assert_eq!(act_on(desk, both(), act), [outcome]);

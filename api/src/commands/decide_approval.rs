@@ -12,9 +12,9 @@ pub(super) fn endpoint() -> Endpoint {
     Endpoint::command::<DecideApproval>(post(handler))
         .summary("Decide an approval")
         .description(
-            "One person's yes or no. One no ends it; enough distinct people with the roles that \
-             were asked for release it, and what it holds is carried out next. A change order takes \
-             effect at once. Neither software nor the one who asked may decide.",
+            "One person's yes or no. One no, which has to say why, ends it; enough distinct people \
+             with the roles that were asked for release it, and what it holds is carried out next. A \
+             change order takes effect at once. Neither software nor the one who asked may decide.",
         )
         .problems(CLAIMS)
 }

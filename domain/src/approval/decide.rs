@@ -34,6 +34,12 @@ pub(super) fn decide(
     }
     unclaimed(after, facts)?;
     let (roles, on_behalf_of) = standing(after, facts)?;
+    if body.verdict == Verdict::Reject && body.reason.is_none() {
+        return Err(Rejection::invalid(
+            "/reason",
+            "is needed for a no: say why in a word, such as `too_dear`",
+        ));
+    }
     after.votes.push(Vote {
         actor_id: facts.actor_id.clone(),
         roles,

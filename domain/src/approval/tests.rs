@@ -181,7 +181,7 @@ impl Room {
                     0 => Verdict::Reject,
                     _ => Verdict::Approve,
                 },
-                reason: None,
+                reason: (act.variant % 5 > 0).then_some(reason),
                 version: match act.variant % 7 {
                     0 => Some(approval.version + 1),
                     1 => None,
@@ -314,6 +314,8 @@ impl Room {
                 let claim = before.claimed_by(now);
                 assert!(claim.is_none_or(|c| c.by == PEOPLE[act.who.person].0));
                 assert_eq!(after.votes.len(), before.votes.len() + 1);
+                let says_why = body.verdict == Verdict::Approve || body.reason.is_some();
+                assert!(says_why, "a no without a reason");
             }
             Command::RecordApprovalStep(body) => {
                 let first = &before.steps[0];
@@ -770,6 +772,57 @@ fn does(
     let command = body.into();
     let facts = room.facts(&act, &command);
     room.desk.try_with(&command, &facts).map(|_| ())
+}
+
+/// Who has no word learns that, not what their no would have lacked.
+#[test]
+fn a_no_says_why() {
+    let mut room = Room::opens(2, OnExpiry::Deny);
+    let no = DecideApproval {
+        approval_id: room.desk.approval().id,
+        verdict: Verdict::Reject,
+        reason: None,
+        version: None,
+    };
+    let stranger = does(&mut room, 5, None, no.clone()).unwrap_err();
+    assert_eq!(stranger.code(), contracts::ErrorCode::Forbidden);
+    let refused = does(&mut room, 1, None, no.clone()).unwrap_err();
+    assert_eq!(refused.code(), contracts::ErrorCode::InvalidField);
+    assert_eq!(refused.field().unwrap().pointer, "/reason");
+    assert!(refused.detail().contains("`too_dear`"), "{refused}");
+    assert_eq!(room.desk.approval().state, ApprovalState::Pending);
+
+    let reason = Some(slug("too_dear"));
+    let why = DecideApproval { reason, ..no };
+    does(&mut room, 1, None, why.clone()).unwrap();
+    let approval = room.desk.approval();
+    assert_eq!(approval.state, ApprovalState::Rejected);
+    assert_eq!(approval.reason, why.reason);
+}
+
+/// Once nobody had to say why: what is on record of those is told as ever.
+#[test]
+fn a_no_without_a_reason_that_is_on_record_is_told() {
+    let mut room = Room::opens(1, OnExpiry::Deny);
+    let no = DecideApproval {
+        approval_id: room.desk.approval().id,
+        verdict: Verdict::Reject,
+        reason: Some(slug("too_dear")),
+        version: None,
+    };
+    does(&mut room, 1, None, no).unwrap();
+    let mut told = room.desk.changes.clone();
+    let reasons = told
+        .iter_mut()
+        .filter_map(|change| match &mut change.event {
+            TicketEvent::ApprovalDecided { reason, .. } => reason.take(),
+            _ => None,
+        });
+    assert_eq!(reasons.count(), 1);
+    let rebuilt = told.iter().fold(None, |ticket, change| {
+        Some(evolve(room.desk.key, ticket, change))
+    });
+    assert_eq!(rebuilt, room.desk.ticket);
 }
 
 #[test]

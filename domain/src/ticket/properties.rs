@@ -128,7 +128,7 @@ pub(super) fn command(desk: &Desk, operation: Operation, variant: u64) -> Comman
             } else {
                 Verdict::Reject
             },
-            reason: None,
+            reason: Some(reason),
             version: approval.map(|approval| approval.version),
         }
         .into(),

@@ -21,7 +21,7 @@ fn decide_change(desk: &Desk, verdict: Verdict) -> DecideApproval {
     DecideApproval {
         approval_id: desk.approval().id,
         verdict,
-        reason: None,
+        reason: (verdict == Verdict::Reject).then(|| slug("too_dear")),
         version: None,
     }
 }

@@ -403,6 +403,7 @@ impl Play {
                 let verdict = if n == 9 { "reject" } else { "approve" };
                 let body = json!({
                     "approval_id": open.id, "verdict": verdict, "version": open.version,
+                    "reason": "adversary",
                 });
                 self.does(who, Operation::DecideApproval, id, body).await;
             }
@@ -496,7 +497,10 @@ impl Play {
 
     /// Decides what a filing was held for; it is tried again when locks are busy.
     async fn release(&self, held: &Reply, approver: &str, verdict: &str) -> bool {
-        let body = json!({ "approval_id": held.json()["approval"]["id"], "verdict": verdict });
+        let body = json!({
+            "approval_id": held.json()["approval"]["id"], "verdict": verdict,
+            "reason": "adversary",
+        });
         let key = key();
         loop {
             let operation = Operation::DecideApproval;

@@ -972,6 +972,7 @@ fn a_change_order_is_judged_anew_under_another_bundle() {
         // A no needs nobody's leave.
         let no = DecideApproval {
             verdict: Verdict::Reject,
+            reason: Some(slug("too_dear")),
             ..yes(refused.1)
         };
         let answer = approver.decide(&no, &CallOptions::default()).await.unwrap();
@@ -1158,7 +1159,7 @@ fn many_are_decided_each_for_itself() {
         let one = |approval_id, verdict| OneDecision {
             approval_id,
             verdict,
-            reason: None,
+            reason: (verdict == Verdict::Reject).then(|| slug("too_dear")),
             version: None,
         };
         let body = DecideMany {
@@ -1410,6 +1411,95 @@ fn the_old_place_and_the_new_one_are_one_command() {
     });
 }
 
+/// A no that does not say why is refused as any other body that lacks something, wherever it is sent;
+/// with a reason it is taken there.
+#[test]
+fn a_no_says_why_wherever_it_is_sent() {
+    with_api(async |stack| {
+        let manager = Who::AccountManager.token(stack.tenant());
+        let roles = [Role::PlatformAdmin, Role::TenantAdmin, Role::Dispatcher];
+        let first = token(&stack, "usr_first", &roles);
+        let second = token(&stack, "usr_second", &roles);
+        let send = async |path: &str, token: &str, body: &Value| {
+            let ask = stack.http().post(path).key(key()).json(body);
+            ask.token(token).send().await
+        };
+        let lacks = |problem: &Problem| {
+            assert_eq!(problem.status, 422, "{problem:?}");
+            let [error] = problem.errors.as_slice() else {
+                panic!("{problem:?}")
+            };
+            assert_eq!(error.pointer, "/reason");
+            assert!(error.message.contains("such as `too_dear`"), "{error:?}");
+        };
+
+        let (job, order) = asked(&stack).await;
+        let (_, held) = held(&stack).await;
+        // One without a ticket.
+        let everything = json!({ "reason": "drill", "scope": { "kind": "everything" } });
+        let mut turned = Vec::new();
+        for operation in [Operation::EngageKillSwitch, Operation::ReleaseKillSwitch] {
+            let ask = stack.http().command(operation, None, &everything);
+            turned.push(ask.token(&first).key(key()).send().await);
+        }
+        let rearm: HeldReceipt = serde_json::from_value(turned[1].json()).unwrap();
+        let rearm = rearm.approval.id;
+
+        let ours = format!("/tickets/{}/approval/decide", job.id());
+        let of_approval = |id: ApprovalId| format!("/approvals/{id}/decide");
+        let places = [
+            (of_approval(order), order, &manager),
+            (of_approval(held.id), held.id, &manager),
+            (of_approval(rearm), rearm, &second),
+            (ours, order, &manager),
+        ];
+        for (path, id, token) in &places {
+            let no = json!({ "approval_id": id, "verdict": "reject" });
+            let refused = send(path, token, &no).await;
+            let problem = refused.problem(ErrorCode::InvalidField);
+            lacks(&problem);
+            assert!(problem.command_id.is_some(), "an attempt, on record");
+            for blank in ["", " "] {
+                let no = json!({ "approval_id": id, "verdict": "reject", "reason": blank });
+                let refused = send(path, token, &no).await;
+                let problem = refused.problem(ErrorCode::InvalidField);
+                assert_eq!(problem.errors[0].pointer, "/reason");
+            }
+            // Who has no word hears that, whatever their no lacks.
+            let stranger = Who::Technician.token(stack.tenant());
+            let refused = send(path, &stranger, &no).await;
+            refused.problem(ErrorCode::Forbidden);
+        }
+        let no = |id, reason: Option<&str>| OneDecision {
+            approval_id: id,
+            verdict: Verdict::Reject,
+            reason: reason.map(slug),
+            version: None,
+        };
+        let many = DecideMany {
+            decisions: vec![no(order, None), no(held.id, Some("too_dear"))],
+        };
+        let client = stack.client(stack.tenant(), Who::AccountManager);
+        let done = client.decide_many(&many, &CallOptions::default()).await;
+        let items = done.unwrap().items;
+        assert_eq!([items[0].status, items[1].status], [422, 200]);
+        lacks(items[0].problem.as_ref().unwrap());
+        for id in [order, rearm] {
+            assert_eq!(stands(&stack, id).await.state, ApprovalState::Pending);
+        }
+        for (path, id, token) in &places[2..] {
+            let no = json!({ "approval_id": id, "verdict": "reject", "reason": "too_dear" });
+            let done = send(path, token, &no).await;
+            assert_eq!(done.status, 200, "{}", done.text());
+        }
+        for id in [order, held.id, rearm] {
+            let approval = stands(&stack, id).await;
+            assert_eq!(approval.state, ApprovalState::Rejected);
+            assert_eq!(approval.reason, Some(slug("too_dear")));
+        }
+    });
+}
+
 /// What our own people are told, oldest first: for what, to whom, and only while what.
 async fn told(stack: &Stack) -> Vec<(String, Value, Value)> {
     sqlx::query_as(
@@ -1494,6 +1584,7 @@ fn approvals_without_a_ticket_tell_people_as_those_of_tickets_do() {
             expected.push(waiting(&approval));
             let decision = DecideApproval {
                 verdict,
+                reason: Some(slug("looked_at")),
                 ..yes(approval.id)
             };
             second.decide(&decision, &options()).await.unwrap();

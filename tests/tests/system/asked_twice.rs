@@ -54,7 +54,7 @@ async fn decide(stack: &Stack, who: Who, id: ApprovalId, verdict: Verdict) {
     let body = DecideApproval {
         approval_id: id,
         verdict,
-        reason: None,
+        reason: Some("within_reason".parse().unwrap()),
         version: None,
     };
     let client = stack.client(stack.tenant(), who);

@@ -75,7 +75,9 @@ fn act(job: &Job, proposal: &Proposal) -> (Operation, Value) {
         Choice::DecideChange { verdict } => match &proposal.input {
             AdvisorInput::ChangeDecision(input) => (
                 Operation::DecideApproval,
-                json!({ "approval_id": input.approval_id, "verdict": verdict }),
+                json!({
+                    "approval_id": input.approval_id, "verdict": verdict, "reason": "looked_at",
+                }),
             ),
             other => panic!("{other:?}"),
         },
@@ -167,7 +169,9 @@ fn an_approved_change_is_charged_and_a_rejected_one_is_not() {
         let mut job = Job::at(&stack, stack.tenant(), TicketState::ChangeRequested).await;
         job.does(Operation::DecideApproval).await;
         let refused = job.does(Operation::RequestChange).await.approval_id;
-        let verdict = json!({ "approval_id": refused, "verdict": "reject" });
+        let verdict = json!({
+            "approval_id": refused, "verdict": "reject", "reason": "too_dear",
+        });
         job.sends(Operation::DecideApproval, &verdict).await;
         job.does(Operation::Complete).await;
         job.does(Operation::QaVerify).await;

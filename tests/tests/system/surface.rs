@@ -60,7 +60,7 @@ async fn decide(
     let body = DecideApproval {
         approval_id,
         verdict,
-        reason: None,
+        reason: Some("looked_at".parse().unwrap()),
         version: None,
     };
     let body = serde_json::to_value(body).unwrap();

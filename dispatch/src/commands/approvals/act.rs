@@ -13,7 +13,7 @@ use contracts::{
 use serde_json::Value;
 
 use super::{
-    args::{AmendArgs, ApprovalsCommand, ClaimArgs, DecideArgs, OverrideArgs},
+    args::{AmendArgs, ApprovalsCommand, ClaimArgs, OverrideArgs},
     resolve,
 };
 use crate::{desk::Desk, exit::Failure, table::short};
@@ -22,7 +22,8 @@ use crate::{desk::Desk, exit::Failure, table::short};
 pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure> {
     let (api, options) = (&desk.api, CallOptions::default());
     let meant = match command {
-        ApprovalsCommand::Approve(args) | ApprovalsCommand::Reject(args) => &args.approval,
+        ApprovalsCommand::Approve(args) => &args.approval,
+        ApprovalsCommand::Reject(args) => &args.approval,
         ApprovalsCommand::Claim(args) => &args.approval,
         ApprovalsCommand::Release(args) => &args.approval,
         ApprovalsCommand::Amend(args) => &args.approval,
@@ -35,11 +36,21 @@ pub async fn run(desk: &Desk, command: &ApprovalsCommand) -> Result<(), Failure>
     let approval_id = resolve(api, meant).await?;
     let (answer, done) = match command {
         ApprovalsCommand::Approve(args) => {
-            let body = decision(approval_id, Verdict::Approve, args);
+            let body = DecideApproval {
+                approval_id,
+                verdict: Verdict::Approve,
+                reason: args.reason.clone(),
+                version: args.version,
+            };
             (api.decide(&body, &options).await?, None)
         }
         ApprovalsCommand::Reject(args) => {
-            let body = decision(approval_id, Verdict::Reject, args);
+            let body = DecideApproval {
+                approval_id,
+                verdict: Verdict::Reject,
+                reason: Some(args.reason.clone()),
+                version: args.version,
+            };
             (api.decide(&body, &options).await?, None)
         }
         ApprovalsCommand::Claim(args) => {
@@ -142,15 +153,6 @@ fn decided_words(state: ApprovalState) -> &'static str {
             "was approved, but what it asks for would not pass any more: it is void"
         }
         _ => "is rejected; nothing is done",
-    }
-}
-
-fn decision(approval_id: ApprovalId, verdict: Verdict, args: &DecideArgs) -> DecideApproval {
-    DecideApproval {
-        approval_id,
-        verdict,
-        reason: args.reason.clone(),
-        version: args.version,
     }
 }
 

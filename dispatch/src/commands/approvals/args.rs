@@ -22,9 +22,9 @@ pub enum ApprovalsCommand {
     /// Shows one approval: what is asked, why, by whom, what happens next, what was said
     Show(OneArgs),
     /// Says yes; when enough people have, what was asked is carried out
-    Approve(DecideArgs),
-    /// Says no, which ends it
-    Reject(DecideArgs),
+    Approve(ApproveArgs),
+    /// Says no and why, which ends it
+    Reject(RejectArgs),
     /// Works on one: others are told so, until the time is over
     Claim(ClaimArgs),
     /// Works on it no longer
@@ -52,7 +52,8 @@ impl ApprovalsCommand {
         match self {
             Self::List(args) => &args.connection,
             Self::Show(args) | Self::Release(args) => &args.connection,
-            Self::Approve(args) | Self::Reject(args) => &args.connection,
+            Self::Approve(args) => &args.connection,
+            Self::Reject(args) => &args.connection,
             Self::Claim(args) => &args.connection,
             Self::Amend(args) => &args.connection,
             Self::Withdraw(args) => &args.connection,
@@ -128,9 +129,9 @@ pub struct OneArgs {
     pub connection: Connection,
 }
 
-/// `dispatch approvals approve` and `reject`.
+/// `dispatch approvals approve`.
 #[derive(Debug, Args)]
-pub struct DecideArgs {
+pub struct ApproveArgs {
     /// The approval: its id, the beginning of it, or its short form
     #[arg(value_name = "ID")]
     pub approval: String,
@@ -138,6 +139,25 @@ pub struct DecideArgs {
     /// Why: a word such as within_budget
     #[arg(long, value_name = "WORD")]
     pub reason: Option<Slug>,
+
+    /// The version that you looked at, as `show` has it; needed once it was amended
+    #[arg(id = "approval_version", long = "approval-version", value_name = "N")]
+    pub version: Option<u32>,
+
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `dispatch approvals reject`.
+#[derive(Debug, Args)]
+pub struct RejectArgs {
+    /// The approval: its id, the beginning of it, or its short form
+    #[arg(value_name = "ID")]
+    pub approval: String,
+
+    /// Why: a word such as too_dear
+    #[arg(long, value_name = "WORD")]
+    pub reason: Slug,
 
     /// The version that you looked at, as `show` has it; needed once it was amended
     #[arg(id = "approval_version", long = "approval-version", value_name = "N")]

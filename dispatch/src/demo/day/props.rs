@@ -6,6 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     ApprovalId, AssetId, ContactId, MessageId, Operation, SiteId, TechnicianId, TicketId,
+    approval::Verdict,
     command::CommandReceipt,
     comms::Routing,
     filing::{Filed, FilingReceipt},
@@ -258,6 +259,10 @@ impl<'a> Props<'a> {
             Deed::DecideApproval { verdict } => json!({
                 "approval_id": self.approval.ok_or("no approval was asked for")?,
                 "verdict": verdict,
+                "reason": match verdict {
+                    Verdict::Approve => "within_budget",
+                    Verdict::Reject => "too_dear",
+                },
             }),
             Deed::ReturnVisit { evidence: kinds } => json!({
                 "reason": "pane_to_be_ordered", "evidence": evidence(kinds),
