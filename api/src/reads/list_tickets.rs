@@ -77,14 +77,15 @@ fn site(query: &Query) -> Result<Option<IdOrCode<SiteId>>, Failure> {
 
 fn text(query: &Query) -> Result<Option<String>, Failure> {
     let text: Option<String> = query.get("q")?;
-    let text = text.map(|text| text.trim().to_owned());
-    let wrong =
-        |text: &String| text.is_empty() || text.chars().count() > MAX_TEXT || text.contains('\0');
+    // Counted as it was sent, as in the document; blanks around it are not looked for.
+    let wrong = |text: &String| text.trim().is_empty() || text.chars().count() > MAX_TEXT;
     if text.as_ref().is_some_and(wrong) {
-        let detail = format!("`q` must be 1 to {MAX_TEXT} characters and not blank.");
+        let detail = format!(
+            "`q` must be 1 to {MAX_TEXT} characters, blanks around it included, and not blank."
+        );
         return Err(Failure::parameter("q", detail));
     }
-    Ok(text)
+    Ok(text.map(|text| text.trim().to_owned()))
 }
 
 pub(super) fn endpoint() -> Endpoint {
@@ -137,4 +138,37 @@ pub(super) fn endpoint() -> Endpoint {
         )
         .query::<String>("cursor", false, "`next_cursor` of the page before.")
         .query::<Rows<200>>("limit", false, "Rows per page, 1 to 200; 50 without it.")
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::ErrorCode;
+    use http::Request;
+
+    use super::*;
+
+    fn asked(q: &str) -> Result<Option<String>, Failure> {
+        let uri = format!("/x?q={q}");
+        let (parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        text(&Query::read(&parts, &["q"]).unwrap())
+    }
+
+    #[test]
+    fn a_text_is_counted_as_it_is_sent_and_is_not_blank() {
+        let most = "x".repeat(MAX_TEXT);
+        assert_eq!(asked(&most).unwrap(), Some(most.clone()));
+        let umlauts = "%C3%BC".repeat(MAX_TEXT);
+        assert_eq!(asked(&umlauts).unwrap(), Some("ü".repeat(MAX_TEXT)));
+        assert_eq!(asked("%20a+b%09").unwrap().as_deref(), Some("a b"));
+        for wrong in [
+            "",
+            "+",
+            "%20%C2%A0",
+            &format!("{most}x"),
+            &format!("+{most}"),
+        ] {
+            let failure = asked(wrong).unwrap_err();
+            assert_eq!(failure.code(), ErrorCode::InvalidParameter, "{wrong}");
+        }
+    }
 }

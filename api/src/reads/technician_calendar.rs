@@ -1,6 +1,6 @@
 //! `GET /api/v1/technicians/{id}/calendar`
 
-use chrono::{Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 use contracts::{
     ErrorCode, TechnicianId,
     directory::{CalendarDay, TechnicianCalendar},
@@ -58,20 +58,20 @@ async fn handler(
 
 /// The first date after those that are asked for.
 fn range(from: NaiveDate, to: Option<NaiveDate>) -> Result<NaiveDate, Failure> {
-    let refused = |name, detail: String| Err(Failure::parameter(name, detail));
     // Arithmetic on days near the ends of the calendar would overflow.
-    let years = 1970..=9998;
-    let in_years = |date: NaiveDate| years.contains(&chrono::Datelike::year(&date));
-    if !in_years(from) {
-        return refused("from", "`from` must lie in the years 1970 to 9998.".into());
+    for (name, date) in [("from", Some(from)), ("to", to)] {
+        if date.is_some_and(|date| !(1970..=9998).contains(&date.year())) {
+            let detail = format!("`{name}` must lie in the years 1970 to 9998.");
+            return Err(Failure::parameter(name, detail));
+        }
     }
     let to = to.unwrap_or(from + Days::new(DEFAULT_DAYS));
     match (to - from).num_days() {
         1..=MOST_DAYS => Ok(to),
-        _ => refused(
+        _ => Err(Failure::parameter(
             "to",
             format!("`to` must be 1 to {MOST_DAYS} days after `from`; it is not itself shown."),
-        ),
+        )),
     }
 }
 
@@ -114,8 +114,15 @@ mod tests {
         for to in ["2026-11-21", "2026-11-20", "2027-01-23"] {
             assert!(range(from, Some(date(to))).is_err(), "{to}");
         }
-        for wild in [NaiveDate::MIN, NaiveDate::MAX] {
+        let last = date("9998-12-31");
+        for wild in [NaiveDate::MIN, NaiveDate::MAX, date("9999-01-01")] {
             assert!(range(wild, None).is_err());
+            for from in [from, last] {
+                let failure = range(from, Some(wild)).unwrap_err();
+                assert_eq!(failure.code(), ErrorCode::InvalidParameter, "{wild}");
+            }
         }
+        // A fortnight from there ends in the next year, which nobody has named.
+        assert_eq!(range(last, None).unwrap(), date("9999-01-14"));
     }
 }
