@@ -220,7 +220,7 @@ impl Sender {
         };
         if (claimed.now - claimed.due_at)
             .to_std()
-            .is_ok_and(|age| age > self.tuning.max_age)
+            .is_ok_and(|age| age > self.tuning.max_age.min(sending::OLDEST))
         {
             self.settle(claimed.key, DeliveryState::Failed, TOO_OLD, Duration::ZERO)
                 .await?;
@@ -250,7 +250,7 @@ impl Sender {
                 self.metrics.ended(DeliveryState::Withdrawn);
             }
             Begun::Held { scope } => {
-                tracing::debug!(%message_id, %scope, "message held back by a kill switch");
+                tracing::debug!(%message_id, %scope, "message held back");
             }
             Begun::NoAddress => {
                 tracing::warn!(%tenant_id, %message_id, "message given up: no address");

@@ -13,6 +13,8 @@ use contracts::{
     value::Slug,
 };
 
+use crate::comms::Quiet;
+
 /// An accepted command: write all of it, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
@@ -129,4 +131,6 @@ pub struct OutboundMessage {
     pub due_at: DateTime<Utc>,
     /// What must still be so then.
     pub only_while: OnlyWhile,
+    /// When it must not leave, however late it is; none where nothing binds it.
+    pub quiet: Option<Quiet>,
 }

@@ -13,7 +13,7 @@ use contracts::{
     template::IncidentTemplate,
 };
 
-use crate::approval::Amended;
+use crate::{approval::Amended, comms::Peace};
 
 /// Which ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,6 +156,8 @@ pub struct Facts {
     /// Whether the contact has an address on the channel that the body names; `true` when it names
     /// none.
     pub contact_reachable: bool,
+    /// When the message that the command queues must not leave; none where nothing binds it.
+    pub peace: Option<Peace>,
     /// The bundle's rules for messages.
     pub comms: CommsRules,
     /// Rights to decide that others lent to the actor.

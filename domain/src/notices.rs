@@ -260,6 +260,7 @@ fn to_roles(
         text: None,
         due_at,
         only_while,
+        quiet: None,
     })
 }
 
@@ -281,6 +282,7 @@ fn to_concerned(
             approval_id,
             states,
         },
+        quiet: None,
     }
 }
 

@@ -241,6 +241,7 @@ pub(crate) fn facts(now: DateTime<Utc>, n: u128) -> Facts {
         route: None,
         message_held: true,
         contact_reachable: true,
+        peace: None,
         comms: comms_rules(),
         lent: Vec::new(),
         amended: None,

@@ -25,7 +25,7 @@ use crate::{
     evaluator::Evaluator,
     files::BundleFiles,
     holders::{Holders, NOBODY},
-    limits,
+    limits::{self, Peace},
     manifest::Manifest,
     reads::{self, Reads},
     roles,
@@ -48,6 +48,7 @@ pub struct Bundle {
     signer: Option<String>,
     templates: Templates,
     comms: CommsRules,
+    peace: Option<Peace>,
     autonomy: AutonomyRules,
     approvals: Approvals,
     change_order: ApprovalNeed,
@@ -118,7 +119,7 @@ impl Bundle {
         let autonomy = autonomy::parse(&data, &templates)?;
         let approvals = approvals::parse(&data, &files)?;
         let change_order = approvals.change_order()?;
-        limits::check(&data, &templates)?;
+        let peace = limits::parse(&data, &templates)?;
         let roles = roles::parse(&data)?;
         let reads = reads::parse(&data)?;
         Ok(Self {
@@ -131,6 +132,7 @@ impl Bundle {
             signer,
             templates,
             comms,
+            peace,
             autonomy,
             approvals,
             change_order,
@@ -179,6 +181,11 @@ impl Bundle {
     /// The rules for messages.
     pub fn comms(&self) -> &CommsRules {
         &self.comms
+    }
+
+    /// When customers are left in peace; none where its data do not say.
+    pub fn peace(&self) -> Option<&Peace> {
+        self.peace.as_ref()
     }
 
     /// How far software may go by itself.

@@ -45,6 +45,7 @@ pub use error::{BundleError, EvaluationError, SignatureError};
 pub use files::BundleFiles;
 pub use holders::{Held, Holders};
 pub use keys::{SigningKey, VerificationKeys};
+pub use limits::Peace;
 pub use reads::Reads;
 pub use roles::is_barred;
 pub use signature::{AcceptedFiles, Trust};

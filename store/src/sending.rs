@@ -14,11 +14,15 @@ use contracts::{
         Channel, DeliveryState, OnlyWhile, Purpose, WebhookRecipient, WebhookStage, WebhookTicket,
     },
 };
+use domain::comms::QUIET_KNOWN;
 use serde::Deserialize;
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
 use crate::Error;
+
+/// Older than this no message leaves: when it must not is known for as long.
+pub const OLDEST: Duration = Duration::from_secs(QUIET_KNOWN.num_seconds().unsigned_abs());
 
 /// A message: whose, and which.
 pub type Key = (TenantId, MessageId);
@@ -84,9 +88,10 @@ pub enum Begun {
         /// Such as `approval_decided`.
         reason: Slug,
     },
-    /// A kill switch stops what software says, or the tenant is not active; it is queued again.
+    /// A kill switch stops what software says, the tenant is not active, or customers are left in peace;
+    /// it is queued again.
     Held {
-        /// Which switch, or `tenant_suspended`.
+        /// Which switch, `tenant_suspended`, or `quiet_hours`.
         scope: String,
     },
     /// The person has no address for this channel any more, or none that can be used; it is given up.
@@ -155,7 +160,8 @@ pub struct Fate<'a> {
 pub struct Backlog {
     /// Messages that wait, also for their time.
     pub queued: u64,
-    /// Those whose time has come and that wait for nothing but to be sent.
+    /// Those whose time has come, after the quiet hours that held them, and that wait for nothing but to
+    /// be sent.
     pub due: u64,
     /// Seconds since the oldest of those was due.
     pub oldest_due_seconds: f64,
@@ -300,14 +306,16 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, Error> {
     let (queued, due, oldest, without_endpoint, unknown): (i64, i64, f64, i64, i64) =
         sqlx::query_as(
             "select count(*),
-                    count(*) filter (where last_result is distinct from 'no_endpoint' and due_at <= now()),
-                    coalesce(extract(epoch from now() - min(due_at) filter (
-                        where last_result is distinct from 'no_endpoint' and due_at <= now())), 0)::float8,
+                    count(*) filter (where last_result is distinct from 'no_endpoint' and since <= now()),
+                    coalesce(extract(epoch from now() - min(since) filter (
+                        where last_result is distinct from 'no_endpoint' and since <= now())), 0)::float8,
                     count(*) filter (where last_result = 'no_endpoint'),
                     (select count(*) from comms_queue
                       where state = 'failed' and last_result = 'unknown_outcome'
                         and ended_at > now() - interval '1 day')
-             from comms_queue where state = 'queued'",
+             from (select last_result,
+                          case when last_result = 'quiet_hours' then next_at else due_at end as since
+                     from comms_queue where state = 'queued') waiting",
         )
         .fetch_one(pool)
         .await?;

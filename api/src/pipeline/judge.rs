@@ -24,6 +24,7 @@ use domain::{
     Autonomy, Decided, Effect, Facts, Filing, FilingFacts, Rejection, Route, TenantFacts,
     TicketKey,
     approval::{Amended, ApprovalFacts},
+    comms::Peace,
     filing::ControlFacts,
 };
 use policy::{Bundle, Held, primary_code};
@@ -839,6 +840,7 @@ fn facts(
         route: route.take(),
         message_held: facts.message_held,
         contact_reachable: facts.contact_reachable,
+        peace: peace(command, ticket, settings, bundle),
         comms: bundle.comms().clone(),
         lent: facts.lent.clone(),
         amended,
@@ -847,6 +849,22 @@ fn facts(
         event_seq: situation.ticket.map_or(0, |locked| locked.event_seq),
         expected_version: call.expected_version,
     }
+}
+
+/// When the bundle's data leave customers in peace by what the command does, on a job of this kind.
+fn peace(
+    command: &Command,
+    ticket: Option<&Ticket>,
+    settings: &TenantSettings,
+    bundle: &Bundle,
+) -> Option<Peace> {
+    let template = ticket.map(|ticket| &ticket.template);
+    let peace = bundle.peace()?;
+    let binds = peace.binds(command.operation(), template);
+    binds.then(|| Peace {
+        hours: settings.quiet_hours.unwrap_or_else(|| peace.hours()),
+        on_days_off: peace.on_days_off(),
+    })
 }
 
 /// The template that the body names, else the ticket's.

@@ -98,5 +98,6 @@ fn notice(scope: &KillScope, generation: u64, facts: &FilingFacts) -> Option<Out
             generation,
             scope: scope.key(),
         },
+        quiet: None,
     })
 }

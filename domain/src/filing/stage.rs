@@ -142,5 +142,6 @@ fn notice(facts: &FilingFacts) -> Option<OutboundMessage> {
         text: None,
         due_at: facts.now,
         only_while: OnlyWhile::Always,
+        quiet: None,
     })
 }

@@ -33,6 +33,11 @@ pub(super) fn plan(
     let due_at = due_at(body.send_at, facts.now)?;
     let only_while = body.only_while.clone().unwrap_or(OnlyWhile::TicketOpen);
     wanted(&only_while, ticket)?;
+    let quiet = facts
+        .peace
+        .map(|peace| peace.quiet(&facts.calendar, due_at))
+        .transpose()
+        .map_err(Rejection::CalendarUnusable)?;
     let id = facts.ids.message;
     let event = TicketEvent::MessageQueued {
         message_id: id,
@@ -51,6 +56,7 @@ pub(super) fn plan(
             text: Some(body.text.clone()),
             due_at,
             only_while,
+            quiet,
         })]),
     )
 }
@@ -118,10 +124,10 @@ fn wanted(only_while: &OnlyWhile, ticket: &Ticket) -> Result<(), Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{ApprovalId, ContactId, FreeText, TicketState};
+    use contracts::{ApprovalId, ContactId, FreeText, TicketState, schedule::QuietHours};
 
     use super::*;
-    use crate::testing::*;
+    use crate::{comms::Peace, testing::*};
 
     fn message() -> CommsOutbound {
         CommsOutbound {
@@ -154,6 +160,31 @@ mod tests {
         assert_eq!(Some(queued.due_at), send_at);
         assert_eq!(queued.only_while, OnlyWhile::TicketOpen);
         assert_eq!(queued.text, Some(message().text));
+    }
+
+    #[test]
+    fn what_binds_it_does_so_from_its_time_on() {
+        let mut desk = on_site();
+        let mut facts = desk.facts();
+        let peace = Peace {
+            hours: QuietHours {
+                from_minute: 22 * 60,
+                until_minute: 7 * 60,
+            },
+            on_days_off: true,
+        };
+        facts.peace = Some(peace);
+        let send_at = facts.now + TimeDelta::days(3);
+        let body = CommsOutbound {
+            send_at: Some(send_at),
+            ..message()
+        };
+        let decided = desk.try_with(&body.into(), &facts).unwrap();
+        let [Effect::QueueMessage(queued)] = &decided.effects[..] else {
+            panic!("one message");
+        };
+        let expected = peace.quiet(&facts.calendar, send_at).unwrap();
+        assert_eq!(queued.quiet, Some(expected));
     }
 
     #[test]

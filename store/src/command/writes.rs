@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use contracts::{
     ApprovalId, ContactId, EventId, MessageId, Operation,
     approval::{Approval, ApprovalState},
@@ -17,7 +17,7 @@ use contracts::{
     ticket::{Ticket, Visit},
     value::PeerAddress,
 };
-use domain::{Autonomy, Decided, Effect, Filing, OutboundMessage};
+use domain::{Autonomy, Decided, Effect, Filing, OutboundMessage, comms::Quiet};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -196,6 +196,7 @@ struct MessageRow<'a> {
     peer: Option<&'a str>,
     text: Option<&'a str>,
     raw: Option<&'a str>,
+    quiet: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -370,6 +371,7 @@ impl<'a> Writes<'a> {
             peer: Some(message.peer.as_str()),
             text: Some(body.text.as_str()),
             raw: body.raw.as_ref().map(|raw| raw.as_str()),
+            quiet: None,
         });
     }
 
@@ -516,8 +518,20 @@ impl<'a> Writes<'a> {
             peer: None,
             text: message.text.as_ref().map(|text| text.as_str()),
             raw: None,
+            quiet: message.quiet.as_ref().map(multirange),
         });
     }
+}
+
+/// When a message must not leave, as Postgres reads it: what nobody knows is quiet.
+fn multirange(quiet: &Quiet) -> String {
+    let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let windows = quiet.windows.iter();
+    let mut ranges: Vec<String> = windows
+        .map(|window| format!("[{},{})", text(window.start), text(window.end)))
+        .collect();
+    ranges.push(format!("[{},)", text(quiet.known_until)));
+    format!("{{{}}}", ranges.join(","))
 }
 
 fn changed_visits<'a>(before: Option<&Ticket>, after: &'a Ticket) -> Vec<&'a Visit> {

@@ -58,6 +58,13 @@ const CHECKS: &[(Invariant, &str, &str)] = &[
          where key <> wire_id('msg', message_id)",
     ),
     (
+        Invariant::I7,
+        "a message left in quiet hours that bind it",
+        "select 'comms_attempts ' || a.message_id || ' #' || a.attempt from comms_attempts a
+         join comms_messages m on m.tenant_id = a.tenant_id and m.id = a.message_id
+         where m.quiet @> a.at",
+    ),
+    (
         Invariant::I10,
         "the sender's login may read or write more than its messages need",
         "select c.relname || '.' || a.attname from pg_class c

@@ -77,7 +77,7 @@ async fn said(stack: &Stack, job: &Job) -> MessageId {
 }
 
 /// Has people approve what is held, and the workflow carry it out.
-async fn approved(stack: &Stack, held: &Reply) -> MessageId {
+pub(crate) async fn approved(stack: &Stack, held: &Reply) -> MessageId {
     assert_eq!(held.status, 202, "{}", held.text());
     let id = held.json()["approval"]["id"].as_str().unwrap().to_owned();
     let about = async |what: &str, who: Who, body: Value| {
@@ -90,14 +90,14 @@ async fn approved(stack: &Stack, held: &Reply) -> MessageId {
     done.receipt().message_id.unwrap()
 }
 
-async fn pool(stack: &Stack) -> PgPool {
+pub(crate) async fn pool(stack: &Stack) -> PgPool {
     let comms = &stack.database().addresses.comms;
     store::connect(comms, &PoolSettings::new("tests"))
         .await
         .unwrap()
 }
 
-fn lease() -> Lease {
+pub(crate) fn lease() -> Lease {
     Lease {
         worker: Uuid::from_u128(7),
         lasts: Duration::from_secs(60),
@@ -135,7 +135,7 @@ async fn begin(stack: &Stack, pool: &PgPool, message: MessageId) -> Begun {
     begun
 }
 
-async fn arrived(pool: &PgPool, message: sending::Key, outgoing: &Outgoing) {
+pub(crate) async fn arrived(pool: &PgPool, message: sending::Key, outgoing: &Outgoing) {
     let ended = Ended {
         attempt: outgoing.attempt,
         result: "http_204",

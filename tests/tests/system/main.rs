@@ -43,6 +43,7 @@ mod pool_bleed;
 mod pooler;
 mod proposals;
 mod provider;
+mod quiet_hours;
 mod reads;
 mod rollout;
 mod rules;

@@ -1121,6 +1121,35 @@ fn without_an_address_or_too_late_nothing_is_sent() {
 }
 
 #[test]
+fn whatever_is_configured_nothing_leaves_for_longer_than_its_quiet_times_are_known() {
+    with_switches(async |stack| {
+        turn_switch(stack.database(), stack.tenant().id, 1).await;
+        let aged = async |age: TimeDelta| {
+            let draft = Draft {
+                due_at: Utc::now() - age,
+                ..Draft::alone(stack.tenant())
+            };
+            draft.queue(stack.database()).await
+        };
+        let hour = TimeDelta::hours(1);
+        let oldest = TimeDelta::from_std(store::sending::OLDEST).unwrap();
+        let [known, unknown] = [aged(oldest - hour).await, aged(oldest + hour).await];
+        let receiver = Receiver::start(true, &[]).await;
+        let mut config = config(&stack, receiver.endpoint());
+        config.tuning.max_age = store::sending::OLDEST * 4;
+        let sender = start_with(config);
+        for (message, end) in [
+            (known, is("sent", "http_204")),
+            (unknown, is("failed", "too_old")),
+        ] {
+            assert_eq!(ended(stack.database(), message).await, end);
+        }
+        sender.stop().await;
+        assert_eq!(receiver.effects(), [known]);
+    });
+}
+
+#[test]
 fn the_senders_login_reads_addresses_and_no_names() {
     with_switches(async |stack| {
         let sender = sqlx::PgPool::connect(&stack.database().addresses.comms)
