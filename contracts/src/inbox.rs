@@ -142,8 +142,10 @@ pub struct ApprovalDetail {
     /// As in the inbox.
     #[serde(flatten)]
     pub summary: ApprovalSummary,
-    /// The held command as it was sent, `{operation, ticket_id, body}`: for people only, because it
-    /// may hold what somebody wrote. Absent for a change order, whose `request` says it all.
+    /// The held command as it was sent, `{operation, ticket_id, body}`. Where it holds what somebody
+    /// wrote it is for those who are asked, the one who asked and those who may read the messages of its
+    /// ticket; `request` has the rest. Never for software. Absent for a change order, whose `request`
+    /// says it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Value>,
     /// The decision that asked for it.
@@ -151,8 +153,11 @@ pub struct ApprovalDetail {
     /// Once it was carried out: the decision that let it pass, with the votes that there were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried_out: Option<ApprovalGround>,
-    /// What was said about it, oldest first; for people only.
+    /// What was said about it, oldest first: for the same people. Others see what they said themselves.
     pub comments: Vec<ApprovalComment>,
+    /// Whether something that people wrote was left out here, because the caller may not read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     /// Whether the caller may decide it now.
     pub may_decide: bool,
     /// Why not.

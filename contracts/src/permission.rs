@@ -110,7 +110,7 @@ reads! {
     /// How good software's advice was, in figures.
     Agreement = "See how often people did what software would have done.";
     /// What people are asked for, and who lent whom the right to decide it.
-    Approvals = "See what waits for a decision; who lent their right to decide it to the reader, or was lent it by them.";
+    Approvals = "See what waits for a decision, and what people wrote with it only when asked for that decision, or where the job's messages may be read; who lent their right to decide it to the reader, or was lent it by them.";
     /// Sites, assets, technicians and their calendars.
     Directory = "See sites, the things at them, technicians, and when those work, are away and are booked.";
     /// Personal data of the directory.

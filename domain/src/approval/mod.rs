@@ -98,6 +98,17 @@ pub fn may_decide(approval: &Approval, facts: &ApprovalFacts) -> Result<(), Reje
     act(&decision.into(), approval, facts).map(|_| ())
 }
 
+/// Whether the actor is one of those who are asked, whatever stands in the way of their word now: that
+/// somebody else works on it, that they have given it, that it is over.
+pub fn is_asked(approval: &Approval, facts: &ApprovalFacts) -> bool {
+    let asked = |role: &Role| approval.required_roles.contains(role);
+    let lent = (facts.lent.iter()).filter(|loan| loan.from != approval.requested_by);
+    let mut roles = (facts.actor_roles.iter()).chain(lent.flat_map(|loan| &loan.roles));
+    facts.actor_kind == ActorKind::Person
+        && facts.actor_id != approval.requested_by
+        && roles.any(asked)
+}
+
 /// Refuses to hold what is held: each copy that people said yes to would be carried out. One that has
 /// come to its end holds nothing any more, whether that is on record yet or not, and one on another
 /// ground will be void.

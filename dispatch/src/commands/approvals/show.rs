@@ -30,8 +30,13 @@ pub async fn run(desk: &Desk, args: &OneArgs) -> Result<(), Failure> {
             let _ = writeln!(text, "  {} ({})", clean(&reason.message), reason.code);
         }
     }
-    if let Some(body) = detail.command.as_ref().map(|command| &command["body"]) {
-        text += "\nwhat would be carried out\n";
+    let held = detail.command.as_ref().map(|command| &command["body"]);
+    let masked = detail.withheld.then_some(&detail.summary.approval.request);
+    if let Some(body) = held.or(masked) {
+        text += match held {
+            Some(_) => "\nwhat would be carried out\n",
+            None => "\nwhat would be carried out, without what is not yours to read\n",
+        };
         let body = serde_json::to_string_pretty(body).map_err(Failure::failed)?;
         for line in body.lines() {
             let _ = writeln!(text, "  {}", clean(line));
@@ -43,6 +48,10 @@ pub async fn run(desk: &Desk, args: &OneArgs) -> Result<(), Failure> {
             let (at, by) = (words::minute(comment.at), clean(&comment.author_id));
             let _ = writeln!(text, "  {at} {by}: {}", clean(comment.text.as_str()));
         }
+    }
+    if detail.withheld {
+        text += "\nWhat people wrote is for those who are asked, who asked, or who may read the messages \
+                 of the ticket.\n";
     }
     desk.print(&text)
 }
