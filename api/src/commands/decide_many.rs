@@ -1,7 +1,8 @@
-//! `POST /api/v1/approvals/decide`: many decisions, each a command of its own.
+//! `POST /api/v1/approvals/decide`: many decisions, each a command of its own, under one request id.
 
 use std::collections::BTreeSet;
 
+use axum::response::IntoResponse;
 use contracts::{
     ErrorCode, Operation, Problem,
     approval::ApprovalState,
@@ -10,12 +11,12 @@ use contracts::{
 };
 use serde_json::Value;
 
-use super::{Endpoint, Failure, Json, post};
+use super::{Endpoint, Failure, Json, Response, post};
 use crate::{pipeline::Answer, request::BulkRequest};
 
 const MOST: usize = 100;
 
-async fn handler(request: BulkRequest<DecideMany>) -> Result<Json<DecidedMany>, Failure> {
+async fn handler(request: BulkRequest<DecideMany>) -> Result<Response, Failure> {
     let decisions = &request.body.decisions;
     let wrong = |pointer: String, rule: &str| {
         Err(Failure::new(ErrorCode::InvalidField, format!("`{pointer}` {rule}.")).at(pointer, rule))
@@ -36,13 +37,21 @@ async fn handler(request: BulkRequest<DecideMany>) -> Result<Json<DecidedMany>, 
     // One after the other: two of one ticket would only wait for each other.
     let mut items = Vec::with_capacity(decisions.len());
     for decision in decisions {
-        let request_id = request.part_id(&decision.approval_id.to_string());
-        let answer = request
-            .run(request_id.clone(), one(decision).into())
-            .await?;
+        let command = one(decision).into();
+        let (request_id, answer) = match items.is_empty() {
+            true => match request.run_first(command).await {
+                Ok(first) => first,
+                Err(whole) => return Ok(whole),
+            },
+            false => {
+                let request_id = request.part_id(&decision.approval_id.to_string());
+                let answer = request.run(request_id.clone(), command).await?;
+                (request_id, answer)
+            }
+        };
         items.push(outcome(decision, request_id, &answer)?);
     }
-    Ok(Json(DecidedMany { items }))
+    Ok(Json(DecidedMany { items }).into_response())
 }
 
 fn one(decision: &OneDecision) -> DecideApproval {
@@ -96,6 +105,20 @@ pub(super) fn endpoint() -> Endpoint {
     .description(
         "Up to a hundred, each with an outcome of its own: some may be refused while others are \
              taken. Each is a command under a request id that follows from the one given, so a \
-             repetition of the whole gives the same outcomes.",
+             repetition of the whole gives the same outcomes. Another list under the same request id is \
+             refused as a whole; and so it is where the first of them is answered with what is not kept, \
+             because nothing was decided for good.",
     )
+    .problems(&[
+        ErrorCode::Forbidden,
+        ErrorCode::OutOfScope,
+        ErrorCode::NotFound,
+        ErrorCode::PolicyDenied,
+        ErrorCode::KillSwitch,
+        ErrorCode::Stage,
+        ErrorCode::TenantSuspended,
+        ErrorCode::IdempotencyMismatch,
+        ErrorCode::InFlight,
+        ErrorCode::PolicyUnavailable,
+    ])
 }

@@ -90,6 +90,7 @@ pub(super) fn new(
         command_id: recorded.then_some(ids.command),
         decision_id: recorded.then_some(ids.decision),
         replayed: false,
+        kept: recorded && outcome.is_stored(call),
         kill: None,
         retry_after_seconds: (status == 503).then_some(1),
     }
@@ -132,6 +133,7 @@ pub(super) fn replayed(stored: Stored) -> Answer {
         command_id: Some(stored.command_id),
         decision_id: Some(stored.decision_id),
         replayed: true,
+        kept: true,
         kill: None,
         retry_after_seconds: None,
     }

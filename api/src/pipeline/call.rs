@@ -23,6 +23,9 @@ pub struct Call {
     pub trace: TraceContext,
     /// The tool an agent used.
     pub tool_name: Option<String>,
+    /// The SHA-256 of the list that it came in, in hex. It stands in the audit row, which so tells what else
+    /// was asked for under the same request id.
+    pub of_list: Option<String>,
     /// The tenant of the actor, where that is not the one in whose records the command is: a person
     /// of the platform acts on a tenant.
     pub home: Option<TenantId>,
@@ -57,6 +60,8 @@ pub struct Answer {
     pub decision_id: Option<DecisionId>,
     /// Whether this is the stored answer of an earlier attempt.
     pub replayed: bool,
+    /// Whether the same request is told the same from now on.
+    pub kept: bool,
     /// To software: how the kill switches stand.
     pub kill: Option<KillState>,
     /// When to try again.
@@ -81,6 +86,7 @@ pub(super) fn sample(kind: contracts::ActorKind, command: impl Into<Command>) ->
         correlation_id: CorrelationId::new("c").expect("one visible character"),
         trace: TraceContext::root([1; 24]),
         tool_name: None,
+        of_list: None,
         home: None,
         taken: false,
         untold: false,

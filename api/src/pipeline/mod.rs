@@ -954,6 +954,9 @@ fn audit_row(
     if let (Some(home), Some(payload)) = (call.home, payload.as_object_mut()) {
         payload.insert("of_tenant".into(), home.to_string().into());
     }
+    if let (Some(list), Some(payload)) = (&call.of_list, payload.as_object_mut()) {
+        payload.insert("of_list".into(), list.clone().into());
+    }
     if let (None, Some(asked), Some(payload)) = (after, call.ticket_id, payload.as_object_mut()) {
         payload.insert("ticket_id".into(), asked.to_string().into());
     }

@@ -160,6 +160,7 @@ impl Unrecorded {
             command_id: None,
             decision_id: None,
             replayed: false,
+            kept: false,
             kill: None,
             retry_after_seconds: retry,
         }

@@ -16,14 +16,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{
-    ApprovalId, Command, ErrorCode, Problem, TenantId, TicketId, actor::TOOL_NAME_HEADER,
-    command::CommandBody, kill_switch::KILL_SWITCH_HEADER,
+    ApprovalId, Command, CommandId, ErrorCode, Problem, TenantId, TicketId,
+    actor::TOOL_NAME_HEADER, canonical::canonical_sha256, command::CommandBody,
+    kill_switch::KILL_SWITCH_HEADER,
 };
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use store::TenantTx;
 use tokio::task::JoinError;
 use tracing::Instrument;
 
@@ -204,6 +206,7 @@ impl Sender {
             correlation_id: context.correlation_id()?.clone(),
             trace: context.trace.clone(),
             tool_name: self.tool_name.clone(),
+            of_list: None,
             home: None,
             taken: false,
             untold: false,
@@ -217,15 +220,21 @@ impl Sender {
 }
 
 /// A request for several commands at once, each with its own outcome.
+///
+/// The first one holds the request id for all of them: it comes under an id that follows from that alone,
+/// and its audit row names the list that it came in. So no other list is carried out under the same id,
+/// not even where it asks for other things: that is found before any of them is tried.
 #[derive(Debug)]
 pub struct BulkRequest<B> {
     app: App,
     of: Sender,
     /// What is asked for.
     pub body: B,
+    /// SHA-256 of that, in hex.
+    sha256: String,
 }
 
-impl<B: DeserializeOwned + Send> FromRequest<App> for BulkRequest<B> {
+impl<B: DeserializeOwned + Serialize + Send> FromRequest<App> for BulkRequest<B> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
@@ -236,10 +245,12 @@ impl<B: DeserializeOwned + Send> FromRequest<App> for BulkRequest<B> {
                 "One version cannot be that of several things; name each one's own.",
             ));
         }
+        let body = decode::<B>(&Value::Object(members))?;
         Ok(Self {
             app: app.clone(),
             of,
-            body: decode::<B>(&Value::Object(members))?,
+            sha256: canonical_sha256(&body).map_err(Failure::internal)?,
+            body,
         })
     }
 }
@@ -251,17 +262,63 @@ impl<B> BulkRequest<B> {
         self.app.limiter().admit_more(&self.of.caller.actor, more)
     }
 
-    /// The request id of one of the commands: the same for the same whole and the same part, so
-    /// that a repetition of the whole repeats each part.
+    /// The request id of one of the commands but the first: the same for the same whole and the same
+    /// part, so that a repetition of the whole repeats each part.
     pub fn part_id(&self, part: &str) -> String {
-        let digest = Sha256::digest(format!("{} {part}", self.of.request_id));
-        format!("bulk-{}", hex::encode(&digest[..16]))
+        bulk_id(&format!("{} {part}", self.of.request_id))
+    }
+
+    /// Runs the first of the commands under its own request id, as [`BulkRequest::run`] does; or says
+    /// how the whole is answered, because the request id stands for no list by that, or for another.
+    pub async fn run_first(&self, command: Command) -> Result<(String, Answer), Response> {
+        let request_id = bulk_id(&self.of.request_id);
+        let ran = self.run(request_id.clone(), command).await;
+        let answer = ran.map_err(IntoResponse::into_response)?;
+        // A trial holds nothing.
+        if self.of.dry_run {
+            return Ok((request_id, answer));
+        }
+        if !answer.kept {
+            return Err(reply(answer).unwrap_or_else(Failure::into_response));
+        }
+        if let Some(first) = answer.command_id.filter(|_| answer.replayed) {
+            let list = self.list_of(first).await;
+            let list = list.map_err(IntoResponse::into_response)?;
+            if list.as_ref() != Some(&self.sha256) {
+                return Err(self.mismatch(first, list).into_response());
+            }
+        }
+        Ok((request_id, answer))
+    }
+
+    /// The list that an attempt of before came in.
+    async fn list_of(&self, first: CommandId) -> Result<Option<String>, Failure> {
+        let tenant = self.of.caller.actor.tenant_id;
+        let pass = self.app.limiter().turnstile().pass(tenant, false).await;
+        let mut tx = TenantTx::begin_read(self.app.pool(), tenant).await?;
+        tx.keep(pass);
+        let list = store::read::list_of(&mut tx, first).await?;
+        tx.commit().await?;
+        Ok(list)
+    }
+
+    fn mismatch(&self, first: CommandId, list: Option<String>) -> Failure {
+        Failure::new(
+            ErrorCode::IdempotencyMismatch,
+            "This request id was used for another list. Use a new one; to repeat the earlier request, send \
+             exactly what was sent then.",
+        )
+        .fact("request_id", self.of.request_id.clone())
+        .fact("expected_sha256", list)
+        .fact("got_sha256", self.sha256.clone())
+        .fact("first_command_id", first.to_string())
     }
 
     /// Runs one of the commands under its own request id, to its end, as if it had come alone.
     pub async fn run(&self, request_id: String, command: Command) -> Result<Answer, Failure> {
         let call = Call {
             request_id,
+            of_list: Some(self.sha256.clone()),
             ..self.of.call(command)?
         };
         let (app, under_way) = (self.app.clone(), Arc::clone(&self.of.caller.under_way));
@@ -273,6 +330,12 @@ impl<B> BulkRequest<B> {
         let answer = self.app.commands().spawn(run.in_current_span()).await;
         answer.map_err(cut_off)
     }
+}
+
+/// A request id that follows from another one.
+fn bulk_id(of: &str) -> String {
+    let digest = Sha256::digest(of);
+    format!("bulk-{}", hex::encode(&digest[..16]))
 }
 
 /// A command that did not come to its end: it panicked, or the process was stopped under it.

@@ -114,6 +114,7 @@ impl Export {
             correlation_id: self.correlation_id.clone(),
             trace: self.caller.context.trace.clone(),
             tool_name: None,
+            of_list: None,
             home: None,
             // Whoever may read it all has it recorded, whatever else their key is for.
             scopes: Scopes::ALL,

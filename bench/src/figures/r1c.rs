@@ -156,6 +156,7 @@ fn call(step: &Step, ticket_id: Option<contracts::TicketId>) -> Result<Call> {
         correlation_id: CorrelationId::new(key.to_string())?,
         trace: TraceContext::parse(&trace, None).context("a trace of an id")?,
         tool_name: None,
+        of_list: None,
         home: None,
         taken: false,
         untold: false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    ApprovalId,
+    ApprovalId, CommandId,
     approval::{Approval, ApprovalState},
     inbox::{ApprovalComment, ApprovalFilter, ApprovalGround, ApprovalTicket, Delegation},
     policy::PolicyLoan,
@@ -230,6 +230,19 @@ pub async fn approval(tx: &mut TenantTx, id: ApprovalId) -> Result<Option<Approv
         carried_out: row.carried_out.map(|Json(ground)| ground),
         comments: row.comments.0,
     }))
+}
+
+/// The SHA-256 of the list of commands that an attempt came in, in hex; none when it came alone.
+pub async fn list_of(tx: &mut TenantTx, attempt: CommandId) -> Result<Option<String>, Error> {
+    let list: Option<Option<String>> = sqlx::query_scalar(
+        "select a.payload ->> 'of_list' from audit_events a
+          where a.tenant_id = $1 and a.command_id = $2",
+    )
+    .bind(tx.tenant_id().as_uuid())
+    .bind(attempt.as_uuid())
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(list.flatten())
 }
 
 /// Rights to decide that others lent to an actor, as of that moment.

@@ -20,7 +20,7 @@ mod tickets;
 mod timeline;
 
 pub use advisor::{AdvisorFacts, advisor_facts};
-pub use approvals::{ApprovalRow, Inbox, approval, delegations, inbox, lent};
+pub use approvals::{ApprovalRow, Inbox, approval, delegations, inbox, lent, list_of};
 pub use comms::{message, messages, raw_message, ticket_messages};
 pub use decisions::{Exported, decision, decisions, decisions_from};
 pub use directory::{
