@@ -1,9 +1,14 @@
 //! The list of endpoints as a router: each under both prefixes, with the same guard and handler.
+//!
+//! What is read behind the guard has no `HEAD`. It would run the whole read and throw the answer away:
+//! somebody who has seen nothing would be on record as having read a proposal, or as having taken a copy
+//! of a tenant.
 
-use std::any::Any;
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Router,
+    extract::MatchedPath,
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
@@ -14,7 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     App,
-    endpoint::{Endpoint, PREFIX, PREFIXES, endpoints},
+    endpoint::{Endpoint, PREFIX, PREFIXES, endpoints, route_name},
     problem::Failure,
     request::{Needed, guard, observe},
 };
@@ -39,9 +44,15 @@ pub fn router(app: App) -> Router {
 }
 
 fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
+    let allowed = Arc::new(Allowed::of(&endpoints));
+    let wrong_method = move |path: Option<MatchedPath>, method: Method| {
+        let refused = allowed.wrong_method(path.as_ref(), &method);
+        async move { refused }
+    };
     let mut router = Router::new();
     for endpoint in endpoints {
         let below = endpoint.below().to_owned();
+        let is_guarded_read = !endpoint.is_public() && endpoint.method == Method::GET;
         let route = if endpoint.is_public() {
             router = router.route(&below, endpoint.route.clone());
             endpoint.route
@@ -50,6 +61,11 @@ fn assemble(app: App, endpoints: Vec<Endpoint>) -> Router {
             let needed = Extension(Needed(endpoint.permission));
             // The guard looks at what is needed: that is put in front of it.
             endpoint.route.route_layer(guard).route_layer(needed)
+        };
+        // Otherwise `GET` answers it.
+        let route = match is_guarded_read {
+            true => route.head(wrong_method.clone()),
+            false => route,
         };
         for prefix in PREFIXES {
             router = router.route(&format!("{prefix}{below}"), route.clone());
@@ -88,11 +104,34 @@ async fn no_route(uri: Uri) -> Failure {
     )
 }
 
-async fn wrong_method(method: Method) -> Failure {
-    Failure::new(
-        ErrorCode::MethodNotAllowed,
-        format!("This path has no operation {method}; the Allow header lists those it has."),
-    )
+/// The methods of each guarded route, by its one name.
+struct Allowed(BTreeMap<String, String>);
+
+impl Allowed {
+    fn of(endpoints: &[Endpoint]) -> Self {
+        let mut allowed = BTreeMap::<String, String>::new();
+        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.is_public()) {
+            let methods = allowed.entry(endpoint.path.clone()).or_default();
+            if !methods.is_empty() {
+                methods.push(',');
+            }
+            methods.push_str(endpoint.method.as_str());
+        }
+        Self(allowed)
+    }
+
+    /// Of a public route the router says itself which methods there are.
+    fn wrong_method(&self, path: Option<&MatchedPath>, method: &Method) -> Failure {
+        let failure = Failure::new(
+            ErrorCode::MethodNotAllowed,
+            format!("This path has no operation {method}; the Allow header lists those it has."),
+        );
+        let route = path.map(|path| route_name(path.as_str()));
+        match route.and_then(|route| self.0.get(&*route)) {
+            Some(methods) => failure.header(header::ALLOW, methods.as_str()),
+            None => failure,
+        }
+    }
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

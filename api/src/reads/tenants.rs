@@ -193,7 +193,12 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
                  has ended. That it begins and how it ended is on record in the tenant's chain, as \
                  `record_tenant_export` of the caller.",
             )
-            .problems(&[ErrorCode::NotFound])
+            // It is a command too, which is refused and waits as one.
+            .problems(&[
+                ErrorCode::NotFound,
+                ErrorCode::PolicyDenied,
+                ErrorCode::InFlight,
+            ])
             .lines(),
     ]
 }

@@ -455,9 +455,47 @@ async fn there_is_no_other_path_and_no_other_method() {
         .unwrap()
         .split(',')
         .collect();
-    assert_eq!(allowed, ["GET", "HEAD", "POST"].into());
+    assert_eq!(allowed, ["GET", "POST"].into());
     let reply = call(Request::post("/health"), "").await;
     assert_eq!(reply.code(), ErrorCode::MethodNotAllowed);
+    assert_eq!(reply.headers["allow"], "GET,HEAD");
+}
+
+/// What was read would be on record as read, and nobody has seen it.
+#[tokio::test]
+async fn nothing_behind_the_guard_is_read_without_being_answered() {
+    let router = router(app(Limits::default()));
+    let head = async |path: &str| {
+        let request = get(path).method("HEAD").body(Body::empty()).unwrap();
+        send(router.clone(), request).await
+    };
+    let mut guarded = 0;
+    for operation in operations() {
+        if operation.method != Method::GET {
+            continue;
+        }
+        let below = path_of(operation.path.strip_prefix(PREFIX).unwrap());
+        for prefix in PREFIXES {
+            let path = format!("{prefix}{below}");
+            let reply = head(&path).await;
+            assert_eq!(reply.body, b"", "{path}");
+            if operation.public {
+                assert_ne!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+                continue;
+            }
+            assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            let media_type = &reply.headers[header::CONTENT_TYPE];
+            assert_eq!(media_type, "application/problem+json", "{path}");
+            let allowed = reply.headers["allow"].to_str().unwrap();
+            let mut allowed = allowed.split(',');
+            assert!(allowed.clone().any(|method| method == "GET"), "{path}");
+            assert!(allowed.all(|method| method != "HEAD"), "{path}");
+            guarded += 1;
+        }
+    }
+    assert!(guarded > 80, "{guarded}");
+    assert_eq!(head("/health/live").await.status, 200);
+    assert_eq!(head("/api/v1/openapi.json").await.status, 200);
 }
 
 #[tokio::test]

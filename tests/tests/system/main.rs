@@ -3,6 +3,7 @@
 
 mod adversary;
 mod api_keys;
+mod approval_words;
 mod approvals;
 mod asked_twice;
 mod audit;
@@ -17,6 +18,7 @@ mod comms;
 mod concurrency;
 mod coverage;
 mod day;
+mod decided_lists;
 mod decisions;
 mod directory;
 mod documents;
@@ -39,6 +41,7 @@ mod metrics;
 mod migrations;
 mod model;
 mod permissions;
+mod noted_reads;
 mod pool_bleed;
 mod pooler;
 mod proposals;
