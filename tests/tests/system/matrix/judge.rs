@@ -166,6 +166,11 @@ impl<'a> Judge<'a> {
         if at_rest && done {
             return Err("done or told".into());
         }
+        // Who may read goes on reading where nothing can be done.
+        let goes_on = class == Class::Suspended && !trial.of.is_command() && trial.named;
+        if goes_on && !reply.status.is_success() {
+            return Err("not told".into());
+        }
         if reply.header("idempotent-replayed").is_some() {
             return Err("somebody else's answer".into());
         }

@@ -13,6 +13,8 @@
 //! - anything done in a tenant that is suspended, anything told of one that was erased;
 //! - a row of the other tenant that is not what it was before.
 //!
+//! It is as wrong to shut out whoever may read in a tenant that is suspended: each read goes on there.
+//!
 //! In the suite each operation meets each class of attempt with a few callers. All callers:
 //! `cargo test -p dispatch-tests --test system -- matrix --ignored --nocapture`, some minutes.
 //! That such leaks would be found is shown by planting them ([`planted`]).

@@ -317,6 +317,11 @@ impl Plan<'_> {
                 some
             }
             (Breadth::All, _) => named.into_iter().chain(others).collect(),
+            // Everybody who may read goes on reading.
+            (Breadth::Few, Class::Suspended) if !of.is_command() => {
+                let other = one(&others, turn);
+                named.into_iter().chain(other).collect()
+            }
             (Breadth::Few, class) if class.is_nobody() => one(&others, turn)
                 .or(one(&named, turn))
                 .into_iter()

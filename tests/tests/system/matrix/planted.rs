@@ -348,6 +348,30 @@ fn plants() -> Vec<Plant> {
             named: &[": done or told: "],
         },
         Plant {
+            what: "a read that a suspension ends",
+            of: "get_ticket",
+            classes: &[Suspended],
+            how: So(|trial, _, reply| {
+                if trial.named {
+                    answers(reply, 403, &json!({ "code": "TENANT_SUSPENDED" }));
+                }
+                trial.named
+            }),
+            named: &[": not told: "],
+        },
+        Plant {
+            what: "a suspended tenant of which nothing seems to be there",
+            of: "list_contacts",
+            classes: &[Suspended],
+            how: So(|trial, _, reply| {
+                if trial.named {
+                    answers(reply, 404, &json!({ "code": "NOT_FOUND" }));
+                }
+                trial.named
+            }),
+            named: &[": not told: "],
+        },
+        Plant {
             what: "a fault of the server",
             of: "list_tickets",
             classes: &[Role],
