@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use contracts::{ActorKind, Role, TechnicianId, TenantId, TicketId};
+use contracts::{ActorKind, Role, Slug, TechnicianId, TenantId, TicketId};
 use url::Url;
 
 use crate::{
@@ -461,6 +461,11 @@ pub struct MigrateArgs {
     /// the other database URLs
     #[arg(long)]
     pub bootstrap: bool,
+
+    /// Makes the first tenant: that of those who run the installation. Nobody can make another one before.
+    /// While it is there this changes nothing; where there are only others it is refused
+    #[arg(long, value_name = "SLUG")]
+    pub platform_tenant: Option<Slug>,
 
     /// Adds the demo tenant: sites, assets, technicians (not for production)
     #[arg(long)]

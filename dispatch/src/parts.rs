@@ -12,14 +12,22 @@ use ::comms::CommsError;
 use ::relay::RelayError;
 use ::worker::WorkerError;
 use chrono::Utc;
-use contracts::service_account::ApiKeyText;
-use contracts::tenant::Rate;
+use contracts::{
+    Slug, TenantId,
+    service_account::ApiKeyText,
+    tenant::{Rate, TenantState},
+};
 use policy::{
     Bundle, BundleFiles, BundleSource, DirectoryBundles, StarterBundles, Trust, VerificationKeys,
 };
 use sqlx::{Connection, PgConnection, PgPool};
-use store::{PoolSettings, bootstrap::Passwords};
+use store::{
+    PoolSettings,
+    bootstrap::Passwords,
+    tenants::{self, First},
+};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     config::{
@@ -289,6 +297,53 @@ fn unusable(archives: &[Vec<u8>], trust: &Trust) -> Option<String> {
 fn starter() -> Result<Bundle, Failure> {
     Bundle::starter()
         .map_err(|error| Failure::failed(format!("the starter bundle: {}", chain(&error))))
+}
+
+/// Makes the first tenant, that of those who run the installation; answers what to say of it.
+pub async fn platform_tenant(settings: &Settings, slug: &Slug) -> Result<String, Failure> {
+    const KEY: &str = "database.owner_url";
+    let owner = pool(KEY, settings.database.owner_url.as_ref()).await?;
+    let id = TenantId::from_uuid(Uuid::now_v7());
+    let first = tenants::first(&owner, id, slug)
+        .await
+        .map_err(|error| database(KEY, &error))?;
+    match first {
+        First::Made => Ok(format!("tenant {slug} is made: {id}\n")),
+        First::There(it) if it.state == TenantState::Active => Ok(format!(
+            "tenant {slug} is there already: {}\n",
+            it.tenant_id
+        )),
+        First::There(it) => Ok(format!(
+            "tenant {slug} is there already, and is {}: {}\n",
+            it.state, it.tenant_id
+        )),
+        First::Others(others) => {
+            const NAMED: usize = 3;
+            let named = others.iter().take(NAMED);
+            let named: Vec<_> = named
+                .map(|it| format!("{} ({})", it.slug, it.tenant_id))
+                .collect();
+            let more = if others.len() > NAMED {
+                " and others"
+            } else {
+                ""
+            };
+            Err(Failure::failed(format!(
+                "--platform-tenant makes the first tenant, and there are tenants: {}{more}. No tenant \
+                 {slug} was made. Somebody with role platform_admin in one of these makes it: dispatch \
+                 tenant create {slug}",
+                named.join(", ")
+            )))
+        }
+    }
+}
+
+/// Whether there is a tenant.
+pub async fn has_tenants(settings: &Settings) -> Result<bool, Failure> {
+    const KEY: &str = "database.owner_url";
+    let owner = pool(KEY, settings.database.owner_url.as_ref()).await?;
+    let there = tenants::are_there(&owner).await;
+    there.map_err(|error| database(KEY, &error))
 }
 
 /// Adds the demo tenant.

@@ -2,7 +2,7 @@
 //!
 //! The application login sees its own tenant alone, as everywhere. Whoever runs the installation looks
 //! at another one in a transaction that is bound to that one; the list of all is the one exception, and
-//! a function of the owner of the tables makes it.
+//! a function of the owner of the tables makes it. The first tenant of all is made by that owner.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,14 @@ use chrono::{DateTime, Utc};
 use contracts::{
     Slug, TemplateId, TenantId, TicketState,
     schedule::TenantSettings,
-    tenant::{ExportLine, TenantLimits, TenantPage, TenantState, TenantSummary, TenantView},
+    tenant::{
+        ExportLine, TenantLimits, TenantPage, TenantState, TenantSummary, TenantView,
+        usual_calendar, usual_currency, usual_locale,
+    },
 };
 use futures::{Stream, TryStreamExt};
 use serde_json::{Map, Value};
-use sqlx::{AssertSqlSafe, FromRow, PgPool, types::Json};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, raw_sql, types::Json};
 use strum::VariantArray;
 use uuid::Uuid;
 
@@ -67,6 +70,86 @@ impl SummaryRow {
 
 fn state(text: &str) -> Result<TenantState, strum::ParseError> {
     text.parse()
+}
+
+/// What became of the wish for a first tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// It was made.
+    Made,
+    /// A tenant of this name was there before.
+    There(TenantSummary),
+    /// There are others, the oldest of which these are.
+    Others(Vec<TenantSummary>),
+}
+
+/// Of so many that are there a refusal tells, at most.
+const TOLD: i64 = 4;
+
+/// Makes the first tenant of an installation, under this id and with what is usual: that of those who
+/// run it. Each command stands in a tenant's records, the making of a tenant too, so the first one can be
+/// made by none. Where there is a tenant nothing is made. As `dispatch_owner`.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub async fn first(owner: &PgPool, id: TenantId, slug: &Slug) -> Result<First, Error> {
+    let mut tx = owner.begin().await?;
+    if let Some(found) = there(&mut tx, slug).await? {
+        return Ok(found);
+    }
+    // Of two at once one comes after. Nobody else is kept waiting: there is no tenant.
+    raw_sql("lock table tenants in share row exclusive mode")
+        .execute(&mut *tx)
+        .await?;
+    if let Some(found) = there(&mut tx, slug).await? {
+        return Ok(found);
+    }
+    sqlx::query("select set_config('app.tenant_id', $1, true)")
+        .bind(id.as_uuid().to_string())
+        .execute(&mut *tx)
+        .await?;
+    let settings = TenantSettings {
+        calendar: usual_calendar("UTC"),
+        currency: usual_currency().to_string(),
+        quiet_hours: None,
+    };
+    sqlx::query("insert into tenants (tenant_id, slug, settings, locale) values ($1, $2, $3, $4)")
+        .bind(id.as_uuid())
+        .bind(slug.as_str())
+        .bind(Json(settings))
+        .bind(usual_locale().to_string())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(First::Made)
+}
+
+/// What there is instead of no tenant. The owner of the tables may list all.
+async fn there(connection: &mut PgConnection, slug: &Slug) -> Result<Option<First>, Error> {
+    let rows: Vec<SummaryRow> = sqlx::query_as(
+        "select tenant_id, slug, state, since, reason, erase_after from tenants
+          order by slug <> $1, created_at, slug limit $2",
+    )
+    .bind(slug.as_str())
+    .bind(TOLD)
+    .fetch_all(connection)
+    .await?;
+    let found = rows.into_iter().map(SummaryRow::summary);
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    Ok(match found.first() {
+        None => None,
+        Some(first) if first.slug == *slug => Some(First::There(first.clone())),
+        Some(_) => Some(First::Others(found)),
+    })
+}
+
+/// Whether there is any. As `dispatch_owner`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn are_there(owner: &PgPool) -> Result<bool, Error> {
+    let sql = "select exists (select from tenants)";
+    Ok(sqlx::query_scalar(sql).fetch_one(owner).await?)
 }
 
 /// The tenants of the installation by their slug, after the given one.

@@ -321,7 +321,7 @@ impl Drop for Fleet {
 
 /// An address that is free, and stays so while a process is away: below the ports that the system
 /// gives to outgoing connections.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id();
     loop {

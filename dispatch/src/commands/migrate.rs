@@ -47,9 +47,18 @@ pub async fn run(global: &Global, args: &MigrateArgs) -> Result<(), Failure> {
             ),
         })?;
     }
+    if let Some(slug) = &args.platform_tenant {
+        super::print(&parts::platform_tenant(&settings, slug).await?)?;
+    }
     if args.seed_demo {
         parts::seed(&settings).await?;
         super::print("demo tenant is there\n")?;
+    }
+    if !parts::has_tenants(&settings).await? {
+        super::print(
+            "there is no tenant yet, so nobody can do anything: dispatch migrate --platform-tenant SLUG \
+             makes the first\n",
+        )?;
     }
     if !args.skip_temporal {
         let added = parts::register_search_attributes(&settings).await?;

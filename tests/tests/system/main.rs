@@ -25,6 +25,7 @@ mod documents;
 mod evidence;
 mod examples;
 mod exports;
+mod first_time;
 mod flow;
 mod idempotency;
 mod infrastructure;
