@@ -18,6 +18,7 @@ use dispatch_tests::{
     job::Job,
     record::{Footprint, REFUSAL, attempt},
     stack::{ApiOptions, Stack, with_api, with_api_options},
+    verify::violations,
     wait::{self, BOUND},
     who::Who,
     world::Tenant,
@@ -27,6 +28,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
+
+use crate::{kill_switch::set_stage, last_look};
 
 /// The telephone of the tenant's one contact.
 const OWNER: &str = "+31205550199";
@@ -890,6 +893,38 @@ fn a_message_to_a_customer_is_queued_once() {
             };
             assert_eq!(client.messages(&filter).await.unwrap().items.len(), found);
         }
+    });
+}
+
+/// The yes was to its words: who agrees a little after the moment that the message names lets it go then.
+#[test]
+fn a_message_that_is_approved_after_its_moment_leaves_at_once() {
+    with_api(async |stack| {
+        set_stage(&stack, "comms_outbound", "APPROVE").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
+        let send_at = Utc::now() + TimeDelta::seconds(1);
+        let body = json!(CommsOutbound {
+            send_at: Some(send_at),
+            ..outbound(&stack, job.id())
+        });
+        let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
+        let held = ask.send().await;
+        wait::until("its moment", BOUND, async || match Utc::now() {
+            now if now > send_at => Ok(()),
+            now => Err(now),
+        })
+        .await;
+        let approved = Utc::now();
+        let message = read(&stack, last_look::approved(&stack, &held).await).await;
+        let delivery = message.delivery.unwrap();
+        assert_eq!(delivery.state, DeliveryState::Queued);
+        assert!(
+            delivery.due_at > approved && delivery.due_at <= Utc::now(),
+            "{}",
+            delivery.due_at
+        );
+        assert_eq!(job.ticket().await.approvals, []);
+        assert_eq!(violations(stack.database()).await, []);
     });
 }
 

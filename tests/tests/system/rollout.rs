@@ -23,6 +23,7 @@ use dispatch_tests::{
     http::{Reply, key, pointers},
     job::Job,
     stack::{ApiOptions, Stack, with_api, with_api_options},
+    verify::violations,
     wait::{self, BOUND},
     who::Who,
 };
@@ -644,6 +645,71 @@ fn a_promotion_is_asked_for_as_long_as_its_report_serves() {
         ));
         let shown = client.approval(asked.approval.id).await.unwrap().summary;
         assert_eq!(shown.approval.reason.unwrap().as_str(), "gate_age");
+    });
+}
+
+/// What shall hold from a moment on is asked for until then: a yes after that comes too late, and everybody
+/// is told so from the beginning.
+#[test]
+fn a_promotion_for_later_is_asked_for_until_its_moment() {
+    with_api(async |stack| {
+        rules(&stack, easy).await;
+        triaged(&stack, true).await;
+        let after = |span: TimeDelta| {
+            DateTime::from_timestamp_micros((Utc::now() + span).timestamp_micros())
+        };
+        let begins = after(TimeDelta::hours(2)).unwrap();
+        let later = json!({ "effective_at": begins });
+        let asked = held(&promote(&stack, TRIAGE, "APPROVE", later).await);
+        assert_eq!(asked.approval.expires_at, Some(begins));
+        assert_eq!(asked.approval.steps.last().unwrap().at, begins);
+        let client = stack.client(stack.tenant(), Who::AccountManager);
+        let shown = client.approval(asked.approval.id).await.unwrap().summary;
+        assert_eq!(shown.approval.expires_at, Some(begins));
+        let body = json!({
+            "approval_id": asked.approval.id, "expires_at": begins + TimeDelta::seconds(1),
+            "reason": "holiday",
+        });
+        let path = format!("/approvals/{}/due", asked.approval.id);
+        let ask = stack.ask(Who::TenantAdmin, Method::POST, path);
+        let late = ask
+            .header("idempotency-key", key())
+            .json(&body)
+            .send()
+            .await;
+        let problem = late.problem(ErrorCode::InvalidField);
+        assert_eq!(pointers(&problem), ["/expires_at"]);
+        assert!(
+            problem.detail.contains("to come then"),
+            "{}",
+            problem.detail
+        );
+
+        // Nobody agreed in time.
+        let begins = after(TimeDelta::milliseconds(700)).unwrap();
+        let soon = json!({ "effective_at": begins });
+        let missed = held(&promote(&stack, TRIAGE, "APPROVE", soon).await);
+        wait::until("its moment", BOUND, async || match Utc::now() {
+            now if now > begins => Ok(()),
+            now => Err(now),
+        })
+        .await;
+        let late = approve(&stack, Who::AccountManager, &missed).await;
+        late.problem(ErrorCode::Expired);
+        assert_eq!(control(&stack).await, [Operation::RecordApprovalStep]);
+        let ended = client.approval(missed.approval.id).await.unwrap().summary;
+        assert_eq!(ended.approval.state, ApprovalState::Expired);
+
+        // The other one is in time.
+        let yes = receipt(&approve(&stack, Who::AccountManager, &asked).await);
+        assert!(matches!(
+            yes.filed,
+            Filed::ApprovalChanged {
+                state: ApprovalState::Executed,
+                ..
+            }
+        ));
+        assert_eq!(violations(stack.database()).await, []);
     });
 }
 

@@ -201,6 +201,53 @@ fn what_is_approved_after_a_reminder_is_carried_out_once() {
     });
 }
 
+/// What the ticket lets software do is not in what a workflow knows of messages: each of its versions is a
+/// reason to try again what was held back.
+#[test]
+fn what_an_opt_out_held_back_is_carried_out_once_it_is_taken_back() {
+    with_flow(FlowOptions::default(), async |flow| {
+        set_stage(&flow, Operation::CommsOutbound, "APPROVE").await;
+        let mut job = Job::at(&flow, flow.tenant(), TicketState::Triaged).await;
+        let (admin, ticket) = (flow.admin(), job.id());
+        let body = json!({
+            "ticket_id": ticket, "contact_id": flow.tenant().contact, "channel": "sms",
+            "text": "On our way.",
+        });
+        let ask = flow.command(Who::Agent, Operation::CommsOutbound, None, &body);
+        let asked = ask.send().await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{}", asked.text());
+        let id = becomes(admin, ticket, ApprovalState::Pending).await;
+        let opt_out = |is_out: bool| json!({ "opt_out": is_out, "reason": "customer_asked" });
+        job.sends(Operation::SetTicketAutonomy, &opt_out(true))
+            .await;
+        approve(&flow, id).await;
+
+        let refused = async |wanted: usize| {
+            wait::until("tries that the stage refused", BOUND, async || {
+                let tries: Vec<String> = sqlx::query_scalar(
+                    "select refused from audit_events
+                      where ticket_id = $1 and actor_kind = 'workflow' and refused is not null",
+                )
+                .bind(ticket.as_uuid())
+                .fetch_all(admin)
+                .await
+                .unwrap();
+                match tries == vec!["STAGE"; wanted] {
+                    true => Ok(()),
+                    false => Err(tries),
+                }
+            })
+            .await;
+            flow.agreed(ticket).await;
+        };
+        refused(1).await;
+        job.sends(Operation::SetTicketAutonomy, &opt_out(false))
+            .await;
+        assert_eq!(becomes(admin, ticket, ApprovalState::Executed).await, id);
+        refused(1).await;
+    });
+}
+
 /// One execution, as the workflow, and both who proposed and who approved on record.
 async fn carried_out_once(stack: &Stack, job: &Job, id: ApprovalId) {
     let by = accepted(stack.admin(), job.id(), Operation::Dispatch).await;
