@@ -1,9 +1,11 @@
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use api::identity::Algorithm;
+use clap::CommandFactory;
 use contracts::{ActorKind, Role};
 
 use super::*;
+use crate::cli::Cli;
 
 fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Config, Failure> {
     let name = format!("dispatch-config-{}", uuid::Uuid::now_v7());
@@ -73,6 +75,24 @@ fn an_unknown_key_says_where_it_is_and_what_there_is() {
             && in_flag.contains("did you mean `api.listen`?"),
         "{in_flag}"
     );
+}
+
+/// The variables that flags take their values from.
+fn of_flags(command: &clap::Command) -> BTreeSet<String> {
+    let flags = command.get_arguments().filter_map(clap::Arg::get_env);
+    let flags = flags.map(|name| name.to_str().unwrap().to_owned());
+    let below = command.get_subcommands().flat_map(of_flags);
+    flags.chain(below).collect()
+}
+
+#[test]
+fn a_variable_of_a_flag_is_no_unknown_key() {
+    let found = of_flags(&Cli::command());
+    assert!(found.contains("DISPATCH_DRILL_TOKEN"), "{found:?}");
+    for name in found {
+        let loaded = load("", &[(&name, "x")], &[]);
+        assert!(loaded.is_ok(), "{name}: {:?}", loaded.err());
+    }
 }
 
 #[test]

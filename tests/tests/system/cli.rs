@@ -342,6 +342,40 @@ fn a_kill_switch_is_engaged_over_a_ticket_in_short_and_warns_of_a_wrong_name() {
 }
 
 #[test]
+fn a_drill_leaves_its_attempts_at_the_ticket_that_is_named_in_short() {
+    with_api(async |stack| {
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let newest = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let mut terminal = Terminal::new(&stack, Who::TenantAdmin);
+        terminal.set("DISPATCH_DRILL_TOKEN", Who::Agent.token(stack.tenant()));
+        let id = job.id().to_string();
+        let drill = |ticket| ["killswitch", "drill", "--clients", "1", "--ticket", ticket];
+        let told = terminal.text(&drill(&id[id.len() - 8..])).await;
+        assert!(
+            told.contains("1 callers; the last attempt passed"),
+            "{told}"
+        );
+        let attempts = async |job: &Job| -> i64 {
+            sqlx::query_scalar(
+                "select count(*) from audit_events
+                  where ticket_id = $1 and operation = 'add_note' and refused is not null",
+            )
+            .bind(job.id().as_uuid())
+            .fetch_one(stack.admin())
+            .await
+            .unwrap()
+        };
+        assert!(attempts(&job).await > 0);
+        assert_eq!(attempts(&newest).await, 0);
+        let (code, _, error) = terminal.refused(&drill("ffffffff")).await;
+        assert!(
+            code == Some(1) && error.contains("there is no ticket"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
 fn an_approval_is_listed_put_off_lent_and_passes_the_switch_by_word() {
     with_api(async |stack| {
         set_stage(&stack, "triage", "APPROVE").await;
@@ -419,6 +453,12 @@ fn an_approval_is_listed_put_off_lent_and_passes_the_switch_by_word() {
         let lent = dispatcher.text(&["approvals", "delegations"]).await;
         assert!(lent.contains("taken back"), "{lent}");
 
+        // A no says why; nobody is asked before it does.
+        let (code, _, error) = dispatcher.refused(&["approvals", "reject", short]).await;
+        assert!(
+            code == Some(2) && error.contains("--reason <WORD>"),
+            "{error}"
+        );
         let approved = dispatcher.text(&["approvals", "approve", short]).await;
         assert!(approved.contains("is approved"), "{approved}");
         admin

@@ -30,6 +30,7 @@ use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use crate::{
+    commands::ticket::resolve,
     demo::World,
     desk::{Connection, Desk},
     exit::Failure,
@@ -55,9 +56,10 @@ pub struct DrillArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub clients: u32,
 
-    /// Whose record gets the attempts, as refused ones [default: the newest ticket]
+    /// Whose record gets the attempts, as refused ones: a ticket's id, the beginning of it, or its short
+    /// form [default: the newest ticket]
     #[arg(long, value_name = "ID")]
-    pub ticket: Option<TicketId>,
+    pub ticket: Option<String>,
 
     /// The agent that tries, where no token can be minted: the token of one that does nothing else
     #[arg(
@@ -247,8 +249,8 @@ fn claims(token: &str) -> Result<TokenClaims, Failure> {
 }
 
 async fn ticket(desk: &Desk, args: &DrillArgs) -> Result<TicketId, Failure> {
-    if let Some(ticket) = args.ticket {
-        return Ok(ticket);
+    if let Some(ticket) = &args.ticket {
+        return resolve(&desk.api, ticket).await;
     }
     let filter = TicketFilter {
         limit: Some(1),

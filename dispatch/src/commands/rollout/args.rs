@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use contracts::{Operation, Slug, autonomy::StageTarget, event::AutonomyMode};
 
@@ -122,9 +121,10 @@ pub struct PromoteArgs {
     #[arg(long, value_name = "HASH|FILE")]
     pub report: Option<String>,
 
-    /// From this time on: 2026-11-21T18:00:00Z [default: at once]
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<DateTime<Utc>>,
+    /// From this time on: 2026-11-21T18:00:00Z, or in 12h; the other person has to agree before
+    /// [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub at: Option<Instant>,
 
     /// Why: a word such as good_figures
     #[arg(long, value_name = "WORD")]
@@ -174,7 +174,38 @@ pub struct HistoryArgs {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Promote {
+        #[command(flatten)]
+        args: PromoteArgs,
+    }
+
+    #[test]
+    fn a_promotion_for_later_is_for_a_time_or_for_so_long_from_now() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let at = |text: &str| {
+            let words = [
+                "promote",
+                "triage",
+                "--to",
+                "AUTO",
+                "--reason",
+                "good_figures",
+            ];
+            let words = words.into_iter().chain(["--at", text]);
+            let parsed = Promote::try_parse_from(words).map_err(|error| error.to_string())?;
+            Ok::<_, String>(parsed.args.at.unwrap().from(now))
+        };
+        assert_eq!(at("12h").unwrap(), now + TimeDelta::hours(12));
+        let fixed = at("2026-12-01T06:00:00Z").unwrap();
+        assert_eq!(fixed.to_rfc3339(), "2026-12-01T06:00:00+00:00");
+        assert!(at("tomorrow").unwrap_err().contains("2026-11-21T18:00:00Z"));
+    }
 
     #[test]
     fn a_stage_is_a_command_or_a_command_with_a_risk_class() {

@@ -1,5 +1,6 @@
 //! `dispatch rollout promote` and `demote`.
 
+use chrono::Utc;
 use client::{CallOptions, FilingAnswer};
 use contracts::{
     canonical::canonical_sha256,
@@ -22,7 +23,7 @@ pub(super) async fn promote(desk: &Desk, args: &PromoteArgs) -> Result<(), Failu
         to: args.to,
         percent: args.percent,
         report_sha256: args.report.as_deref().map(hash).transpose()?,
-        effective_at: args.at,
+        effective_at: args.at.map(|at| at.from(Utc::now())),
         reason: args.reason.clone(),
     };
     let options = CallOptions {

@@ -35,7 +35,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "TENANT", value_delimiter = ',', required = true)]
     pub tenant: Vec<String>,
 
-    /// Only this ticket
+    /// Only this ticket: its full id, tkt_ and 32 digits
     #[arg(long, value_name = "ID")]
     pub ticket: Option<TicketId>,
 
