@@ -433,7 +433,7 @@ pub enum RelayCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ByTicket {
-    /// Only this ticket
+    /// Only this ticket: its full id, tkt_ and 32 digits
     #[arg(long, value_name = "ID")]
     pub ticket: Option<TicketId>,
     /// Every one
