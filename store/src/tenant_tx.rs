@@ -156,6 +156,21 @@ impl TenantTx {
         Ok(())
     }
 
+    /// The same, and it may stay open that long between its statements: while whoever reads what they find
+    /// takes their time.
+    pub async fn allow_reader(&mut self, lasts: Duration) -> Result<(), Error> {
+        let millis = lasts.as_millis();
+        // A number: nothing can be injected.
+        let sql = format!(
+            "select set_config('statement_timeout', '{millis}ms', true), \
+             set_config('idle_in_transaction_session_timeout', '{millis}ms', true)",
+        );
+        raw_sql(AssertSqlSafe(sql))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Lets the statements that follow wait for locks up to `patience`, whatever the login's usual
     /// bound on a statement is.
     pub async fn wait_longer(&mut self, patience: Duration) -> Result<(), Error> {

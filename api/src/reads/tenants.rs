@@ -119,7 +119,7 @@ async fn export(PathId(id): PathId<TenantId>, request: ReadRequest) -> Result<Re
 
 async fn opened(request: &ReadRequest, id: TenantId) -> Result<TenantTx, Failure> {
     let mut tx = request.open_about(id).await?;
-    tx.allow(LONGEST).await?;
+    tx.allow_reader(LONGEST).await?;
     Ok(tx)
 }
 

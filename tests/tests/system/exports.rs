@@ -1,4 +1,7 @@
-//! Exports that are being read when the credential that asked for them ends: no more is read for it.
+//! Exports that take their time: no more is read for a credential that has ended, and a reader who
+//! pauses loses nothing.
+
+use std::{net::SocketAddr, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use client::{CallOptions, Client, ClientError, Export};
@@ -6,12 +9,22 @@ use contracts::{
     ActorKind, ErrorCode, Role, Slug, TicketState, command::RevokeApiKey, read::DecisionFilter,
 };
 use dispatch_tests::{
+    database::Database,
     job::Job,
+    servers,
     software::{account, issue},
-    stack::{Stack, with_api},
+    stack::{ApiOptions, Stack, with_api},
     wait::{self, BOUND},
     who::{Who, mint},
 };
+use sqlx::AssertSqlSafe;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
+use url::Url;
 
 /// Copies of a decision, and the bytes of each: more than all that is on its way can hold.
 const COPIES: i32 = 4_000;
@@ -128,5 +141,102 @@ fn an_export_of_a_tenant_ends_with_the_token_that_asked_for_it() {
         });
         assert_eq!(step.await, "broken_off");
         unpad(&stack).await;
+    });
+}
+
+/// A network to Postgres that holds whatever is sent: a statement's rows have left the server long before
+/// they are read.
+async fn wide(server: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.unwrap();
+            for side in [&client, &server] {
+                side.set_nodelay(true).unwrap();
+            }
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let (sent, mut held) = mpsc::unbounded_channel();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut part = vec![0; 64 * 1024];
+                while let Ok(n @ 1..) = from_server.read(&mut part).await {
+                    if sent.send(part[..n].to_vec()).is_err() {
+                        break;
+                    }
+                }
+            });
+            tokio::spawn(async move {
+                while let Some(part) = held.recv().await {
+                    if to_client.write_all(&part).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (address, task)
+}
+
+/// Whether the transaction of an export outlasts a pause in which it is asked for nothing.
+async fn outlasts(stack: &Stack, pause: Duration) -> bool {
+    wait::until("a pause of an export", BOUND, async || {
+        let rested: Option<bool> = sqlx::query_scalar(
+            "select state = 'idle in transaction'
+                and clock_timestamp() - state_change > make_interval(secs => $1)
+               from pg_stat_activity
+              where datname = current_database() and usename = 'dispatch_app'
+                and state in ('active', 'idle in transaction')
+                and query like 'select to_jsonb(r)%'",
+        )
+        .bind(pause.as_secs_f64())
+        .fetch_optional(stack.admin())
+        .await
+        .unwrap();
+        match rested {
+            None => Ok(false),
+            Some(true) => Ok(true),
+            Some(false) => Err("not yet"),
+        }
+    })
+    .await
+}
+
+#[test]
+fn an_export_of_a_tenant_waits_for_a_reader_who_pauses() {
+    /// How long the login leaves a transaction alone that nobody uses.
+    const USUAL: &str = "1s";
+    const PAUSE: Duration = Duration::from_secs(3);
+    servers::run(async || {
+        let database = Database::create().await;
+        let sql = format!(
+            "alter role dispatch_app in database {}
+                 set idle_in_transaction_session_timeout = '{USUAL}'",
+            database.name
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&database.admin)
+            .await
+            .unwrap();
+        let server = Url::parse(&database.addresses.app).unwrap();
+        let (address, network) = wide(server.socket_addrs(|| Some(5432)).unwrap()[0]).await;
+        let options = ApiOptions {
+            database_at: Some(address),
+            ..ApiOptions::default()
+        };
+        let stack = Stack::on(database, options).await;
+        pad(&stack).await;
+
+        let reader = stack.client(stack.tenant(), Who::TenantAdmin);
+        let mut export = reader.export_tenant(stack.tenant().id).await.unwrap();
+        assert!(export.part().await.unwrap().is_some());
+        assert!(outlasts(&stack, PAUSE).await, "the database broke it off");
+        let read = rest(&mut export).await.unwrap();
+        assert!(read > (COPIES * BYTES) as usize / 2, "{read}");
+        unpad(&stack).await;
+        stack.verify().await;
+        stack.end().await;
+        network.abort();
     });
 }
