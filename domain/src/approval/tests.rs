@@ -918,18 +918,19 @@ fn what_is_owed_and_by_whom_can_be_said() {
     assert_eq!(owed_of(&room), open);
     decide(&mut room, 2, None).unwrap();
     assert_eq!(owed_of(&room), [("RISKY".to_owned(), 1, 2)]);
+    let facts_of = |room: &mut Room, person: usize| ApprovalFacts {
+        now: room.desk.now,
+        actor_id: PEOPLE[person].0.to_owned(),
+        actor_kind: ActorKind::Person,
+        actor_roles: roles(person),
+        lent: Vec::new(),
+        command_id: room.desk.facts().command_id,
+        comment: room.desk.facts().ids.comment,
+        amended: None,
+    };
     let asks = |room: &mut Room, person: usize| {
         let approval = room.desk.approval().clone();
-        let facts = ApprovalFacts {
-            now: room.desk.now,
-            actor_id: PEOPLE[person].0.to_owned(),
-            actor_kind: ActorKind::Person,
-            actor_roles: roles(person),
-            lent: Vec::new(),
-            command_id: room.desk.facts().command_id,
-            comment: room.desk.facts().ids.comment,
-            amended: None,
-        };
+        let facts = facts_of(room, person);
         may_decide(&approval, &facts).map_err(|rejection| rejection.code())
     };
     use contracts::ErrorCode::{AlreadyDecided, Forbidden};
@@ -939,6 +940,26 @@ fn what_is_owed_and_by_whom_can_be_said() {
     decide(&mut room, 1, None).unwrap();
     assert_eq!(owed_of(&room), []);
     assert_eq!(asks(&mut room, 3), Err(AlreadyDecided));
+    // Who is asked stays so, whatever became of it.
+    let approval = room.desk.approval().clone();
+    let mut is_asked_of = |person, change: &dyn Fn(&mut ApprovalFacts)| {
+        let mut facts = facts_of(&mut room, person);
+        change(&mut facts);
+        is_asked(&approval, &facts)
+    };
+    let asked: Vec<_> = (0..6).map(|person| is_asked_of(person, &|_| {})).collect();
+    assert_eq!(asked, [false, true, true, true, false, false]);
+    let lent_by = |lender: usize| PolicyLoan {
+        from: PEOPLE[lender].0.to_owned(),
+        roles: roles(lender).into_iter().collect(),
+    };
+    assert!(is_asked_of(5, &|facts| facts.lent = vec![lent_by(1)]));
+    // The one who asked has nothing to lend for it, and software no say.
+    assert!(!is_asked_of(5, &|facts| facts.lent = vec![PolicyLoan {
+        from: PEOPLE[0].0.to_owned(),
+        ..lent_by(1)
+    }]));
+    assert!(!is_asked_of(1, &|facts| facts.actor_kind = ActorKind::Integration));
 }
 
 #[test]
