@@ -558,6 +558,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -588,5 +590,103 @@ mod tests {
             error.to_string().contains("dispatcher, technician"),
             "{error}"
         );
+    }
+
+    /// The commands of a line or a code span, as a shell would cut them.
+    fn commands(text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let text = text.replace("cargo run -- ", "dispatch ");
+        for (at, _) in text.match_indices("dispatch ") {
+            if text[..at]
+                .chars()
+                .next_back()
+                .is_some_and(|before| before != ' ' && before != '(')
+            {
+                continue;
+            }
+            let command = &text[at..];
+            let end = [" |", " >", " 2>", " &", ";", ")", " #"]
+                .iter()
+                .filter_map(|end| command.find(end))
+                .min()
+                .unwrap_or(command.len());
+            found.push(command[..end].to_owned());
+        }
+        found
+    }
+
+    /// What the pages tell people to type: whole lines of console blocks, and what stands in a
+    /// sentence with its flags. A span without flags only names a command.
+    fn told(page: &str) -> Vec<String> {
+        let page = page.replace("\\\n", " ");
+        let mut found = Vec::new();
+        let mut block = false;
+        let mut prose = String::new();
+        for line in page.lines() {
+            if line.trim_start().starts_with("```") {
+                block = !block;
+            } else if block {
+                let line = line.trim_start();
+                if let Some(line) = line.strip_prefix("$ ") {
+                    found.extend(commands(line));
+                } else if line.starts_with("dispatch ") || line.starts_with("cargo run -- ") {
+                    found.extend(commands(line));
+                }
+            } else {
+                prose.push_str(line);
+                prose.push(' ');
+            }
+        }
+        let spans = prose.split('`').skip(1).step_by(2);
+        found.extend(spans.flat_map(commands).filter(|span| {
+            span.contains(" --")
+                && !span.contains(['…', '|', '[', '<'])
+                && !span.contains("COMMAND")
+        }));
+        found
+    }
+
+    #[test]
+    fn what_the_pages_tell_to_type_is_taken() {
+        use clap::error::ErrorKind;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut pages = vec![root.join("README.md"), root.join("SECURITY.md")];
+        for folder in ["docs", "docs/errors"] {
+            for page in std::fs::read_dir(root.join(folder)).unwrap() {
+                pages.push(page.unwrap().path());
+            }
+        }
+        pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+        let mut tried = 0;
+        let mut refused = Vec::new();
+        for page in pages {
+            for command in told(&std::fs::read_to_string(&page).unwrap()) {
+                tried += 1;
+                let Some(words) = shlex::split(&command) else {
+                    refused.push(format!("{}: {command}: a quote too few", page.display()));
+                    continue;
+                };
+                // `ID` and the like stand for values, which may well be refused.
+                let taken = Cli::try_parse_from(words).map_or_else(
+                    |error| {
+                        matches!(
+                            error.kind(),
+                            ErrorKind::ValueValidation
+                                | ErrorKind::InvalidValue
+                                | ErrorKind::DisplayHelp
+                                | ErrorKind::DisplayVersion
+                        )
+                        .then_some(())
+                        .ok_or(error)
+                    },
+                    |_| Ok(()),
+                );
+                if let Err(error) = taken {
+                    refused.push(format!("{}: {command}\n{error}", page.display()));
+                }
+            }
+        }
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+        assert!(tried > 60, "only {tried} commands found");
     }
 }
