@@ -217,7 +217,8 @@ impl<'a> Judge<'a> {
             );
         }
         let world = self.world;
-        for id in ids_in(&text) {
+        // The request id of one of a list is a digest of what the caller gave, as long as an id.
+        for id in ids_in(&text.replace("bulk-", "bulk-0")) {
             let may = trial.caller.runs_installation() && id == world.id_of_other;
             if world.secret_ids.contains(&id) && !self.brought.contains(&id) && !may {
                 return Err(format!("an id of the other tenant: {id}"));
