@@ -11,6 +11,7 @@ use crate::{
     command::Operation,
     event::AutonomyMode,
     ids::TenantId,
+    kill_switch::KillScope,
     ticket::Priority,
     value::{Slug, TemplateId},
 };
@@ -89,6 +90,16 @@ pub struct AutonomyRules {
     pub gates: BTreeMap<AutonomyMode, StageGate>,
     /// What demotes by itself.
     pub guardrails: Guardrails,
+}
+
+impl AutonomyRules {
+    /// Whether a switch of this scope stops no workflow: it is over one of the books.
+    pub fn workflows_pass(&self, scope: &KillScope) -> bool {
+        let KillScope::Operation { operation } = scope else {
+            return false;
+        };
+        self.through_kill_switch.contains(operation)
+    }
 }
 
 /// Which tickets a risk class holds.

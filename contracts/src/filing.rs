@@ -86,7 +86,7 @@ pub enum Filed {
         /// When it releases itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<DateTime<Utc>>,
-        /// What whoever engaged it should look at: nothing that it stops was ever seen here.
+        /// What whoever engaged it should look at: it stops less than it may seem to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },

@@ -237,6 +237,10 @@ pub struct SwitchStatus {
     /// software of that name, no message of software on that channel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_seen: bool,
+    /// It is engaged over a kind of command that keeps the books: workflows go on with it whatever a
+    /// switch says, and only agents are stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workflows_pass: bool,
     /// What is under way, while it is engaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,

@@ -11,6 +11,10 @@ use crate::Rejection;
 /// One that is meant to last longer has no end.
 const LONGEST: TimeDelta = TimeDelta::days(90);
 
+/// What is said of books that workflows keep.
+const PASSED: &str = "workflows go on with this whatever a switch says; of software it stops only \
+                      callers of kind agent";
+
 pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filing, Rejection> {
     let expires_at = body.expires_at.map(check::kept_instant);
     let filing = kill_switch::engage(&body.scope, expires_at, facts, |generation| {
@@ -43,9 +47,15 @@ pub(super) fn plan(body: &EngageKillSwitch, facts: &FilingFacts) -> Result<Filin
     }
 }
 
-/// What a wrong name looks like: it may also be that of software that is still to come, so the switch
-/// stands. A ticket that is not there was refused before.
+/// What stops less than whoever engages it may think.
+///
+/// Books that the workflow keeps whatever a switch says; and what a wrong name looks like: it may also be
+/// that of software that is still to come, so the switch stands. A ticket that is not there was refused
+/// before.
 fn warning(scope: &KillScope, facts: &FilingFacts) -> Option<String> {
+    if facts.autonomy.rules.workflows_pass(scope) {
+        return Some(PASSED.to_owned());
+    }
     let unseen = match scope {
         KillScope::Agent { .. } => "no software of this id has been seen in this tenant",
         KillScope::Channel { .. } => {

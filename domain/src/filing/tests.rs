@@ -382,6 +382,25 @@ fn a_switch_over_what_was_never_seen_stands_with_a_warning() {
 }
 
 #[test]
+fn a_switch_over_the_books_of_workflows_warns_that_they_go_on() {
+    let mut facts = facts();
+    facts.autonomy.rules.through_kill_switch = vec![Operation::RecordProposal];
+    let warned = |operation| {
+        let scope = KillScope::Operation { operation };
+        let filing = run(EngageKillSwitch { scope, ..engage() }, &facts).unwrap();
+        match filing.filed {
+            Filed::KillSwitchEngaged { warning, .. } => warning,
+            other => panic!("{other:?}"),
+        }
+    };
+    let warning = warned(Operation::RecordProposal).unwrap();
+    assert!(warning.contains("workflows go on"), "{warning}");
+    // Only what the rules name: these let it stop the others too.
+    assert_eq!(warned(Operation::RecordSla), None);
+    assert_eq!(warned(Operation::Dispatch), None);
+}
+
+#[test]
 fn the_kill_switch_is_turned_to_the_other_side_only() {
     let stands = |engaged, generation| FilingFacts {
         kill_switch: KillSwitch {

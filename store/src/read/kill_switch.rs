@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    autonomy::THROUGH_KILL_SWITCH,
+    autonomy::{AutonomyRules, THROUGH_KILL_SWITCH},
     directory::KillSwitchView,
     kill_switch::{DrillReport, KillScope, StopPhase, SwitchStatus, UnderWay},
 };
@@ -91,13 +91,22 @@ struct SwitchRow {
 }
 
 impl SwitchRow {
+    /// Whether workflows go on with what it is over. Without rules nobody does anything.
+    fn is_passed(&self, rules: Option<&AutonomyRules>) -> bool {
+        let scope = KillScope::of_key(&self.scope);
+        rules
+            .zip(scope)
+            .is_some_and(|(rules, scope)| rules.workflows_pass(&scope))
+    }
+
     /// As the reader may see it: who turned the one over everything, and how many workflows heard of
     /// it, is not the matter of a single tenant.
-    fn status(self, sees: Sees) -> Result<SwitchStatus, Error> {
+    fn status(self, sees: Sees, rules: Option<&AutonomyRules>) -> Result<SwitchStatus, Error> {
         let sees = match self.scope == KillScope::Everything.key() {
             true => sees,
             false => Sees::Everybody,
         };
+        let workflows_pass = self.stops && self.is_passed(rules);
         let phase = match self.stops {
             false => StopPhase::Running,
             true if self.telling || self.messages > 0 => StopPhase::Stopping,
@@ -115,6 +124,7 @@ impl SwitchRow {
             turned_at: self.turned_at,
             expires_at: self.expires_at,
             never_seen: self.never_seen,
+            workflows_pass,
             under_way: self.stops.then_some(UnderWay {
                 messages: self.messages.unsigned_abs(),
                 telling: self.telling,
@@ -127,8 +137,12 @@ impl SwitchRow {
 }
 
 /// The kill switches that were ever turned; the members about the tenant's are as new when that one
-/// never was.
-pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView, Error> {
+/// never was. `rules` are those of the active bundle.
+pub async fn kill_switch(
+    tx: &mut TenantTx,
+    sees: Sees,
+    rules: Option<&AutonomyRules>,
+) -> Result<KillSwitchView, Error> {
     let rows: Vec<SwitchRow> = sqlx::query_as(SWITCHES)
         .bind(tx.tenant_id().as_uuid())
         .bind(THROUGH_KILL_SWITCH.map(|it| it.to_string()))
@@ -136,7 +150,7 @@ pub async fn kill_switch(tx: &mut TenantTx, sees: Sees) -> Result<KillSwitchView
         .await?;
     let switches = rows
         .into_iter()
-        .map(|row| row.status(sees))
+        .map(|row| row.status(sees, rules))
         .collect::<Result<Vec<_>, _>>()?;
     let of_tenant = KillScope::Tenant.key();
     let tenant = switches.iter().find(|switch| switch.scope == of_tenant);

@@ -155,3 +155,39 @@ fn over_a_channel_on_which_software_never_wrote_it_says_so() {
         assert_eq!(all.iter().filter(|switch| switch.never_seen).count(), 1);
     });
 }
+
+#[test]
+fn over_books_that_workflows_keep_it_stops_agents_only_and_says_so() {
+    with_api(async |stack| {
+        let mut job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let over = |name: &str| json!({ "kind": "operation", "operation": name });
+        let warned = warning(&engage(&stack, over("record_proposal")).await).unwrap();
+        assert!(warned.contains("workflows go on with this"), "{warned}");
+        assert_eq!(warning(&engage(&stack, over("triage")).await), None);
+        let all = switches(&stack).await;
+        let passed: Vec<_> = all.iter().filter(|switch| switch.workflows_pass).collect();
+        assert_eq!(passed.len(), 1, "{all:?}");
+        assert_eq!(passed[0].scope, "operation:record_proposal");
+        assert!(passed[0].engaged);
+
+        // And so it is.
+        let body = job.body(Operation::RecordProposal).await;
+        let by = async |who| {
+            let ask = stack.command(who, Operation::RecordProposal, job.id(), &body);
+            ask.send().await
+        };
+        by(Who::Agent).await.problem(ErrorCode::KillSwitch);
+        job.does(Operation::RecordProposal).await;
+
+        let release = json!({ "reason": "exercise", "scope": over("record_proposal") });
+        let ask = stack.command(
+            Who::TenantAdmin,
+            Operation::ReleaseKillSwitch,
+            None,
+            &release,
+        );
+        receipt(&ask.send().await);
+        let all = switches(&stack).await;
+        assert!(all.iter().all(|switch| !switch.workflows_pass), "{all:?}");
+    });
+}

@@ -242,6 +242,9 @@ fn line(switch: &SwitchStatus) -> String {
     if switch.never_seen {
         line += "; nothing that it stops was ever seen in this tenant";
     }
+    if switch.workflows_pass {
+        line += "; it stops only agents, workflows go on with this";
+    }
     if let Some(under_way) = switch.under_way {
         line += &match switch.stop_millis {
             Some(0) => "; no effect of software came after it".to_owned(),
@@ -280,6 +283,7 @@ mod tests {
             turned_at: Utc::now(),
             expires_at: None,
             never_seen: false,
+            workflows_pass: false,
             under_way: Some(UnderWay {
                 told: Some(7),
                 ..UnderWay::default()
@@ -335,6 +339,20 @@ mod tests {
         assert!(
             unseen.contains("agent:typo: STOPPED") && unseen.contains("was ever seen"),
             "{unseen}"
+        );
+    }
+
+    #[test]
+    fn what_workflows_go_on_with_is_said() {
+        assert!(!told(switch()).contains("only agents"));
+        let passed = told(SwitchStatus {
+            scope: "operation:record_proposal".to_owned(),
+            workflows_pass: true,
+            ..switch()
+        });
+        assert!(
+            passed.contains("it stops only agents, workflows go on"),
+            "{passed}"
         );
     }
 
