@@ -53,7 +53,9 @@ async fn found(
 /// them and of what software did at them.
 async fn planted_stages(database: &Database) -> Vec<String> {
     sqlx::query_scalar(
-        "select 'autonomy_stages ' || command_id from autonomy_stages where set_by = 'test'",
+        "select 'autonomy_stages ' || command_id from autonomy_stages where set_by = 'test'
+          union all
+         select 'stage_changes ' || command_id from stage_changes where decided_by = 'test'",
     )
     .fetch_all(&database.admin)
     .await

@@ -72,7 +72,7 @@ fn of_command(command: &Command, kind: ActorKind, at: DateTime<Utc>) -> Asks {
         control: Some(control),
         ..none.clone()
     };
-    // The lock of a change is stronger than the one that the kill switch asks of software.
+    // A change shares the lock over everything, as software does, and takes its tenant's alone.
     let of_stage = |named: ControlAsks| Asks {
         kill_switch: false,
         ..control(ControlAsks {

@@ -90,8 +90,12 @@ const ACTS: &str = concat!(
      limit 101"
 );
 
-/// Messages of software that left meanwhile; their tries are begun under the same locks. The
-/// parameters as above, without the first.
+/// Messages of software that left meanwhile; their tries are begun under the same locks. `$1`: the tenant,
+/// null for all; `$2`, `$3`: from when to when; `$4`: the switch; `$5`: when it released itself; `$6`,
+/// `$7`: between which places in the order.
+///
+/// One that a person had sent although this switch stood engaged leaves as long as this turn of it
+/// stands: the command that queued it is between the two places, and its decision names the switch.
 const SENDS: &str = "
     select 'comms_attempts ' || t.message_id || '/' || t.attempt
       from comms_attempts t
@@ -101,6 +105,15 @@ const SENDS: &str = "
        and ($5::timestamptz is null or t.at < $5)
        and $4 in ('everything', 'tenant', 'operation:comms_outbound', 'channel:' || m.channel,
                   'agent:' || m.by_software, 'ticket:' || wire_id('tkt', m.ticket_id))
+       and not exists (
+           select from audit_events a
+             join policy_decisions d on d.tenant_id = a.tenant_id and d.id = a.decision_id
+            cross join lateral (select d.input::jsonb as asked) i
+            where a.tenant_id = m.tenant_id and a.command_id = m.command_id and a.refused is null
+              and a.actor_kind = 'person' and asked ->> 'kill_switch_override' is not null
+              and asked -> 'kill_switches' ? $4
+              and (coalesce(a.written, 0), a.recorded_at) > ($6, $2)
+              and ($7::bigint is null or (coalesce(a.written, 0), a.recorded_at) < ($7, $3)))
      limit 101";
 
 /// Tries of what software let pass by itself, with the class under whose stage it did, and whether the
@@ -502,6 +515,8 @@ async fn stopped(tx: &mut PgConnection, found: &mut Findings) -> Result<(), Erro
             .bind(it.until.map(|until| until.1))
             .bind(&it.scope)
             .bind(it.expires_at)
+            .bind(it.from.0)
+            .bind(it.until.map(|until| until.0))
             .fetch_all(&mut *tx)
             .await?;
         for place in sends.into_iter().take(MOST_PER_CHECK) {

@@ -4,7 +4,7 @@ use std::{cell::Cell, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    ErrorCode, Operation, Role, TicketState,
+    ErrorCode, MessageId, Operation, Role, TicketState,
     approval::ApprovalState,
     comms::DeliveryState,
     filing::Filed,
@@ -333,7 +333,7 @@ fn turns_and_acts_at_once_leave_no_act_under_an_engaged_switch() {
 }
 
 /// Whoever runs the installation, in a tenant.
-fn platform(tenant: &Tenant, sub: &str) -> String {
+pub(super) fn platform(tenant: &Tenant, sub: &str) -> String {
     let mut claims = Who::TenantAdmin.claims(tenant, Utc::now());
     claims.sub = sub.to_owned();
     claims.roles = [Role::PlatformAdmin].into();
@@ -895,53 +895,167 @@ async fn overrides(stack: &Stack) -> i64 {
     .unwrap()
 }
 
+/// What people approved of an agent's: a message, with this text. It is not carried out yet.
+async fn approved_message(stack: &Stack, job: &Job, text: &str) -> String {
+    let body = json!({
+        "ticket_id": job.id(), "contact_id": stack.tenant().contact, "channel": "sms",
+        "text": text,
+    });
+    let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
+    let held = ask.send().await;
+    assert_eq!(held.status, 202, "{}", held.text());
+    let id = held.json()["approval"]["id"].as_str().unwrap().to_owned();
+    let yes = json!({ "verdict": "approve" });
+    let yes = of_approval(stack, &id, "decide", Who::Dispatcher, &yes).await;
+    assert_eq!(yes.status, 200, "{}", yes.text());
+    id
+}
+
+async fn of_approval(stack: &Stack, id: &str, what: &str, who: Who, body: &Value) -> Reply {
+    let ask = stack.ask(who, Method::POST, format!("/approvals/{id}/{what}"));
+    ask.key(dispatch_tests::http::key()).json(body).send().await
+}
+
+/// An approved message of software that is queued under an engaged switch, because a person wants it sent.
+async fn overridden_message(stack: &Stack, job: &Job, text: &str) -> MessageId {
+    let id = approved_message(stack, job, text).await;
+    turn(stack, Operation::EngageKillSwitch).await;
+    let body = json!({ "version": 1, "override_kill_switch": "storm" });
+    let queued = of_approval(stack, &id, "execute", Who::TenantAdmin, &body).await;
+    queued.receipt().message_id.unwrap()
+}
+
 #[test]
 fn no_override_lets_a_message_pass_a_switch_that_comes_later() {
     with_api(async |stack| {
         set_stage(&stack, "comms_outbound", "APPROVE").await;
         let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
-        let body = json!({
-            "ticket_id": job.id(), "contact_id": stack.tenant().contact, "channel": "sms",
-            "text": "on my way",
-        });
-        let ask = stack.command(Who::Agent, Operation::CommsOutbound, None, &body);
-        let held = ask.send().await;
-        assert_eq!(held.status, 202, "{}", held.text());
-        let held = held.json()["approval"].clone();
-        let about = |what: &str, who: Who, body: Value| {
-            let path = format!("/approvals/{}/{what}", held["id"].as_str().unwrap());
-            let ask = stack.ask(who, Method::POST, path);
-            ask.key(dispatch_tests::http::key()).json(&body).send()
-        };
-        let yes = about("decide", Who::Dispatcher, json!({ "verdict": "approve" })).await;
-        assert_eq!(yes.status, 200, "{}", yes.text());
-        let for_later = json!({ "version": 1, "override_kill_switch": "storm" });
-        about("execute", Who::TenantAdmin, for_later)
+        let id = approved_message(&stack, &job, "on my way").await;
+        let execute =
+            async |body: Value| of_approval(&stack, &id, "execute", Who::TenantAdmin, &body).await;
+        execute(json!({ "version": 1, "override_kill_switch": "storm" }))
             .await
             .problem(ErrorCode::InvalidField);
-        let queued = about("execute", Who::TenantAdmin, json!({ "version": 1 })).await;
-        assert_eq!(queued.status, 200, "{}", queued.text());
+        let queued = execute(json!({ "version": 1 })).await;
+        let message = queued.receipt().message_id.unwrap();
 
         turn(&stack, Operation::EngageKillSwitch).await;
-        let comms = &stack.database().addresses.comms;
-        let pool = store::connect(comms, &PoolSettings::new("tests"))
-            .await
-            .unwrap();
-        // Notices come before it.
-        let stopped = loop {
-            match begin(&stack, &pool).await {
-                Some((_, Begun::Held { scope })) => break scope,
-                Some((_, Begun::Sending(message))) => {
-                    let purpose = message.purpose;
-                    assert_ne!(purpose, contracts::comms::Purpose::Conversation);
-                }
-                Some(_) => {}
-                None => panic!("it is not in the queue"),
-            }
-        };
-        assert_eq!(stopped, "tenant");
+        let pool = comms_pool(&stack).await;
+        assert_eq!(stopped(&stack, &pool, message).await, "tenant");
         pool.close().await;
     });
+}
+
+#[test]
+fn an_override_is_for_the_turn_that_stood_and_for_no_other() {
+    with_api(async |stack| {
+        set_stage(&stack, "comms_outbound", "APPROVE").await;
+        let job = Job::at(&stack, stack.tenant(), TicketState::New).await;
+        let pool = comms_pool(&stack).await;
+        let over_sms = of(json!({ "kind": "channel", "channel": "sms" }));
+        let turn_sms = async |operation| {
+            done(&stack, operation, Who::TenantAdmin, &over_sms).await;
+        };
+
+        // The switch that it was for stands: that is what an override is for.
+        let at_once = overridden_message(&stack, &job, "on my way").await;
+        leaves(&stack, &pool, at_once).await;
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+
+        // Another one, engaged when that one was released.
+        let under_another = overridden_message(&stack, &job, "in an hour").await;
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        turn_sms(Operation::EngageKillSwitch).await;
+        assert_eq!(stopped(&stack, &pool, under_another).await, "channel:sms");
+        // The checker knows what must not have left under it.
+        assert_eq!(stack.violations().await, []);
+        let at = |moment: DateTime<Utc>| {
+            sqlx::query("update comms_attempts set at = $2 where message_id = $1")
+                .bind(at_once.as_uuid())
+                .bind(moment)
+                .execute(stack.admin())
+        };
+        let began: DateTime<Utc> =
+            sqlx::query_scalar("select at from comms_attempts where message_id = $1")
+                .bind(at_once.as_uuid())
+                .fetch_one(stack.admin())
+                .await
+                .unwrap();
+        at(Utc::now()).await.unwrap();
+        let found = stack.violations().await;
+        assert!(
+            found.iter().any(|it| it.invariant == Invariant::I5
+                && it.what.contains("left under an engaged kill switch")),
+            "{found:?}"
+        );
+        at(began).await.unwrap();
+        turn_sms(Operation::ReleaseKillSwitch).await;
+        leaves(&stack, &pool, under_another).await;
+
+        // Another one beside it: each stops.
+        let beside = overridden_message(&stack, &job, "in two hours").await;
+        turn_sms(Operation::EngageKillSwitch).await;
+        assert_eq!(stopped(&stack, &pool, beside).await, "channel:sms");
+        turn_sms(Operation::ReleaseKillSwitch).await;
+        leaves(&stack, &pool, beside).await;
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+
+        // The same one, engaged again.
+        let under_the_next = overridden_message(&stack, &job, "in three hours").await;
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        turn(&stack, Operation::EngageKillSwitch).await;
+        assert_eq!(stopped(&stack, &pool, under_the_next).await, "tenant");
+        turn(&stack, Operation::ReleaseKillSwitch).await;
+        leaves(&stack, &pool, under_the_next).await;
+        pool.close().await;
+    });
+}
+
+async fn comms_pool(stack: &Stack) -> sqlx::PgPool {
+    let comms = &stack.database().addresses.comms;
+    store::connect(comms, &PoolSettings::new("tests"))
+        .await
+        .unwrap()
+}
+
+/// What the sender does with this message.
+async fn begin_with(stack: &Stack, pool: &sqlx::PgPool, message: MessageId) -> Begun {
+    sqlx::query(
+        "update comms_queue set next_at = now() + interval '1 day'
+          where state = 'queued' and message_id <> $1",
+    )
+    .bind(message.as_uuid())
+    .execute(stack.admin())
+    .await
+    .unwrap();
+    sqlx::query("update comms_queue set next_at = now() where message_id = $1")
+        .bind(message.as_uuid())
+        .execute(stack.admin())
+        .await
+        .unwrap();
+    let claimed = sending::claim(pool, lease(), 1).await.unwrap().pop();
+    let claimed = claimed.expect("it is in the queue");
+    assert_eq!(claimed.key.1, message);
+    let target = Target {
+        endpoint: "provider",
+        keyed: true,
+        retry_unknown: true,
+    };
+    let begun = sending::begin(pool, claimed.key, lease(), target).await;
+    begun.unwrap()
+}
+
+/// Which switch stops it.
+async fn stopped(stack: &Stack, pool: &sqlx::PgPool, message: MessageId) -> String {
+    match begin_with(stack, pool, message).await {
+        Begun::Held { scope } => scope,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn leaves(stack: &Stack, pool: &sqlx::PgPool, message: MessageId) {
+    let begun = begin_with(stack, pool, message).await;
+    assert!(matches!(begun, Begun::Sending(_)), "{begun:?}");
 }
 
 /// What the sender does with the next message.

@@ -901,8 +901,8 @@ const NO_WORDS: &[&str] = &[
     "autonomy_hours: operation",
     "autonomy_stages: mode operation reason risk set_by",
     "comms_attempts: endpoint key on_unknown result",
-    "comms_messages: by_software channel correlation_id direction only_while provider purpose recipient \
-     routing stage_risk traceparent",
+    "comms_messages: by_software channel correlation_id direction only_while overridden provider purpose \
+     recipient routing stage_risk traceparent",
     "comms_queue: last_result state",
     "contacts: code",
     "delegations: from_actor roles to_actor",
