@@ -181,7 +181,7 @@ impl Room {
                     0 => Verdict::Reject,
                     _ => Verdict::Approve,
                 },
-                reason: (act.variant % 5 > 0).then_some(reason),
+                reason: (!act.variant.is_multiple_of(5)).then_some(reason),
                 version: match act.variant % 7 {
                     0 => Some(approval.version + 1),
                     1 => None,
