@@ -20,8 +20,13 @@ pub async fn run(desk: &Desk, args: &OneArgs) -> Result<(), Failure> {
     if desk.json {
         return desk.print_json(&detail);
     }
-    let now = Utc::now();
-    let mut text = facts(&detail, now).render(desk.screen);
+    let text = facts(&detail, Utc::now()).render(desk.screen);
+    desk.print(&(text + &words_with(&detail)?))
+}
+
+/// What stands with it: why, what exactly, and what was said.
+fn words_with(detail: &ApprovalDetail) -> Result<String, Failure> {
+    let mut text = String::new();
     if let Some(ground) = &detail.ground
         && !ground.reasons.is_empty()
     {
@@ -53,7 +58,7 @@ pub async fn run(desk: &Desk, args: &OneArgs) -> Result<(), Failure> {
         text += "\nWhat people wrote is for those who are asked, who asked, or who may read the messages \
                  of the ticket.\n";
     }
-    desk.print(&text)
+    Ok(text)
 }
 
 fn facts(detail: &ApprovalDetail, now: DateTime<Utc>) -> Facts {
@@ -146,4 +151,48 @@ fn stands(detail: &ApprovalDetail) -> String {
         let _ = write!(told, " ({reason})");
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(change: Value) -> String {
+        let mut document = json!({
+            "id": format!("apr_{}", "0".repeat(32)), "ticket_id": format!("tkt_{}", "0".repeat(32)),
+            "kind": "held_command", "state": "pending", "operation": "comms_outbound",
+            "requested_by": "usr_1", "requested_by_kind": "person", "required_roles": ["approver"],
+            "request_sha256": "", "request": { "channel": "sms", "text": { "chars": 12 } },
+            "requested_at": DateTime::UNIX_EPOCH, "decided_by": null, "decided_at": null,
+            "reason": null, "version": 1, "waits_for": [], "next_step": null, "seconds_left": null,
+            "ticket": null, "sla_at_risk": false, "ground": null, "comments": [],
+            "may_decide": false,
+        });
+        for (name, value) in change.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        words_with(&serde_json::from_value(document).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_the_readers_is_said_to_be_there() {
+        let whole = told(json!({ "command": { "body": { "text": "Quillfeather" } } }));
+        assert_eq!(
+            whole,
+            "\nwhat would be carried out\n  {\n    \"text\": \"Quillfeather\"\n  }\n"
+        );
+        let masked = told(json!({ "withheld": true }));
+        assert!(
+            masked.contains("without what is not yours to read"),
+            "{masked}"
+        );
+        assert!(masked.contains("\"chars\": 12"), "{masked}");
+        assert!(
+            masked.contains("What people wrote is for those"),
+            "{masked}"
+        );
+        assert_eq!(told(json!({})), "");
+    }
 }
