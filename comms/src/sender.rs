@@ -47,6 +47,8 @@ const RESULT_TRIES: u32 = 5;
 const RESULT_PAUSE: Duration = Duration::from_millis(500);
 /// The result of a message that nothing takes; it stays queued.
 const NO_ENDPOINT: &str = "no_endpoint";
+/// How long after a quiet time nothing is too old that waited for its end.
+const MORNING: Duration = Duration::from_secs(3600);
 /// The result of a message whose time is long over.
 const TOO_OLD: &str = "too_old";
 /// The result of a message whose endpoint has its share under way, or is in trouble; it stays queued.
@@ -218,10 +220,7 @@ impl Sender {
             .await?;
             return Ok(Handled::NoEndpoint);
         };
-        if (claimed.now - claimed.due_at)
-            .to_std()
-            .is_ok_and(|age| age > self.tuning.max_age.min(sending::OLDEST))
-        {
+        if self.too_old(&claimed).await? {
             self.settle(claimed.key, DeliveryState::Failed, TOO_OLD, Duration::ZERO)
                 .await?;
             return Ok(Handled::Judged);
@@ -260,6 +259,17 @@ impl Sender {
         }
         drop(place);
         Ok(Handled::Judged)
+    }
+
+    /// Whether it is to be given up. Where its time ran out at night or on days off it has the
+    /// [`MORNING`] after them.
+    async fn too_old(&self, claimed: &Claimed) -> Result<bool, store::Error> {
+        let age = (claimed.now - claimed.due_at).to_std().unwrap_or_default();
+        if age > sending::OLDEST {
+            return Ok(true);
+        }
+        let most = self.tuning.max_age;
+        Ok(age > most && !bounded(sending::rested(&self.pool, claimed.key, most, MORNING)).await?)
     }
 
     async fn send(&self, key: Key, line: &Line, outgoing: Outgoing) -> Result<(), store::Error> {

@@ -289,6 +289,27 @@ pub async fn settle(
     )
 }
 
+/// Whether so long after its time was quiet for it, and that quiet ended no longer ago than `within`.
+pub async fn rested(
+    pool: &PgPool,
+    (tenant, message): Key,
+    after: Duration,
+    within: Duration,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(
+        "select exists (
+             select from comms_messages m, unnest(m.quiet) r
+              where m.tenant_id = $1 and m.id = $2 and r @> m.due_at + $3
+                and upper(r) <= now() and upper(r) > now() - $4)",
+    )
+    .bind(tenant.as_uuid())
+    .bind(message.as_uuid())
+    .bind(interval(after)?)
+    .bind(interval(within)?)
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Gives back what this sender holds, so that others need not wait for the lease's end.
 pub async fn release(pool: &PgPool, worker: Uuid) -> Result<(), Error> {
     sqlx::query(
@@ -301,7 +322,8 @@ pub async fn release(pool: &PgPool, worker: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Measures the queue; the maintenance login may ask too.
+/// Measures the queue; the maintenance login may ask too. What waits for the end of a quiet time is due
+/// from then on.
 pub async fn backlog(pool: &PgPool) -> Result<Backlog, Error> {
     let (queued, due, oldest, without_endpoint, unknown): (i64, i64, f64, i64, i64) =
         sqlx::query_as(
@@ -313,9 +335,13 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, Error> {
                     (select count(*) from comms_queue
                       where state = 'failed' and last_result = 'unknown_outcome'
                         and ended_at > now() - interval '1 day')
-             from (select last_result,
-                          case when last_result = 'quiet_hours' then next_at else due_at end as since
-                     from comms_queue where state = 'queued') waiting",
+             from (select q.last_result,
+                          case when m.quiet @> now() then 'infinity'
+                               else greatest(q.due_at, (select max(upper(r)) from unnest(m.quiet) r
+                                                         where upper(r) <= now())) end as since
+                     from comms_queue q
+                     join comms_messages m on m.tenant_id = q.tenant_id and m.id = q.message_id
+                    where q.state = 'queued') waiting",
         )
         .fetch_one(pool)
         .await?;

@@ -1121,6 +1121,48 @@ fn without_an_address_or_too_late_nothing_is_sent() {
 }
 
 #[test]
+fn what_waited_over_days_off_has_the_hour_after_them() {
+    with_switches(async |stack| {
+        turn_switch(stack.database(), stack.tenant().id, 1).await;
+        // Since 60 hours; quiet from so many hours ago until so many minutes ago.
+        let waited = async |from: i32, until: i32| {
+            let draft = Draft {
+                due_at: Utc::now() - TimeDelta::hours(60),
+                ..Draft::alone(stack.tenant())
+            };
+            let message = draft.queue(stack.database()).await;
+            sqlx::query(
+                "update comms_messages
+                    set quiet = tstzmultirange(tstzrange(now() - make_interval(hours => $2),
+                                                         now() - make_interval(mins => $3)))
+                  where id = $1",
+            )
+            .bind(message.as_uuid())
+            .bind(from)
+            .bind(until)
+            .execute(stack.admin())
+            .await
+            .unwrap();
+            message
+        };
+        let [in_time, late] = [waited(59, 50).await, waited(59, 70).await];
+        // Its day was over long before this night.
+        let by_day = waited(12, 50).await;
+        let receiver = Receiver::start(true, &[]).await;
+        let sender = start(&stack, receiver.endpoint());
+        for (message, end) in [
+            (in_time, is("sent", "http_204")),
+            (late, is("failed", "too_old")),
+            (by_day, is("failed", "too_old")),
+        ] {
+            assert_eq!(ended(stack.database(), message).await, end);
+        }
+        sender.stop().await;
+        assert_eq!(receiver.effects(), [in_time]);
+    });
+}
+
+#[test]
 fn whatever_is_configured_nothing_leaves_for_longer_than_its_quiet_times_are_known() {
     with_switches(async |stack| {
         turn_switch(stack.database(), stack.tenant().id, 1).await;
