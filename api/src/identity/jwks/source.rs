@@ -36,10 +36,10 @@ use super::{
 
 /// How long keys are fresh when their publisher does not say.
 const FRESH: Duration = Duration::from_secs(10 * 60);
-/// The least and the most that a publisher can ask for.
-const FRESH_BOUNDS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(60 * 60)];
-/// How long after they were fetched keys are used without waiting for others: the most that a publisher
-/// can ask for.
+/// The least and the most that a publisher can ask for: enough before [`OLD`] for others to be fetched
+/// behind the requests, so that where somebody keeps asking nobody waits.
+const FRESH_BOUNDS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(50 * 60)];
+/// How long after they were fetched keys are used without waiting for others.
 const OLD: TimeDelta = TimeDelta::hours(1);
 /// The same when no others can be had.
 const STALE: TimeDelta = TimeDelta::hours(6);
