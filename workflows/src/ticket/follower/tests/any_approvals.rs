@@ -95,6 +95,17 @@ struct World {
     steps: Vec<(ApprovalId, u32, StepKind)>,
 }
 
+/// With time enough for a gap that is waited for and for a pause between two tries.
+fn asked(id: u128, moment: i64) -> TicketApproval {
+    let mut approval = held(id, moment);
+    let expiry = approval.steps.last_mut().expect("it expires");
+    expiry.at = at(moment + 300);
+    approval
+}
+
+/// The gap's patience, and the longest pause with its jitter.
+const SOON: i64 = 60;
+
 fn follower_of_versions() -> TicketFollower {
     let mut follower = follower();
     follower.follow_versions(true);
@@ -157,7 +168,7 @@ impl World {
         match what {
             Happens::Request => {
                 let id = self.open.len() + self.ended.len() + 1;
-                self.open.push(held(id as u128, self.now));
+                self.open.push(asked(id as u128, self.now));
                 self.commit();
             }
             Happens::Decide(n) => {
@@ -170,7 +181,7 @@ impl World {
                 let now = self.now;
                 if let Some(it) = self.open.get_mut(n).filter(|it| !it.released) {
                     it.version += 1;
-                    it.steps = held(0, now).steps;
+                    it.steps = asked(0, now).steps;
                     self.commit();
                 }
             }
@@ -358,7 +369,7 @@ proptest! {
         let in_time: Vec<_> = world
             .open
             .iter()
-            .filter(|it| it.released && expiry(it) > Some(at(world.now)))
+            .filter(|it| it.released && expiry(it) > Some(at(world.now + SOON)))
             .map(|it| it.id)
             .collect();
         world.commit();
