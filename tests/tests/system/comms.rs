@@ -902,7 +902,7 @@ fn a_message_that_is_approved_after_its_moment_leaves_at_once() {
     with_api(async |stack| {
         set_stage(&stack, "comms_outbound", "APPROVE").await;
         let job = Job::at(&stack, stack.tenant(), TicketState::Triaged).await;
-        let send_at = Utc::now() + TimeDelta::seconds(1);
+        let send_at = Utc::now() + TimeDelta::seconds(5);
         let body = json!(CommsOutbound {
             send_at: Some(send_at),
             ..outbound(&stack, job.id())
