@@ -62,7 +62,7 @@ pub(super) fn endpoint() -> Endpoint {
     .query::<Slug>(
         "clock",
         false,
-        "The promise that an escalation is about: its worst record counts.",
+        "The promise that an escalation is about, and asked for where `kind` is `escalation`: its worst record counts.",
     )
     .problems(&[
         ErrorCode::IllegalTransition,

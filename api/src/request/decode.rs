@@ -25,8 +25,8 @@ use crate::problem::Failure;
 pub fn decode<T: DeserializeOwned>(tree: &Value) -> Result<T, Failure> {
     if let Some(path) = instant::find_far(tree) {
         let pointer = pointer(&path);
-        let detail = format!("A value is not valid: {pointer}: {}.", instant::RULE);
-        return Err(Failure::new(ErrorCode::InvalidField, detail).at(pointer, instant::RULE));
+        let detail = format!("A value is not valid: {pointer}: {}.", instant::BODY_RULE);
+        return Err(Failure::new(ErrorCode::InvalidField, detail).at(pointer, instant::BODY_RULE));
     }
     let mut track = serde_path_to_error::Track::new();
     T::deserialize(serde_path_to_error::Deserializer::new(
