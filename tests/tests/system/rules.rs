@@ -583,7 +583,7 @@ fn a_promise_is_recorded_once() {
                 ErrorCode::InvalidField,
             ),
             (
-                change("effective_at", json!("9998-01-01T00:00:00Z")),
+                change("effective_at", json!("2261-01-01T00:00:00Z")),
                 ErrorCode::InvalidField,
             ),
             (change("clock", json!("lunch")), ErrorCode::InvalidField),
